@@ -1,0 +1,1 @@
+//! Shared by the benchmarks: inputs, shapes of real models, throughput units.

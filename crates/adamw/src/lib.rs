@@ -1,0 +1,1 @@
+//! AdamW step over one flat buffer, and the global gradient norm.

@@ -1,0 +1,1 @@
+//! Memory-mapped safetensors in, adapter files out. No device, no tensor.

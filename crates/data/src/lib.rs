@@ -1,0 +1,1 @@
+//! Rows in, token ids and labels out: JSON Lines, tokenizers, chat templates, packing, order. No tensor.

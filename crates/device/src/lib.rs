@@ -1,0 +1,28 @@
+//! The ground every kernel stands on: devices, dtypes, memory, threads and counter-based random numbers.
+//!
+//! | concept | here |
+//! |---|---|
+//! | where a tensor lives | [`Device`] |
+//! | how its elements are stored | [`DType`], [`Element`], [`Elements`] |
+//! | reusable memory of activations | [`Buffer`], [`pool`] |
+//! | frozen bytes, borrowed from a mapped file | [`SharedBytes`] |
+//! | a parallel loop whose result does not depend on the number of threads | [`parallel`] |
+//! | random numbers that depend on a key and a position only | [`philox`] |
+//!
+//! This is the only crate that names `cudarc`.
+
+mod buffer;
+mod bytes;
+pub mod cuda;
+mod device;
+mod dtype;
+mod error;
+pub mod parallel;
+pub mod philox;
+pub mod pool;
+
+pub use buffer::Buffer;
+pub use bytes::SharedBytes;
+pub use device::Device;
+pub use dtype::{DType, Element, Elements};
+pub use error::DeviceError;

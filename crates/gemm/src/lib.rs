@@ -1,0 +1,1 @@
+//! Dense matrix products on the CPU: packed panels, one micro-kernel per instruction set.

@@ -1,0 +1,1 @@
+//! Frozen base models: one decoder built from parts, one file per family.

@@ -1,0 +1,1 @@
+//! One file per method behind one trait, and PEFT's file format.

@@ -1,0 +1,1 @@
+//! Minimal autograd: Tensor, tape, one file per op.

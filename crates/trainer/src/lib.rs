@@ -1,0 +1,1 @@
+//! Trainer library and the tunesmith binary.

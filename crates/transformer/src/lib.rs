@@ -1,0 +1,1 @@
+//! What a frozen transformer block needs around its products: norms, rotary embedding, activations, embedding, cross-entropy.
