@@ -84,8 +84,8 @@ impl Buffer {
         let bytes = len
             .checked_mul(dtype.size_bytes())
             .ok_or_else(|| DeviceError::OutOfMemory { device: device.to_string(), bytes: usize::MAX })?;
-        let block = if bytes == 0 { None } else { Some(pool::take(bytes)?) };
-        Ok(Self { block, dtype, len })
+        // Even an empty buffer has a block, so that its start is aligned for every element type.
+        Ok(Self { block: Some(pool::take(bytes)?), dtype, len })
     }
 
     /// `len` zeros.
