@@ -1,0 +1,153 @@
+//! The walk from a loss back to the leaves.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::{Arc, PoisonError};
+
+use device::{Buffer, DType, Device};
+
+use crate::tape::{Node, Parent};
+use crate::{Gradients, Result, Tensor, TensorError};
+
+/// Adds `scale * d loss / d parameter` to `gradients` for every trainable leaf behind the scalar `loss`.
+///
+/// Nodes run from the newest to the oldest; each frees what it saved as soon as it has run.
+///
+/// # Errors
+/// [`TensorError::NoHistory`] if nothing trainable is behind `loss`, [`TensorError::NotScalar`],
+/// [`TensorError::Uncollected`] if a leaf is not in `gradients`, and the errors of the ops.
+pub fn backward(loss: &Tensor, scale: f32, gradients: &mut Gradients) -> Result<()> {
+    loss.item()?;
+    let Parent::Node { node, .. } = loss.as_parent() else { return Err(TensorError::NoHistory) };
+    run(node, Buffer::from_f32(loss.device(), &[scale])?, gradients)
+}
+
+/// Runs `node` with the gradient of its output and everything behind it.
+pub(crate) fn run(node: Arc<Node>, grad: Buffer, leaves: &mut dyn LeafSink) -> Result<()> {
+    let mut pending = Pending::new();
+    pending.insert(node.id, (node, grad));
+    while let Some((_, (node, grad))) = pending.pop_last() {
+        let backward = node.backward.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let backward = backward.ok_or(TensorError::BackwardTwice { op: node.op })?;
+        backward(grad, &mut Sink { parents: &node.parents, pending: &mut pending, leaves })?;
+    }
+    Ok(())
+}
+
+type Pending = BTreeMap<u64, (Arc<Node>, Buffer)>;
+
+/// Takes the gradients that an op's backward gives to its inputs.
+pub struct Sink<'a> {
+    parents: &'a [Parent],
+    pending: &'a mut Pending,
+    leaves: &'a mut dyn LeafSink,
+}
+
+/// Where gradients of leaves go.
+pub(crate) trait LeafSink {
+    /// Runs `write` on the gradient of leaf `id`.
+    fn accumulate(&mut self, id: u64, count: usize, write: &mut Write<'_>) -> Result<Collected>;
+}
+
+/// Whether a leaf's gradient was wanted.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Collected {
+    Yes,
+    Unknown,
+}
+
+/// Writes a gradient: over what is there, or added to it if the flag is set.
+pub(crate) type Write<'a> = dyn FnMut(&mut [f32], bool) -> Result<()> + 'a;
+
+impl Sink<'_> {
+    /// Whether input `index` needs a gradient.
+    pub fn needs(&self, index: usize) -> bool {
+        !matches!(self.parents[index], Parent::None)
+    }
+
+    /// Lets `write` produce the gradient of input `index` in place, if it needs one. The flag tells whether to add to the
+    /// values that are there; if it is not set they are unspecified and every one must be written.
+    ///
+    /// # Errors
+    /// Those of `write`; [`TensorError::Uncollected`]; [`TensorError::Device`] without memory.
+    pub fn accumulate(&mut self, index: usize, mut write: impl FnMut(&mut [f32], bool) -> Result<()>) -> Result<()> {
+        match &self.parents[index] {
+            Parent::None => Ok(()),
+            Parent::Leaf { id, shape } => match self.leaves.accumulate(*id, shape.count(), &mut write)? {
+                Collected::Yes => Ok(()),
+                Collected::Unknown => Err(TensorError::Uncollected { shape: *shape }),
+            },
+            Parent::Node { node, count } => match self.pending.entry(node.id) {
+                Entry::Occupied(mut entry) => write(entry.get_mut().1.f32_mut()?, true),
+                Entry::Vacant(entry) => {
+                    let mut buffer = Buffer::scratch(Device::Cpu, DType::F32, *count)?;
+                    write(buffer.f32_mut()?, false)?;
+                    entry.insert((Arc::clone(node), buffer));
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// Gives `grad` to input `index`: moved where it is the first, added otherwise.
+    ///
+    /// # Errors
+    /// As [`Sink::accumulate`].
+    pub fn give(&mut self, index: usize, grad: Buffer) -> Result<()> {
+        if let Parent::Node { node, count } = &self.parents[index] {
+            if let Entry::Vacant(entry) = self.pending.entry(node.id) {
+                debug_assert_eq!(grad.len(), *count, "{}: gradient of another size", node.op);
+                entry.insert((Arc::clone(node), grad));
+                return Ok(());
+            }
+        }
+        self.give_copy(index, &grad)
+    }
+
+    /// Gives a copy of `grad` to input `index`.
+    ///
+    /// # Errors
+    /// As [`Sink::accumulate`].
+    pub fn give_copy(&mut self, index: usize, grad: &Buffer) -> Result<()> {
+        let grad = grad.f32()?;
+        self.accumulate(index, |out, add| {
+            assign(out, grad, add);
+            Ok(())
+        })
+    }
+
+    /// Runs a recomputed part of the graph: gradients of `inputs` (leaves of it) go to this op's inputs of the same
+    /// position, gradients of parameters where they always go.
+    pub(crate) fn run_recomputed(&mut self, node: Arc<Node>, grad: Buffer, inputs: &[Tensor]) -> Result<()> {
+        let ids: Vec<Option<u64>> = inputs.iter().map(Tensor::leaf_id).collect();
+        run(node, grad, &mut Recomputed { inputs: &ids, outer: self })
+    }
+}
+
+/// Leaves of a recomputed block: its inputs are the outer op's inputs.
+struct Recomputed<'a, 'b> {
+    inputs: &'a [Option<u64>],
+    outer: &'a mut Sink<'b>,
+}
+
+impl LeafSink for Recomputed<'_, '_> {
+    fn accumulate(&mut self, id: u64, count: usize, write: &mut Write<'_>) -> Result<Collected> {
+        match self.inputs.iter().position(|&input| input == Some(id)) {
+            Some(index) => self.outer.accumulate(index, write).map(|()| Collected::Yes),
+            None => self.outer.leaves.accumulate(id, count, write),
+        }
+    }
+}
+
+/// `out = grad` or `out += grad`.
+pub(crate) fn assign(out: &mut [f32], grad: &[f32], add: bool) {
+    const BLOCK: usize = 1 << 15;
+    device::parallel::rows_mut(out, 1, BLOCK, |start, out| {
+        let grad = &grad[start..start + out.len()];
+        if add {
+            out.iter_mut().zip(grad).for_each(|(y, x)| *y += x);
+        } else {
+            out.copy_from_slice(grad);
+        }
+    });
+}

@@ -1,0 +1,98 @@
+//! Trainable values under names, in one flat buffer: one optimizer pass, one clip, one file.
+
+use std::sync::Arc;
+
+use device::{Buffer, DType, Device};
+
+use crate::storage::Memory;
+use crate::{Result, Shape, Tensor, TensorError};
+
+/// Named trainable leaves that lie one after another in the order they were declared.
+pub struct Parameters {
+    memory: Arc<Memory>,
+    entries: Vec<(String, Tensor)>,
+    len: usize,
+}
+
+impl Parameters {
+    /// Zeros for every `(name, shape)`.
+    ///
+    /// # Errors
+    /// [`TensorError::Device`] without memory.
+    pub fn zeros(declared: impl IntoIterator<Item = (String, Shape)>) -> Result<Self> {
+        let declared: Vec<_> = declared.into_iter().collect();
+        let len = declared.iter().map(|(_, shape)| shape.count()).sum();
+        let memory = Memory::new(Buffer::zeroed(Device::Cpu, DType::F32, len)?);
+        let mut start = 0;
+        let entries = declared
+            .into_iter()
+            .map(|(name, shape)| {
+                let leaf = Tensor::leaf_in(&memory, start, shape);
+                start += shape.count();
+                (name, leaf)
+            })
+            .collect();
+        Ok(Self { memory, entries, len })
+    }
+
+    /// Names and leaves in the order of the flat buffer.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor)> {
+        self.entries.iter().map(|(name, leaf)| (name.as_str(), leaf))
+    }
+
+    /// The leaves in the order of the flat buffer.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = &Tensor> {
+        self.entries.iter().map(|(_, leaf)| leaf)
+    }
+
+    /// The leaf called `name`.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.entries.iter().find(|(n, _)| n == name).map(|(_, leaf)| leaf)
+    }
+
+    /// Number of trainable values.
+    pub fn count(&self) -> usize {
+        self.len
+    }
+
+    /// Changes all values at once, one leaf after another. No graph that uses them may be waiting for its backward.
+    ///
+    /// # Errors
+    /// None on the CPU.
+    pub fn update<R>(&self, change: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
+        self.memory.write(change)
+    }
+
+    /// Sets leaf `index`.
+    ///
+    /// # Errors
+    /// [`TensorError::Count`] if the values do not fill it.
+    ///
+    /// # Panics
+    /// If there is no leaf `index`.
+    pub fn set(&self, index: usize, values: &[f32]) -> Result<()> {
+        let leaf = &self.entries[index].1;
+        if leaf.count() != values.len() {
+            return Err(TensorError::Count { count: values.len(), shape: Shape::from(leaf.shape()) });
+        }
+        let start: usize = self.entries[..index].iter().map(|(_, leaf)| leaf.count()).sum();
+        self.update(|flat| flat[start..start + values.len()].copy_from_slice(values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_view_one_flat_buffer() {
+        let parameters =
+            Parameters::zeros([("a".to_owned(), Shape::from([2, 2])), ("b".to_owned(), Shape::from([3]))]).unwrap();
+        parameters.set(1, &[1.0, 2.0, 3.0]).unwrap();
+        parameters.update(|flat| flat.iter_mut().for_each(|x| *x += 1.0)).unwrap();
+        assert_eq!(parameters.get("a").unwrap().to_vec(), [1.0; 4]);
+        assert_eq!(parameters.get("b").unwrap().to_vec(), [2.0, 3.0, 4.0]);
+        assert!(matches!(parameters.set(0, &[0.0]), Err(TensorError::Count { .. })));
+        assert_eq!(parameters.count(), 7);
+    }
+}

@@ -1,0 +1,95 @@
+//! What is recorded while ops run.
+//!
+//! Every recorded op becomes a [`Node`]: its parents and a closure that turns the gradient of its output into gradients of
+//! its inputs. Nodes are numbered as they are made, so a parent's number is always smaller than a child's, and walking the
+//! numbers downwards is a topological order.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use device::Buffer;
+
+use crate::{Result, Shape, Sink, Tensor};
+
+/// Takes the gradient of the output and gives gradients to the inputs.
+pub(crate) type Backward = Box<dyn FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send>;
+
+/// One recorded op.
+pub(crate) struct Node {
+    pub(crate) id: u64,
+    pub(crate) op: &'static str,
+    pub(crate) parents: Vec<Parent>,
+    /// Taken when it runs, which frees what it saved.
+    pub(crate) backward: Mutex<Option<Backward>>,
+}
+
+impl Node {
+    pub(crate) fn new(
+        op: &'static str,
+        parents: &[&Tensor],
+        backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id: next_id(),
+            op,
+            parents: parents.iter().map(|p| p.as_parent()).collect(),
+            backward: Mutex::new(Some(Box::new(backward))),
+        })
+    }
+}
+
+/// Where the gradient of an input goes.
+#[derive(Clone)]
+pub(crate) enum Parent {
+    /// The input needs none.
+    None,
+    /// A trainable leaf.
+    Leaf { id: u64, shape: Shape },
+    /// The output of a recorded op with this many elements.
+    Node { node: Arc<Node>, count: usize },
+}
+
+/// Whether ops are recorded on this thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Ops are recorded: training.
+    Record,
+    /// Ops are not recorded, and their outputs still tell whether they depend on a trainable value: the first pass
+    /// through a block that is recomputed in backward.
+    Track,
+    /// Ops are not recorded: evaluation and generation.
+    Off,
+}
+
+thread_local! {
+    static MODE: Cell<Mode> = const { Cell::new(Mode::Record) };
+}
+
+/// The mode of this thread.
+pub fn mode() -> Mode {
+    MODE.get()
+}
+
+/// Runs `body` in `mode`.
+pub fn with_mode<R>(mode: Mode, body: impl FnOnce() -> R) -> R {
+    struct Restore(Mode);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            MODE.set(self.0);
+        }
+    }
+    let _restore = Restore(MODE.replace(mode));
+    body()
+}
+
+/// Runs `body` without recording.
+pub fn no_grad<R>(body: impl FnOnce() -> R) -> R {
+    with_mode(Mode::Off, body)
+}
+
+/// The next number, for a node or a leaf.
+pub(crate) fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}

@@ -1,0 +1,313 @@
+//! A value with a shape and, if an op made it from trainable values, a history.
+
+use std::sync::Arc;
+
+use device::{Buffer, DType, Device, Elements, SharedBytes};
+
+use crate::storage::{Memory, Read, Storage};
+use crate::tape::{self, Mode, Node, Parent};
+use crate::{Result, Shape, Sink, TensorError};
+
+/// A tensor. Cloning shares the elements.
+#[derive(Clone)]
+pub struct Tensor(Arc<Inner>);
+
+struct Inner {
+    shape: Shape,
+    storage: Storage,
+    history: History,
+}
+
+enum History {
+    /// Nothing trainable is behind it.
+    Constant,
+    /// Trainable itself.
+    Leaf { id: u64 },
+    /// Made by a recorded op.
+    Node(Arc<Node>),
+    /// Depends on a trainable value, made under [`Mode::Track`].
+    Tracked,
+}
+
+impl Tensor {
+    /// A constant in `buffer`.
+    ///
+    /// # Errors
+    /// [`TensorError::Count`] if the buffer does not fill the shape.
+    pub fn new(shape: impl Into<Shape>, buffer: Buffer) -> Result<Self> {
+        let shape = shape.into();
+        check_count(&shape, buffer.len())?;
+        Ok(Self::make(shape, Storage::own(buffer), History::Constant))
+    }
+
+    /// A constant copied from `values`.
+    ///
+    /// # Errors
+    /// [`TensorError::Count`] if they do not fill the shape; [`TensorError::Device`] without memory.
+    pub fn from_f32(shape: impl Into<Shape>, values: &[f32]) -> Result<Self> {
+        Self::new(shape, Buffer::from_f32(Device::Cpu, values)?)
+    }
+
+    /// A trainable leaf of its own, copied from `values`. Training keeps its leaves in [`crate::Parameters`].
+    ///
+    /// # Errors
+    /// As [`Tensor::from_f32`].
+    pub fn leaf(shape: impl Into<Shape>, values: &[f32]) -> Result<Self> {
+        let shape = shape.into();
+        check_count(&shape, values.len())?;
+        let storage = Storage::own(Buffer::from_f32(Device::Cpu, values)?);
+        Ok(Self::make(shape, storage, History::Leaf { id: tape::next_id() }))
+    }
+
+    /// A frozen tensor over bytes that stay where they are, such as a mapped file. Bytes that are not aligned for `dtype`
+    /// are copied once.
+    ///
+    /// # Errors
+    /// [`TensorError::Count`] if they do not fill the shape; [`TensorError::Device`] without memory.
+    pub fn frozen(shape: impl Into<Shape>, dtype: DType, bytes: SharedBytes) -> Result<Self> {
+        let shape = shape.into();
+        let slice = bytes.as_slice();
+        check_count(&shape, slice.len() / dtype.size_bytes())?;
+        let storage = match Elements::from_bytes(slice, dtype) {
+            Ok(_) => Storage::Frozen { bytes, dtype },
+            Err(_) => Storage::own(copy_unaligned(slice, dtype)?),
+        };
+        Ok(Self::make(shape, storage, History::Constant))
+    }
+
+    /// A trainable leaf that views a part of `memory`.
+    pub(crate) fn leaf_in(memory: &Arc<Memory>, start: usize, shape: Shape) -> Self {
+        let storage = Storage::Memory { memory: Arc::clone(memory), start, dtype: DType::F32 };
+        Self::make(shape, storage, History::Leaf { id: tape::next_id() })
+    }
+
+    fn make(shape: Shape, storage: Storage, history: History) -> Self {
+        Self(Arc::new(Inner { shape, storage, history }))
+    }
+
+    /// The output of an op. `backward` gets the gradient of `buffer` and gives gradients to `parents`, by their position;
+    /// it is kept only if one of them needs a gradient and the tape is recording.
+    ///
+    /// # Errors
+    /// [`TensorError::Count`] if the buffer does not fill the shape.
+    pub fn record(
+        op: &'static str,
+        shape: impl Into<Shape>,
+        buffer: Buffer,
+        parents: &[&Tensor],
+        backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
+        let shape = shape.into();
+        check_count(&shape, buffer.len())?;
+        Ok(Self::record_storage(op, shape, Storage::own(buffer), parents, backward))
+    }
+
+    /// The same elements in another shape, as an op.
+    pub(crate) fn record_view(
+        op: &'static str,
+        shape: Shape,
+        of: &Tensor,
+        backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
+        check_count(&shape, of.count())?;
+        Ok(Self::record_storage(op, shape, of.0.storage.clone(), &[of], backward))
+    }
+
+    /// The output of a recomputed block: the elements of `y`, needing a gradient whatever its inputs need, because `y`
+    /// depends on a trainable value that the block captured.
+    pub(crate) fn record_recomputed(
+        op: &'static str,
+        y: &Tensor,
+        parents: &[&Tensor],
+        backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
+        Ok(Self::make(y.0.shape, y.0.storage.clone(), History::Node(Node::new(op, parents, backward))))
+    }
+
+    fn record_storage(
+        op: &'static str,
+        shape: Shape,
+        storage: Storage,
+        parents: &[&Tensor],
+        backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
+    ) -> Self {
+        let needed = parents.iter().any(|p| p.requires_grad());
+        let history = match tape::mode() {
+            Mode::Record if needed => History::Node(Node::new(op, parents, backward)),
+            Mode::Track if needed => History::Tracked,
+            _ => History::Constant,
+        };
+        Self::make(shape, storage, history)
+    }
+
+    /// The output of an op that has no backward.
+    ///
+    /// # Errors
+    /// [`TensorError::NoBackward`] if an input needs a gradient: it would be cut silently.
+    pub fn record_without_backward(
+        op: &'static str,
+        shape: impl Into<Shape>,
+        buffer: Buffer,
+        parents: &[&Tensor],
+    ) -> Result<Self> {
+        if tape::mode() != Mode::Off && parents.iter().any(|p| p.requires_grad()) {
+            return Err(TensorError::NoBackward { op });
+        }
+        Self::new(shape, buffer)
+    }
+
+    /// The sizes, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        self.0.shape.sizes()
+    }
+
+    /// Number of elements.
+    pub fn count(&self) -> usize {
+        self.0.shape.count()
+    }
+
+    /// The sizes of a matrix.
+    ///
+    /// # Errors
+    /// [`TensorError::Shape`] naming `op` and `argument` if it has not two sizes.
+    pub fn matrix_shape(&self, op: &'static str, argument: &'static str) -> Result<(usize, usize)> {
+        match self.shape() {
+            &[rows, columns] => Ok((rows, columns)),
+            _ => Err(self.unexpected(op, argument, "[rows, columns]")),
+        }
+    }
+
+    /// The error that this operand is not of the shape `expected`.
+    pub fn unexpected(&self, op: &'static str, argument: &'static str, expected: impl ToString) -> TensorError {
+        TensorError::Shape { op, argument, expected: expected.to_string(), got: self.0.shape }
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.0.storage.dtype()
+    }
+
+    /// Where it lives.
+    pub fn device(&self) -> Device {
+        Device::Cpu
+    }
+
+    /// Whether a gradient flows to it.
+    pub fn requires_grad(&self) -> bool {
+        !matches!(self.0.history, History::Constant)
+    }
+
+    /// The elements, to read.
+    pub fn read(&self) -> Read<'_> {
+        self.0.storage.read(self.count())
+    }
+
+    /// The elements, copied and widened.
+    pub fn to_vec(&self) -> Vec<f32> {
+        let mut out = vec![0.0; self.count()];
+        self.read().elements().widen_into(&mut out);
+        out
+    }
+
+    /// The only element.
+    ///
+    /// # Errors
+    /// [`TensorError::NotScalar`] if there are more or none.
+    pub fn item(&self) -> Result<f32> {
+        if self.count() == 1 {
+            Ok(self.read().elements().get(0))
+        } else {
+            Err(TensorError::NotScalar { shape: self.0.shape })
+        }
+    }
+
+    /// The same elements without history.
+    pub fn detach(&self) -> Self {
+        Self::make(self.0.shape, self.0.storage.clone(), History::Constant)
+    }
+
+    /// The same elements as a leaf of their own, trainable if this tensor needs a gradient.
+    pub(crate) fn detach_as_leaf(&self) -> Self {
+        let history = if self.requires_grad() { History::Leaf { id: tape::next_id() } } else { History::Constant };
+        Self::make(self.0.shape, self.0.storage.clone(), history)
+    }
+
+    pub(crate) fn leaf_id(&self) -> Option<u64> {
+        match self.0.history {
+            History::Leaf { id } => Some(id),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_parent(&self) -> Parent {
+        match &self.0.history {
+            History::Constant | History::Tracked => Parent::None,
+            History::Leaf { id } => Parent::Leaf { id: *id, shape: self.0.shape },
+            History::Node(node) => Parent::Node { node: Arc::clone(node), count: self.count() },
+        }
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tensor({} {}{})", self.0.shape, self.dtype(), if self.requires_grad() { ", needs grad" } else { "" })
+    }
+}
+
+fn check_count(shape: &Shape, count: usize) -> Result<()> {
+    if shape.count() == count { Ok(()) } else { Err(TensorError::Count { count, shape: *shape }) }
+}
+
+fn copy_unaligned(bytes: &[u8], dtype: DType) -> Result<Buffer> {
+    let mut buffer = Buffer::scratch(Device::Cpu, dtype, bytes.len() / dtype.size_bytes())?;
+    match dtype {
+        DType::F32 => {
+            let words = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            buffer.as_mut_slice::<f32>()?.iter_mut().zip(words).for_each(|(y, x)| *y = x);
+        }
+        DType::BF16 => {
+            let words = bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]));
+            buffer.as_mut_slice::<half::bf16>()?.iter_mut().zip(words).for_each(|(y, x)| *y = x);
+        }
+        DType::F16 => {
+            let words = bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]));
+            buffer.as_mut_slice::<half::f16>()?.iter_mut().zip(words).for_each(|(y, x)| *y = x);
+        }
+    }
+    Ok(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unaligned_frozen_bytes_are_copied() {
+        let mut bytes = vec![0u8; 13];
+        let values = [1.5f32, -2.0, 3.25];
+        for start in 0..2 {
+            bytes[start..start + 12].copy_from_slice(bytemuck_bytes(&values).as_slice());
+            let shared = SharedBytes::new(Arc::new(bytes.clone()), start, 12).unwrap();
+            assert_eq!(Tensor::frozen([3], DType::F32, shared).unwrap().to_vec(), values);
+        }
+    }
+
+    fn bytemuck_bytes(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn an_op_without_backward_refuses_trainable_inputs() {
+        let x = Tensor::leaf([1], &[1.0]).unwrap();
+        let buffer = || Buffer::from_f32(Device::Cpu, &[2.0]).unwrap();
+        let refused = Tensor::record_without_backward("argmax", [1], buffer(), &[&x]);
+        assert!(matches!(refused, Err(TensorError::NoBackward { op: "argmax" })));
+        assert!(tape::no_grad(|| Tensor::record_without_backward("argmax", [1], buffer(), &[&x])).is_ok());
+    }
+
+    #[test]
+    fn shapes_must_be_filled() {
+        assert!(matches!(Tensor::from_f32([2, 2], &[1.0; 3]), Err(TensorError::Count { count: 3, .. })));
+        assert!(matches!(Tensor::from_f32([2], &[1.0; 2]).unwrap().item(), Err(TensorError::NotScalar { .. })));
+    }
+}
