@@ -8,6 +8,7 @@
 //! | frozen bytes, borrowed from a mapped file | [`SharedBytes`] |
 //! | a parallel loop whose result does not depend on the number of threads | [`parallel`] |
 //! | random numbers that depend on a key and a position only | [`philox`] |
+//! | a loop compiled for each instruction set, and what it calls | [`simd`], [`math`] |
 //!
 //! This is the only crate that names `cudarc`.
 
@@ -17,9 +18,11 @@ pub mod cuda;
 mod device;
 mod dtype;
 mod error;
+pub mod math;
 pub mod parallel;
 pub mod philox;
 pub mod pool;
+pub mod simd;
 
 pub use buffer::Buffer;
 pub use bytes::SharedBytes;

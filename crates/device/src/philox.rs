@@ -60,14 +60,14 @@ impl Stream {
         // 1 - u lies in (0, 1], so the logarithm is finite.
         let radius = (-2.0 * (1.0 - f64::from(unit(pair[0]))).ln()).sqrt();
         let angle = std::f64::consts::TAU * f64::from(unit(pair[1]));
-        (if index % 2 == 0 { radius * angle.cos() } else { radius * angle.sin() }) as f32
+        (if index.is_multiple_of(2) { radius * angle.cos() } else { radius * angle.sin() }) as f32
     }
 
     /// Uniform below `bound`, by multiplication (bias below `bound / 2^64`). `bound` must not be 0.
     pub fn below(&self, index: u64, bound: u64) -> u64 {
         let words = self.block(index);
         let wide = u64::from(words[0]) << 32 | u64::from(words[1]);
-        (u128::from(wide) * u128::from(bound) >> 64) as u64
+        ((u128::from(wide) * u128::from(bound)) >> 64) as u64
     }
 }
 
