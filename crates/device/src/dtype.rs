@@ -214,7 +214,7 @@ mod tests {
     fn misaligned_bytes_are_an_error_not_a_copy() {
         let bytes = [0u8; 9];
         let start = bytes.as_ptr() as usize % 4;
-        let odd = &bytes[(1 + 4 - start) % 4 | 1..];
+        let odd = &bytes[((1 + 4 - start) % 4) | 1..];
         assert!(matches!(Elements::from_bytes(&odd[..4], DType::F32), Err(DeviceError::Misaligned { .. })));
     }
 }
