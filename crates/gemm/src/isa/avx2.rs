@@ -1,0 +1,146 @@
+//! AVX2 with FMA and F16C: 8 lanes, 16 registers. A tile of 6 x 16 leaves four registers for two of `B` and the
+//! broadcasts of `A`.
+
+use std::arch::x86_64::*;
+
+use half::{bf16, f16};
+
+use super::{Isa, Source, Vector};
+use crate::narrow::{self, Block};
+use crate::pack::{self, Panel};
+use crate::tile::{self, Tile};
+
+/// Proof that AVX2, FMA and F16C are there.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+// SAFETY: each method uses AVX2, FMA and F16C only and touches 8 elements at its pointer.
+unsafe impl Vector for __m256 {
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the caller vouches for the instruction set, here and below.
+        unsafe { _mm256_setzero_ps() }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm256_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: as above, and for the pointer.
+        unsafe { _mm256_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const bf16) -> Self {
+        // SAFETY: as above, and for the pointer. A bf16 is the upper half of the f32 of the same value.
+        unsafe {
+            let bits = _mm_loadu_si128(from.cast());
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(from: *const f16) -> Self {
+        // SAFETY: as above, and for the pointer.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as above, and for the pointer.
+        unsafe { _mm256_storeu_ps(to, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm256_fmadd_ps(self, factor, addend) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm256_mul_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn zip(self, other: Self) -> (Self, Self) {
+        // SAFETY: as above. Unpacking works within 128-bit halves, so the halves are put in order after it.
+        unsafe {
+            let even = _mm256_unpacklo_ps(self, other);
+            let odd = _mm256_unpackhi_ps(self, other);
+            (_mm256_permute2f128_ps::<0x20>(even, odd), _mm256_permute2f128_ps::<0x31>(even, odd))
+        }
+    }
+}
+
+type TileKernel = unsafe fn(&Tile);
+
+/// Kernels by registers along a row, then by rows.
+const TILES: [[TileKernel; 6]; 2] = [
+    [tile::<1, 1>, tile::<2, 1>, tile::<3, 1>, tile::<4, 1>, tile::<5, 1>, tile::<6, 1>],
+    [tile::<1, 2>, tile::<2, 2>, tile::<3, 2>, tile::<4, 2>, tile::<5, 2>, tile::<6, 2>],
+];
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn tile<const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
+    // SAFETY: the caller's.
+    unsafe { tile::compute::<Avx2, ROWS, VECTORS>(tile) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn pack<T: Source>(panel: &Panel<T>, out: &mut [f32]) {
+    // SAFETY: the caller's.
+    unsafe { pack::pack::<__m256, T>(panel, out) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn dot<T: Source>(block: &Block<T>) {
+    // SAFETY: the caller's.
+    unsafe { narrow::dot::<__m256, T>(block) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn axpy<T: Source>(block: &Block<T>) {
+    // SAFETY: the caller's.
+    unsafe { narrow::axpy::<__m256, T>(block) }
+}
+
+impl Isa for Avx2 {
+    type Vector = __m256;
+    const TILE_ROWS: usize = 6;
+    const TILE_VECTORS: usize = 2;
+
+    fn detect() -> Option<Self> {
+        let all =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        all.then_some(Self(()))
+    }
+
+    #[inline]
+    unsafe fn tile(self, tile: &Tile) {
+        // SAFETY: `self` proves the instruction set; the rest is the caller's.
+        unsafe { TILES[tile.vectors::<Self>() - 1][tile.rows - 1](tile) }
+    }
+
+    unsafe fn pack<T: Source>(self, panel: &Panel<T>, out: &mut [f32]) {
+        // SAFETY: `self` proves the instruction set; the rest is the caller's.
+        unsafe { pack(panel, out) }
+    }
+
+    unsafe fn dot<T: Source>(self, block: &Block<T>) {
+        // SAFETY: `self` proves the instruction set; the rest is the caller's.
+        unsafe { dot(block) }
+    }
+
+    unsafe fn axpy<T: Source>(self, block: &Block<T>) {
+        // SAFETY: `self` proves the instruction set; the rest is the caller's.
+        unsafe { axpy(block) }
+    }
+}

@@ -1,0 +1,173 @@
+//! AVX-512F: 16 lanes, 32 registers. A tile of 14 x 32 leaves four registers for two of `B` and the broadcasts of `A`.
+
+use std::arch::x86_64::*;
+
+use half::{bf16, f16};
+
+use super::{Isa, Source, Vector};
+use crate::narrow::{self, Block};
+use crate::pack::{self, Panel};
+use crate::tile::{self, Tile};
+
+/// Proof that AVX-512F is there.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+// SAFETY: each method uses AVX-512F only and touches 16 elements at its pointer.
+unsafe impl Vector for __m512 {
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the caller vouches for the instruction set, here and below.
+        unsafe { _mm512_setzero_ps() }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: as above, and for the pointer.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const bf16) -> Self {
+        // SAFETY: as above, and for the pointer. A bf16 is the upper half of the f32 of the same value.
+        unsafe {
+            let bits = _mm256_loadu_si256(from.cast());
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(from: *const f16) -> Self {
+        // SAFETY: as above, and for the pointer.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as above, and for the pointer.
+        unsafe { _mm512_storeu_ps(to, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm512_fmadd_ps(self, factor, addend) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { _mm512_mul_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn zip(self, other: Self) -> (Self, Self) {
+        // SAFETY: as above. Indices below 16 name lanes of `self`, the others lanes of `other`.
+        unsafe {
+            let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+            (_mm512_permutex2var_ps(self, low, other), _mm512_permutex2var_ps(self, high, other))
+        }
+    }
+}
+
+type TileKernel = unsafe fn(&Tile);
+
+/// Kernels by registers along a row, then by rows.
+const TILES: [[TileKernel; 14]; 2] = [
+    [
+        tile::<1, 1>,
+        tile::<2, 1>,
+        tile::<3, 1>,
+        tile::<4, 1>,
+        tile::<5, 1>,
+        tile::<6, 1>,
+        tile::<7, 1>,
+        tile::<8, 1>,
+        tile::<9, 1>,
+        tile::<10, 1>,
+        tile::<11, 1>,
+        tile::<12, 1>,
+        tile::<13, 1>,
+        tile::<14, 1>,
+    ],
+    [
+        tile::<1, 2>,
+        tile::<2, 2>,
+        tile::<3, 2>,
+        tile::<4, 2>,
+        tile::<5, 2>,
+        tile::<6, 2>,
+        tile::<7, 2>,
+        tile::<8, 2>,
+        tile::<9, 2>,
+        tile::<10, 2>,
+        tile::<11, 2>,
+        tile::<12, 2>,
+        tile::<13, 2>,
+        tile::<14, 2>,
+    ],
+];
+
+#[target_feature(enable = "avx512f")]
+unsafe fn tile<const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
+    // SAFETY: the caller's.
+    unsafe { tile::compute::<Avx512, ROWS, VECTORS>(tile) }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn pack<T: Source>(panel: &Panel<T>, out: &mut [f32]) {
+    // SAFETY: the caller's.
+    unsafe { pack::pack::<__m512, T>(panel, out) }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn dot<T: Source>(block: &Block<T>) {
+    // SAFETY: the caller's.
+    unsafe { narrow::dot::<__m512, T>(block) }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn axpy<T: Source>(block: &Block<T>) {
+    // SAFETY: the caller's.
+    unsafe { narrow::axpy::<__m512, T>(block) }
+}
+
+impl Isa for Avx512 {
+    type Vector = __m512;
+    const TILE_ROWS: usize = 14;
+    const TILE_VECTORS: usize = 2;
+
+    fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx512f").then_some(Self(()))
+    }
+
+    #[inline]
+    unsafe fn tile(self, tile: &Tile) {
+        // SAFETY: `self` proves AVX-512F; the rest is the caller's.
+        unsafe { TILES[tile.vectors::<Self>() - 1][tile.rows - 1](tile) }
+    }
+
+    unsafe fn pack<T: Source>(self, panel: &Panel<T>, out: &mut [f32]) {
+        // SAFETY: `self` proves AVX-512F; the rest is the caller's.
+        unsafe { pack(panel, out) }
+    }
+
+    unsafe fn dot<T: Source>(self, block: &Block<T>) {
+        // SAFETY: `self` proves AVX-512F; the rest is the caller's.
+        unsafe { dot(block) }
+    }
+
+    unsafe fn axpy<T: Source>(self, block: &Block<T>) {
+        // SAFETY: `self` proves AVX-512F; the rest is the caller's.
+        unsafe { axpy(block) }
+    }
+}

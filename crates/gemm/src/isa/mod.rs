@@ -1,0 +1,159 @@
+//! Instruction sets: what a kernel needs of one, and which one this machine has.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+pub(crate) mod portable;
+
+use device::Element;
+use half::{bf16, f16};
+
+use crate::pack::Panel;
+use crate::tile::Tile;
+
+/// The widest vector of any instruction set.
+pub(crate) const MAX_LANES: usize = 16;
+
+/// One register of f32 lanes.
+///
+/// # Safety
+/// Methods may only be called where the instruction set is available; pointers must be valid for [`Vector::LANES`]
+/// elements.
+pub(crate) unsafe trait Vector: Copy {
+    /// Lanes of a register, a power of two.
+    const LANES: usize;
+
+    unsafe fn zero() -> Self;
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn load_bf16(from: *const bf16) -> Self;
+    unsafe fn load_f16(from: *const f16) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    /// `self * factor + addend`.
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    /// The lanes of both in turn: lower halves first, then upper halves.
+    unsafe fn zip(self, other: Self) -> (Self, Self);
+}
+
+/// An element type that vectors are loaded from, widened.
+pub(crate) trait Source: Element {
+    /// # Safety
+    /// As for [`Vector`].
+    unsafe fn load<V: Vector>(from: *const Self) -> V;
+}
+
+impl Source for f32 {
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: the caller's.
+        unsafe { V::load(from) }
+    }
+}
+
+impl Source for bf16 {
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: the caller's.
+        unsafe { V::load_bf16(from) }
+    }
+}
+
+impl Source for f16 {
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: the caller's.
+        unsafe { V::load_f16(from) }
+    }
+}
+
+/// Loads `count` elements, less than a register, and zeros.
+///
+/// # Safety
+/// `from` is valid for `count < V::LANES` elements, and the instruction set is available.
+#[inline(always)]
+pub(crate) unsafe fn load_partial<V: Vector, T: Source>(from: *const T, count: usize) -> V {
+    let mut lanes = [0.0; MAX_LANES];
+    for (i, lane) in lanes[..count].iter_mut().enumerate() {
+        // SAFETY: `i < count`.
+        *lane = unsafe { (*from.add(i)).to_f32() };
+    }
+    // SAFETY: the array is as long as the widest register.
+    unsafe { V::load(lanes.as_ptr()) }
+}
+
+/// Stores the first `count` lanes, less than a register.
+///
+/// # Safety
+/// `to` is valid for `count < V::LANES` elements, and the instruction set is available.
+#[inline(always)]
+pub(crate) unsafe fn store_partial<V: Vector>(vector: V, to: *mut f32, count: usize) {
+    let mut lanes = [0.0; MAX_LANES];
+    // SAFETY: the array is as long as the widest register, and `to` holds `count`.
+    unsafe {
+        vector.store(lanes.as_mut_ptr());
+        std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count);
+    }
+}
+
+/// The sum of all lanes: halves are added until one is left.
+///
+/// # Safety
+/// The instruction set is available.
+#[inline(always)]
+pub(crate) unsafe fn sum<V: Vector>(vector: V) -> f32 {
+    let mut lanes = [0.0; MAX_LANES];
+    // SAFETY: the array is as long as the widest register.
+    unsafe { vector.store(lanes.as_mut_ptr()) };
+    let mut half = V::LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// An instruction set: its vector, the shape of its register tile, and the kernels compiled for it.
+///
+/// A value of an implementing type is proof that this machine has the instruction set.
+pub(crate) trait Isa: Copy + Send + Sync {
+    type Vector: Vector;
+    /// Rows of `C` that a tile covers at most.
+    const TILE_ROWS: usize;
+    /// Registers along a row of `C` that a tile covers at most.
+    const TILE_VECTORS: usize;
+    /// Columns of `C` that a tile covers at most.
+    const TILE_COLS: usize = Self::TILE_VECTORS * <Self::Vector as Vector>::LANES;
+    /// Elements from one depth to the next in a packed panel of `A`: whole registers, for packing writes those.
+    const A_STRIDE: usize = Self::TILE_ROWS.next_multiple_of(<Self::Vector as Vector>::LANES);
+
+    /// `None` if this machine lacks it.
+    fn detect() -> Option<Self>;
+
+    /// See [`crate::tile::compute`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn tile(self, tile: &Tile);
+
+    /// See [`crate::pack::pack`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn pack<T: Source>(self, panel: &Panel<T>, out: &mut [f32]);
+
+    /// See [`crate::narrow::dot`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn dot<T: Source>(self, dot: &crate::narrow::Block<T>);
+
+    /// See [`crate::narrow::axpy`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn axpy<T: Source>(self, axpy: &crate::narrow::Block<T>);
+}

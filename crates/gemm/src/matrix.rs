@@ -1,0 +1,128 @@
+//! Matrices as views of slices: the operands of a product.
+
+use device::Elements;
+
+use crate::GemmError;
+
+/// A borrowed matrix of any dtype, possibly transposed, possibly a block of columns of a wider one.
+///
+/// It is described freely and checked when it is used: see [`gemm`](crate::gemm).
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
+    elements: Elements<'a>,
+    stored: Stored,
+    transposed: bool,
+}
+
+impl<'a> Matrix<'a> {
+    /// A row-major matrix `[rows, cols]`.
+    pub fn new(elements: impl Into<Elements<'a>>, rows: usize, cols: usize) -> Self {
+        Self { elements: elements.into(), stored: Stored { rows, cols, row_stride: cols }, transposed: false }
+    }
+
+    /// The same elements read as the transpose: `[cols, rows]`. Nothing is moved.
+    pub fn transposed(self) -> Self {
+        Self { transposed: !self.transposed, ..self }
+    }
+
+    /// Stored rows start `row_stride` elements apart, as in a block of columns of a wider matrix. The slice starts at the
+    /// block's first element and may end right after its last one.
+    pub fn with_row_stride(self, row_stride: usize) -> Self {
+        Self { stored: Stored { row_stride, ..self.stored }, ..self }
+    }
+
+    /// Rows, after transposition.
+    pub fn rows(&self) -> usize {
+        if self.transposed { self.stored.cols } else { self.stored.rows }
+    }
+
+    /// Columns, after transposition.
+    pub fn cols(&self) -> usize {
+        if self.transposed { self.stored.rows } else { self.stored.cols }
+    }
+
+    pub(crate) fn shape(&self) -> [usize; 2] {
+        [self.rows(), self.cols()]
+    }
+
+    pub(crate) fn check(&self, operand: &'static str) -> Result<(), GemmError> {
+        self.stored.check(operand, self.elements.len())
+    }
+
+    /// The rows as lines along the depth of a product: what `A` is packed from.
+    pub(crate) fn row_lines(self) -> Lines<'a> {
+        let Self { elements, stored, transposed } = self;
+        Lines { elements, stride: stored.row_stride, depth_is_contiguous: !transposed }
+    }
+
+    /// The columns as lines along the depth of a product: what `B` is packed from.
+    pub(crate) fn column_lines(self) -> Lines<'a> {
+        self.transposed().row_lines()
+    }
+}
+
+/// A borrowed f32 matrix that a product is written to.
+#[derive(Debug)]
+pub struct MatrixMut<'a> {
+    pub(crate) elements: &'a mut [f32],
+    pub(crate) stored: Stored,
+}
+
+impl<'a> MatrixMut<'a> {
+    /// A row-major matrix `[rows, cols]`.
+    pub fn new(elements: &'a mut [f32], rows: usize, cols: usize) -> Self {
+        Self { elements, stored: Stored { rows, cols, row_stride: cols } }
+    }
+
+    /// Rows start `row_stride` elements apart; what lies between them is left alone.
+    pub fn with_row_stride(self, row_stride: usize) -> Self {
+        Self { stored: Stored { row_stride, ..self.stored }, ..self }
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.stored.rows
+    }
+
+    /// Columns.
+    pub fn cols(&self) -> usize {
+        self.stored.cols
+    }
+
+    pub(crate) fn check(&self) -> Result<(), GemmError> {
+        self.stored.check("C", self.elements.len())
+    }
+}
+
+/// How a matrix lies in its slice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) row_stride: usize,
+}
+
+impl Stored {
+    fn check(self, operand: &'static str, got: usize) -> Result<(), GemmError> {
+        let Self { rows, cols, row_stride } = self;
+        if row_stride < cols {
+            return Err(GemmError::RowStride { operand, cols, row_stride });
+        }
+        let expected = match rows {
+            0 => 0,
+            _ => (rows - 1).saturating_mul(row_stride).saturating_add(cols),
+        };
+        let fits = if row_stride == cols { got == expected } else { got >= expected };
+        if fits { Ok(()) } else { Err(GemmError::Length { operand, rows, cols, row_stride, expected, got }) }
+    }
+}
+
+/// An operand seen along the depth `k` of a product: lines (rows of `A` or columns of `B`) of `k` elements each.
+#[derive(Clone, Copy)]
+pub(crate) struct Lines<'a> {
+    pub(crate) elements: Elements<'a>,
+    /// From line to line if the depth is contiguous, from depth to depth otherwise.
+    pub(crate) stride: usize,
+    /// Whether the elements of one line are neighbours, rather than the elements of one depth.
+    pub(crate) depth_is_contiguous: bool,
+}
