@@ -1,1 +1,5 @@
 //! Trainer library and the tunesmith binary.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod schedule;

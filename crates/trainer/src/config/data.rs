@@ -1,0 +1,42 @@
+//! `[data]`: what is trained on.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::section::Section;
+
+/// The rows and how they become sequences.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Data {
+    /// A JSON Lines file, or a directory with `train.jsonl` and perhaps `valid.jsonl`.
+    pub train: PathBuf,
+    /// Rows to evaluate on; a directory's `valid.jsonl` unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval: Option<PathBuf>,
+    /// Longer sequences are cut to this many tokens, and counted. Default 512.
+    pub max_length: usize,
+    /// Fill each sequence of a batch with several rows that do not see each other. Default false.
+    pub packing: bool,
+    /// A new order each epoch, drawn from `training.seed`. Default true.
+    pub shuffle: bool,
+    /// Train on prompts and user turns too. Default false: completions only.
+    pub train_on_prompt: bool,
+    /// A jinja file used in place of the model's own chat template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<PathBuf>,
+}
+
+impl Data {
+    pub(super) fn read(s: &mut Section<'_>) -> Self {
+        Self {
+            train: s.required("train", "--data"),
+            eval: s.get_path("eval"),
+            max_length: s.within("max_length", 512, 1..=1 << 24),
+            packing: s.or("packing", false),
+            shuffle: s.or("shuffle", true),
+            train_on_prompt: s.or("train_on_prompt", false),
+            chat_template: s.get_path("chat_template"),
+        }
+    }
+}

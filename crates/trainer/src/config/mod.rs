@@ -1,0 +1,123 @@
+//! What a run is: the TOML file, the flags over it, and the types both become.
+//!
+//! | table | type |
+//! |---|---|
+//! | `[model]` | [`Model`] |
+//! | `[adapter]` | [`Adapter`] |
+//! | `[data]` | [`Data`] |
+//! | `[training]` | [`Training`] |
+//!
+//! Every key has its default and its range on the line that reads it. Nothing is ignored: an unknown key, a duplicate one
+//! and a value outside its range are errors that show the line, and one run tells all of them.
+
+mod adapter;
+mod data;
+mod document;
+mod model;
+mod problem;
+mod section;
+mod source;
+mod training;
+mod value;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use adapter::{Adapter, Bias, InitLoraWeights, LoraSettings, Method, Modules};
+pub use data::Data;
+pub use model::{BaseDType, Model, Quantization, TaskType};
+pub use problem::{ConfigError, Problem};
+pub use source::{Location, Source};
+pub use training::{DeviceName, Resume, Training};
+
+pub(crate) use training::warmup_reason;
+
+use document::Table;
+use section::Reader;
+
+/// A whole run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Config {
+    /// The base.
+    pub model: Model,
+    /// What is trained.
+    pub adapter: Adapter,
+    /// On what.
+    pub data: Data,
+    /// How.
+    pub training: Training,
+}
+
+/// What the command line says over the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--model`: `model.path`.
+    pub model: Option<PathBuf>,
+    /// `--data`: `data.train`.
+    pub data: Option<PathBuf>,
+    /// `--method`: `adapter.method`.
+    pub method: Option<String>,
+    /// `--output`: `training.output_dir`.
+    pub output: Option<PathBuf>,
+    /// `--set table.key=value`, in order.
+    pub set: Vec<String>,
+}
+
+impl Config {
+    /// Reads `file`, if there is one, and what `overrides` puts over it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with either.
+    pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let Some(path) = file else { return Self::parse("", "", overrides) };
+        let text = std::fs::read_to_string(path).map_err(|source| Problem::Read { path: path.to_owned(), source })?;
+        Self::parse(&path.display().to_string(), text.trim_start_matches('\u{feff}'), overrides)
+    }
+
+    /// Reads `text`, the content of the file `name`, and what `overrides` puts over it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with either.
+    pub fn parse(name: &str, text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let mut tree = document::parse(name, text)?;
+        for layer in overrides.layers()? {
+            document::overlay(&mut tree, layer);
+        }
+        let mut reader = Reader::new(tree);
+        let config = Self {
+            model: Model::read(&mut reader.section("model")),
+            adapter: Adapter::read(&mut reader.section("adapter")),
+            data: Data::read(&mut reader.section("data")),
+            training: Training::read(&mut reader.section("training")),
+        };
+        reader.finish().map(|()| config)
+    }
+
+    /// The settings as TOML, defaults written out.
+    ///
+    /// # Errors
+    /// A path that is not Unicode has no TOML form.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}
+
+impl Overrides {
+    fn layers(&self) -> Result<Vec<Table>, Problem> {
+        let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
+        let flags = [
+            ("--model", "model", "path", path(&self.model)),
+            ("--data", "data", "train", path(&self.data)),
+            ("--method", "adapter", "method", self.method.clone()),
+            ("--output", "training", "output_dir", path(&self.output)),
+        ];
+        let flags = flags
+            .into_iter()
+            .filter_map(|(flag, section, key, value)| Some(Ok(document::from_flag(flag, section, key, &value?))));
+        flags.chain(self.set.iter().map(|assignment| document::parse_override(assignment))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! `[model]`: the frozen base.
+
+use std::path::PathBuf;
+
+use device::DType;
+use serde::Serialize;
+
+use super::section::Section;
+use super::value::Choice;
+
+/// The base model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Model {
+    /// A directory in Hugging Face layout.
+    pub path: PathBuf,
+    /// How the base is stored and computed with; `auto`, the default, is as in its files.
+    pub dtype: BaseDType,
+    /// Compression of the base. Default `none`.
+    pub quantization: Quantization,
+    /// What is predicted. Default `CAUSAL_LM`.
+    pub task_type: TaskType,
+}
+
+impl Model {
+    pub(super) fn read(s: &mut Section<'_>) -> Self {
+        // Read by quantized bases and by classifiers; one config serves all of them.
+        s.get::<bool>("double_quant");
+        s.get_within::<usize>("num_labels", 1..);
+        Self {
+            path: s.required("path", "--model"),
+            dtype: s.or("dtype", BaseDType::Auto),
+            quantization: s.or("quantization", Quantization::None),
+            task_type: s.or("task_type", TaskType::CausalLm),
+        }
+    }
+}
+
+/// The element type of the base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BaseDType {
+    /// As in the files.
+    Auto,
+    /// 32 bits.
+    Float32,
+    /// The upper 16 bits of f32.
+    BFloat16,
+}
+
+impl BaseDType {
+    /// The element type, or `None` for that of the files.
+    pub fn dtype(self) -> Option<DType> {
+        match self {
+            BaseDType::Auto => None,
+            BaseDType::Float32 => Some(DType::F32),
+            BaseDType::BFloat16 => Some(DType::BF16),
+        }
+    }
+}
+
+impl Choice for BaseDType {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("float32", Self::Float32), ("bfloat16", Self::BFloat16)];
+    const ABSENT: &'static [&'static str] = &["float16"];
+}
+
+/// Compression of the base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quantization {
+    /// As stored.
+    None,
+}
+
+impl Choice for Quantization {
+    const CHOICES: &'static [(&'static str, Self)] = &[("none", Self::None)];
+    const ABSENT: &'static [&'static str] = &["nf4"];
+}
+
+/// What is predicted, in PEFT's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum TaskType {
+    /// The next token.
+    #[serde(rename = "CAUSAL_LM")]
+    CausalLm,
+}
+
+impl Choice for TaskType {
+    const CHOICES: &'static [(&'static str, Self)] = &[("CAUSAL_LM", Self::CausalLm)];
+    const ABSENT: &'static [&'static str] = &["SEQ_CLS", "TOKEN_CLS", "SEQ_2_SEQ_LM"];
+}

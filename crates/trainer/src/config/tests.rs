@@ -1,0 +1,215 @@
+//! Settings read, and every kind of mistake told.
+
+use super::*;
+
+const FULL: &str = r#"
+[model]
+path = "models/SmolLM2-135M"
+dtype = "bfloat16"
+quantization = "none"
+double_quant = true
+task_type = "CAUSAL_LM"
+num_labels = 2
+
+[adapter]
+method = "lora"
+r = 16
+lora_alpha = 32
+lora_dropout = 0.0
+target_modules = ["q_proj", "v_proj"]
+use_rslora = false
+use_dora = false
+num_virtual_tokens = 20
+init_from = ""
+
+[data]
+train = "train.jsonl"
+eval = "valid.jsonl"
+max_length = 512
+packing = false
+shuffle = true
+
+[training]
+output_dir = "out"
+max_steps = 100
+per_device_train_batch_size = 4
+gradient_accumulation_steps = 1
+learning_rate = 2e-4
+lr_scheduler_type = "linear"
+warmup_steps = 0
+weight_decay = 0.0
+adam_beta1 = 0.9
+adam_beta2 = 0.999
+adam_epsilon = 1e-8
+max_grad_norm = 1.0
+gradient_checkpointing = false
+logging_steps = 1
+eval_steps = 0
+save_steps = 0
+save_total_limit = 2
+seed = 42
+device = "auto"
+threads = 0
+resume = "auto"
+"#;
+
+const SHORT: &str = "[model]\npath = 'm'\n[data]\ntrain = 't'\n[training]\noutput_dir = 'o'\n";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse("run.toml", text, &Overrides::default())
+}
+
+fn with_set(text: &str, set: &[&str]) -> Result<Config, ConfigError> {
+    let overrides = Overrides { set: set.iter().map(|s| (*s).to_owned()).collect(), ..Overrides::default() };
+    Config::parse("run.toml", text, &overrides)
+}
+
+/// The message for `SHORT` with `set` over it.
+fn refusal(set: &str) -> String {
+    with_set(SHORT, &[set]).expect_err(set).to_string()
+}
+
+#[test]
+fn the_documented_config_is_read() {
+    let config = parse(FULL).unwrap();
+    assert_eq!(config.adapter.lora.r, Some(16));
+    assert_eq!(config.adapter.lora.lora_alpha, Some(32.0));
+    assert_eq!(config.adapter.init_from, None);
+    assert_eq!(config.data.eval, Some("valid.jsonl".into()));
+    assert_eq!(config.training.max_steps, Some(100));
+    assert_eq!(config.training.num_train_epochs, None);
+    assert_eq!(config.model.dtype.dtype(), Some(device::DType::BF16));
+}
+
+#[test]
+fn printed_settings_read_back_the_same() {
+    for text in [FULL, SHORT] {
+        let config = parse(text).unwrap();
+        assert_eq!(parse(&config.to_toml().unwrap()).unwrap(), config);
+    }
+}
+
+#[test]
+fn flags_build_the_same_config() {
+    let overrides = Overrides {
+        model: Some("m".into()),
+        data: Some("t".into()),
+        method: Some("lora".to_owned()),
+        output: Some("o".into()),
+        set: Vec::new(),
+    };
+    assert_eq!(Config::parse("", "", &overrides).unwrap(), parse(SHORT).unwrap());
+    assert_eq!(parse(SHORT).unwrap().training.num_train_epochs, Some(3.0));
+}
+
+#[test]
+fn set_takes_toml_and_bare_strings() {
+    let config = with_set(
+        SHORT,
+        &[
+            "training.learning_rate=1e-4",
+            "training.output_dir=runs/a b",
+            "adapter.target_modules=[\"c_attn\"]",
+            "adapter.rank_pattern.q_proj=4",
+            "training.resume=out/checkpoint-5",
+            "training.seed=18446744073709551615",
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.training.learning_rate, 1e-4);
+    assert_eq!(config.training.output_dir, PathBuf::from("runs/a b"));
+    assert_eq!(config.adapter.lora.target_modules, Some(Modules::Names(vec!["c_attn".to_owned()])));
+    assert_eq!(config.adapter.lora.rank_pattern.unwrap()["q_proj"], 4);
+    assert_eq!(config.training.resume, Resume::From("out/checkpoint-5".into()));
+    assert_eq!(config.training.seed, u64::MAX);
+}
+
+#[test]
+fn an_unknown_key_has_a_caret_and_the_nearest_known_one() {
+    let message = parse(&format!("{SHORT}lerning_rate = 1e-4\n")).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "unknown key `training.lerning_rate`; did you mean `training.learning_rate`?\n --> run.toml:7:1\n  |\n\
+         7 | lerning_rate = 1e-4\n  | ^^^^^^^^^^^^"
+    );
+    assert!(refusal("training.max_length=5").contains("did you mean `data.max_length`?"));
+    assert!(refusal("learning_rate=5").contains("did you mean `training.learning_rate`?"));
+    assert!(refusal("trainning.seed=5").contains("did you mean `training`?"));
+    assert!(refusal("model.zzz=5").contains("known are double_quant, dtype"));
+}
+
+#[test]
+fn every_problem_is_told_in_one_go() {
+    let text = "[model]\npath = 3\n[training]\noutput_dirr = 'o'\nseed = -1\n[data]\n";
+    let error = parse(text).unwrap_err();
+    assert_eq!(error.problems.len(), 5, "{error}");
+    let message = error.to_string();
+    for part in
+        ["`model.path` must be a path", "did you mean `training.output_dir`", "`training.seed` must be at least 0"]
+    {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(message.contains("`data.train` is missing; set it in the config, or with --data"), "{message}");
+}
+
+#[test]
+fn values_out_of_range_are_refused() {
+    for (set, expected) in [
+        ("adapter.r=0", "`adapter.r` must be at least 1 and at most 65536, got 0"),
+        ("adapter.lora_alpha=nan", "got NaN"),
+        ("adapter.lora_alpha=0", "`adapter.lora_alpha` must be"),
+        ("adapter.lora_dropout=1.0", "`adapter.lora_dropout` must be at least 0 and below 1, got 1"),
+        ("training.learning_rate=-1e-4", "`training.learning_rate` must be at least 0 and at most 10, got -0.0001"),
+        ("training.learning_rate=1e9", "got 1000000000"),
+        ("training.learning_rate=inf", "got inf"),
+        ("training.per_device_train_batch_size=0", "must be at least 1"),
+        ("training.seed=-1", "must be at least 0, got -1"),
+        ("training.seed=18446744073709551616", "must be at most 18446744073709551615"),
+        ("training.adam_beta2=1", "below 1"),
+        ("training.max_steps=ten", "`training.max_steps` must be an integer, got a string"),
+        ("training.max_steps=1.5", "must be an integer, got a float"),
+        ("training.lr_scheduler_type=cosin", "did you mean `cosine`?"),
+        ("training.device=gpu", "known are auto, cpu, cuda, cuda:N, emulated"),
+        ("adapter.target_modules=[1]", "`adapter.target_modules[0]` must be a string, got an integer"),
+        ("adapter.rank_pattern={q=0.5}", "`adapter.rank_pattern.q` must be an integer"),
+        ("training=3", "`training` must be a table"),
+        ("training.seed", "--set needs table.key=value"),
+        ("=3", "not valid TOML"),
+    ] {
+        let message = refusal(set);
+        assert!(message.contains(expected), "{set}: {message}");
+        assert!(message.contains("--> --set:1:"), "{set}: {message}");
+    }
+}
+
+#[test]
+fn settings_that_exclude_each_other_are_refused() {
+    let both = with_set(SHORT, &["training.max_steps=5", "training.num_train_epochs=1"]).unwrap_err().to_string();
+    assert!(both.contains("`training.max_steps` and `training.num_train_epochs` are both set"), "{both}");
+    let warmup = with_set(SHORT, &["training.max_steps=5", "training.warmup_steps=6"]).unwrap_err().to_string();
+    assert!(warmup.contains("`training.warmup_steps` = 6 is more than the 5 steps"), "{warmup}");
+}
+
+#[test]
+fn duplicate_keys_are_refused_with_a_caret() {
+    let message = parse("[model]\npath = 'a'\npath = 'b'\n").unwrap_err().to_string();
+    assert!(message.contains("duplicate key") && message.contains("run.toml:3:1"), "{message}");
+}
+
+#[test]
+fn what_is_not_there_yet_is_said_so() {
+    for (set, expected) in [
+        (
+            "adapter.method=qlora",
+            "`adapter.method` = \"qlora\" is not available in this version; available: lora, full",
+        ),
+        ("adapter.method=p_tuning_v2", "available: lora, full"),
+        ("adapter.use_dora=true", "`adapter.use_dora` = true is not available"),
+        ("model.quantization=nf4", "available: none"),
+        ("model.task_type=SEQ_CLS", "available: CAUSAL_LM"),
+    ] {
+        let message = refusal(set);
+        assert!(message.contains(expected), "{set}: {message}");
+    }
+    assert!(refusal("adapter.method=lorra").contains("did you mean `lora`?"));
+}

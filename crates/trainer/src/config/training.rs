@@ -1,0 +1,192 @@
+//! `[training]`: how long, how fast, where to. Names and meanings are those of Hugging Face's `TrainingArguments`.
+
+use std::path::PathBuf;
+
+use device::{Device, DeviceError};
+use serde::Serialize;
+
+use super::document::Node;
+use super::problem::Problem;
+use super::section::Section;
+use super::value::{Choice, FromNode};
+use crate::schedule::SchedulerType;
+
+/// Epochs trained for when neither `max_steps` nor `num_train_epochs` is set.
+const DEFAULT_EPOCHS: f64 = 3.0;
+
+/// The run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Training {
+    /// Where everything is written.
+    pub output_dir: PathBuf,
+    /// Optimizer steps. Excludes `num_train_epochs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u64>,
+    /// Passes over the rows, which need not be whole. Default 3 unless `max_steps` is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_train_epochs: Option<f64>,
+    /// Sequences of a micro-batch. Default 8.
+    pub per_device_train_batch_size: usize,
+    /// Sequences of a batch in evaluation. Default 8.
+    pub per_device_eval_batch_size: usize,
+    /// Micro-batches of an optimizer step. Default 1.
+    pub gradient_accumulation_steps: usize,
+    /// The peak learning rate. Default 2e-4.
+    pub learning_rate: f64,
+    /// How the learning rate moves. Default `linear`.
+    pub lr_scheduler_type: SchedulerType,
+    /// Steps over which the learning rate rises from zero. Default 0.
+    pub warmup_steps: u64,
+    /// Decoupled weight decay. Default 0.
+    pub weight_decay: f64,
+    /// Decay of the first moment. Default 0.9.
+    pub adam_beta1: f64,
+    /// Decay of the second moment. Default 0.999.
+    pub adam_beta2: f64,
+    /// Added to the denominator. Default 1e-8.
+    pub adam_epsilon: f64,
+    /// Gradients of a larger norm are scaled down to it; 0 turns clipping off. Default 1.
+    pub max_grad_norm: f64,
+    /// Recompute each block in the backward pass instead of keeping its activations. Default false.
+    pub gradient_checkpointing: bool,
+    /// Steps between two lines of `metrics.jsonl`. Default 1.
+    pub logging_steps: u64,
+    /// Steps between two evaluations; 0 evaluates at the end only. Default 0.
+    pub eval_steps: u64,
+    /// Steps between two checkpoints; 0 saves at the end only. Default 0.
+    pub save_steps: u64,
+    /// Checkpoints kept; 0 keeps all. Default 2.
+    pub save_total_limit: usize,
+    /// Seed of initialisation, order and dropout. Default 42.
+    pub seed: u64,
+    /// Where to compute: `auto`, `cpu`, `cuda`, `cuda:N` or `emulated`. Default `auto`.
+    pub device: DeviceName,
+    /// Threads to compute with; 0 takes every core. Default 0.
+    pub threads: usize,
+    /// Which checkpoint of the output directory to go on from. Default `auto`, the newest whole one.
+    pub resume: Resume,
+    /// Prompts that are continued before and after training, for the report. Default none.
+    pub sample_prompts: Vec<String>,
+    /// Tokens of each sample. Default 64.
+    pub sample_max_new_tokens: usize,
+}
+
+impl Training {
+    pub(super) fn read(s: &mut Section<'_>) -> Self {
+        let max_steps = s.get_within("max_steps", 1..);
+        let num_train_epochs = s.get_within("num_train_epochs", f64::MIN_POSITIVE..=1e6);
+        let warmup_steps = s.within("warmup_steps", 0, 0..);
+        if max_steps.is_some() && num_train_epochs.is_some() {
+            let reason = "`training.max_steps` and `training.num_train_epochs` are both set; remove one".to_owned();
+            s.conflict("num_train_epochs", reason);
+        }
+        if let Some(steps) = max_steps.filter(|&steps| warmup_steps > steps) {
+            s.conflict("warmup_steps", warmup_reason(warmup_steps, steps));
+        }
+        Self {
+            output_dir: s.required("output_dir", "--output"),
+            max_steps,
+            num_train_epochs: num_train_epochs.or(max_steps.is_none().then_some(DEFAULT_EPOCHS)),
+            per_device_train_batch_size: s.within("per_device_train_batch_size", 8, 1..=1 << 20),
+            per_device_eval_batch_size: s.within("per_device_eval_batch_size", 8, 1..=1 << 20),
+            gradient_accumulation_steps: s.within("gradient_accumulation_steps", 1, 1..=1 << 20),
+            learning_rate: s.within("learning_rate", 2e-4, 0.0..=10.0),
+            lr_scheduler_type: s.or("lr_scheduler_type", SchedulerType::Linear),
+            warmup_steps,
+            weight_decay: s.within("weight_decay", 0.0, 0.0..=10.0),
+            adam_beta1: s.within("adam_beta1", 0.9, 0.0..1.0),
+            adam_beta2: s.within("adam_beta2", 0.999, 0.0..1.0),
+            adam_epsilon: s.within("adam_epsilon", 1e-8, 0.0..=1.0),
+            max_grad_norm: s.within("max_grad_norm", 1.0, 0.0..=f64::MAX),
+            gradient_checkpointing: s.or("gradient_checkpointing", false),
+            logging_steps: s.within("logging_steps", 1, 1..),
+            eval_steps: s.or("eval_steps", 0),
+            save_steps: s.or("save_steps", 0),
+            save_total_limit: s.or("save_total_limit", 2),
+            seed: s.or("seed", 42),
+            device: s.or("device", DeviceName("auto".to_owned())),
+            threads: s.within("threads", 0, 0..=4096),
+            resume: s.or("resume", Resume::Auto),
+            sample_prompts: s.or("sample_prompts", Vec::new()),
+            sample_max_new_tokens: s.within("sample_max_new_tokens", 64, 1..=1 << 20),
+        }
+    }
+}
+
+/// Why `warmup_steps` is too many.
+pub(crate) fn warmup_reason(warmup_steps: u64, max_steps: u64) -> String {
+    format!(
+        "`training.warmup_steps` = {warmup_steps} is more than the {max_steps} steps of the run, so the learning rate \
+         would never reach its peak; lower it"
+    )
+}
+
+impl Choice for SchedulerType {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("linear", Self::Linear),
+        ("cosine", Self::Cosine),
+        ("constant", Self::Constant),
+        ("constant_with_warmup", Self::ConstantWithWarmup),
+    ];
+}
+
+/// A device as it is written; whether this machine has it is found out when it is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceName(pub String);
+
+impl DeviceName {
+    /// The device.
+    ///
+    /// # Errors
+    /// What this machine or build lacks for it.
+    pub fn open(&self) -> Result<Device, DeviceError> {
+        Device::parse(&self.0)
+    }
+}
+
+impl FromNode for DeviceName {
+    fn from_node(key: &str, node: &Node) -> Result<Self, Problem> {
+        let name = String::from_node(key, node)?;
+        match Device::parse(&name) {
+            Err(DeviceError::UnknownDevice { .. }) => Err(Problem::UnknownChoice {
+                key: key.to_owned(),
+                got: name,
+                nearest: None,
+                choices: ["auto", "cpu", "cuda", "cuda:N", "emulated"].map(str::to_owned).to_vec(),
+                at: node.at.clone(),
+            }),
+            _ => Ok(Self(name)),
+        }
+    }
+}
+
+/// What to do with the checkpoints in the output directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Go on from the newest whole one, if there is any.
+    Auto,
+    /// Start over, and remove those of the earlier run.
+    Never,
+    /// Go on from this one.
+    From(PathBuf),
+}
+
+impl FromNode for Resume {
+    fn from_node(key: &str, node: &Node) -> Result<Self, Problem> {
+        Ok(match String::from_node(key, node)?.as_str() {
+            "auto" => Resume::Auto,
+            "never" => Resume::Never,
+            _ => Resume::From(PathBuf::from_node(key, node)?),
+        })
+    }
+}
+
+impl Serialize for Resume {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Resume::Auto => serializer.serialize_str("auto"),
+            Resume::Never => serializer.serialize_str("never"),
+            Resume::From(path) => path.serialize(serializer),
+        }
+    }
+}
