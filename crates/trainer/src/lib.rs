@@ -2,4 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod console;
+pub mod internal;
+pub mod memory;
+pub mod run;
 pub mod schedule;
+pub mod signals;
+pub mod units;

@@ -1,0 +1,67 @@
+//! What the user reads. A closed pipe or a full disk behind stdout never stops a run.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+/// Where a command writes. With `--json`, stdout carries one JSON object and nothing else: what is meant for people goes
+/// to stderr.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Console {
+    json: bool,
+}
+
+impl Console {
+    /// For a command that was given `--json` or not.
+    pub fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether `--json` was given.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// A line for people.
+    pub fn line(&self, text: impl Display) {
+        if self.json { write(&mut io::stderr(), &text) } else { write(&mut io::stdout(), &text) }
+    }
+
+    /// A part of a line for people, shown at once: streamed text.
+    pub fn fragment(&self, text: &str) {
+        let mut stdout = io::stdout();
+        if !self.json {
+            // Nobody is left to be told about a reader that went away.
+            let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        }
+    }
+
+    /// Something to be aware of, on stderr.
+    pub fn warning(&self, text: impl Display) {
+        write(&mut io::stderr(), &format_args!("warning: {text}"));
+    }
+
+    /// The result of a `--json` command, on one line.
+    pub fn result(&self, value: &impl Serialize) {
+        match serde_json::to_string(value) {
+            Ok(json) => write(&mut io::stdout(), &json),
+            Err(error) => self.warning(format_args!("the result has no JSON form: {error}")),
+        }
+    }
+
+    /// Whether a bar that redraws itself makes sense.
+    pub fn is_interactive(&self) -> bool {
+        !self.json && io::stderr().is_terminal() && io::stdout().is_terminal()
+    }
+}
+
+/// An error and what caused it, on stderr.
+pub fn error(text: impl Display) {
+    write(&mut io::stderr(), &format_args!("error: {text}"));
+}
+
+fn write(out: &mut impl Write, text: &dyn Display) {
+    // One write per line, so that lines of several processes do not mix; its failure has no one to be told to.
+    let _ = out.write_all(format!("{text}\n").as_bytes());
+}
