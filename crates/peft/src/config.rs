@@ -1,0 +1,105 @@
+//! `adapter_config.json`: what all methods share, and which method it is.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::fields::Fields;
+use crate::lora::LoraConfig;
+use crate::{PeftError, Warnings, python_json};
+
+/// What the model is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TaskType {
+    /// Next-token prediction.
+    CausalLm,
+    /// One label for a text.
+    SeqCls,
+    /// One label for a token.
+    TokenCls,
+    /// Text to text.
+    #[serde(rename = "SEQ_2_SEQ_LM")]
+    Seq2SeqLm,
+    /// A span of a text.
+    QuestionAns,
+    /// Hidden states.
+    FeatureExtraction,
+}
+
+/// Keys that every method has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Common {
+    /// The base model's path or name on the Hugging Face Hub.
+    pub base_model_name_or_path: Option<String>,
+    /// Its revision there.
+    pub revision: Option<String>,
+    /// What it is used for.
+    pub task_type: Option<TaskType>,
+    /// The base model's Python class; written by PEFT where there is no `task_type`.
+    pub auto_mapping: Option<Value>,
+}
+
+impl Common {
+    pub(crate) fn read(fields: &mut Fields) -> Result<Self, PeftError> {
+        for key in ["inference_mode", "peft_version", "runtime_config"] {
+            fields.ignore(key);
+        }
+        Ok(Self {
+            base_model_name_or_path: fields.take("base_model_name_or_path")?,
+            revision: fields.take("revision")?,
+            task_type: fields.take("task_type")?,
+            auto_mapping: fields.take("auto_mapping")?,
+        })
+    }
+
+    pub(crate) fn write(&self, json: &mut Map<String, Value>, peft_type: &str) {
+        let keys = [
+            ("auto_mapping", json!(self.auto_mapping)),
+            ("base_model_name_or_path", json!(self.base_model_name_or_path)),
+            // PEFT always writes true, for a trained adapter is loaded to be used.
+            ("inference_mode", json!(true)),
+            ("peft_type", json!(peft_type)),
+            ("revision", json!(self.revision)),
+            ("task_type", json!(self.task_type)),
+        ];
+        json.extend(keys.map(|(key, value)| (key.to_owned(), value)));
+    }
+}
+
+/// The configuration of an adapter: one variant a method.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum AdapterConfig {
+    /// Low-rank adaptation.
+    Lora(LoraConfig),
+}
+
+impl AdapterConfig {
+    /// Reads the text of the file `path`. Only `peft_type` has to be there.
+    ///
+    /// # Errors
+    /// [`PeftError::Json`], [`PeftError::ConfigKey`] for a wrong value, [`PeftError::UnknownMethod`],
+    /// [`PeftError::Unsupported`] for a feature that this crate does not have.
+    pub fn read(path: &Path, text: &str) -> Result<(Self, Warnings), PeftError> {
+        let mut fields = Fields::parse(path, text)?;
+        let method: Option<String> = fields.take("peft_type")?;
+        match method.as_deref() {
+            Some(LoraConfig::PEFT_TYPE) => {
+                let (config, warnings) = LoraConfig::read(fields)?;
+                Ok((AdapterConfig::Lora(config), warnings))
+            }
+            Some(other) => Err(PeftError::UnknownMethod { path: path.to_owned(), method: other.to_owned() }),
+            None => Err(fields.wrong("peft_type", "is missing; the file is not PEFT's")),
+        }
+    }
+
+    /// The text of the file, as PEFT would write it. `fan_in_fan_out` says whether the adapted weights are stored
+    /// `[in, out]`, as GPT-2's are.
+    pub fn to_text(&self, fan_in_fan_out: bool) -> String {
+        match self {
+            AdapterConfig::Lora(config) => python_json::dumps(&config.to_json(fan_in_fan_out)),
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! PEFT's rules for which modules a configuration means.
+//!
+//! A module is left alone if `exclude_modules` or `modules_to_save` names it. Otherwise it is meant if `target_modules`
+//!
+//! - is `all-linear` and the module is linear and not the output head;
+//! - is a regular expression that matches its whole name;
+//! - is a list that holds its whole name, or the end of its name after a dot. Then, unless the whole name is listed, the
+//!   number of its layer has to be among `layers_to_transform`.
+
+use std::collections::BTreeSet;
+
+use fancy_regex::Regex;
+
+use crate::PeftError;
+use crate::modules::{ModuleNames, OneOrMany};
+
+/// From this many names on PEFT looks for shorter ones that mean the same.
+const MANY_NAMES: usize = 20;
+
+/// What a name in a configuration can be about: a module of the model that has weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate<'a> {
+    /// The module's name in Hugging Face's model.
+    pub name: &'a str,
+    /// Whether `all-linear` includes it: linear and not the output head.
+    pub linear: bool,
+}
+
+/// The keys of a configuration that select modules.
+#[derive(Clone, Copy, Debug)]
+pub struct Selection<'a> {
+    /// Modules to adapt.
+    pub target_modules: &'a ModuleNames,
+    /// Modules to leave alone.
+    pub exclude_modules: Option<&'a ModuleNames>,
+    /// Modules trained in full instead.
+    pub modules_to_save: &'a [String],
+    /// Layers to adapt.
+    pub layers_to_transform: Option<&'a OneOrMany<usize>>,
+    /// Where those layers are counted.
+    pub layers_pattern: Option<&'a OneOrMany<String>>,
+}
+
+/// What a selection came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Targets {
+    /// Names of the modules that are meant, in the order of the candidates.
+    pub matched: Vec<String>,
+    /// Names of `target_modules` that mean no module.
+    pub unmatched: Vec<String>,
+    /// `target_modules` as the saved configuration lists them: `all-linear` spelled out, long lists shortened.
+    pub target_modules: ModuleNames,
+}
+
+impl Selection<'_> {
+    /// Picks the modules that are meant from `candidates`.
+    ///
+    /// # Errors
+    /// [`PeftError::NoTargets`] if none is, [`PeftError::Pattern`] for a regular expression that cannot be used.
+    pub fn resolve(&self, candidates: &[Candidate<'_>]) -> Result<Targets, PeftError> {
+        let expanded = if self.target_modules.is_all_linear() {
+            ModuleNames::List(candidates.iter().filter(|c| c.linear).map(|c| c.name.to_owned()).collect())
+        } else {
+            self.target_modules.clone()
+        };
+        let target_modules = shorten(expanded, candidates);
+        let rules = Rules::compile(self, &target_modules)?;
+        let mut matched = Vec::new();
+        for candidate in candidates {
+            if rules.matches(candidate.name)? {
+                matched.push(candidate.name.to_owned());
+            }
+        }
+        if matched.is_empty() {
+            return Err(self.nothing_matched(candidates));
+        }
+        let named = |target: &String| candidates.iter().any(|c| c.name == target || is_suffix(c.name, target));
+        let unmatched = match self.target_modules {
+            ModuleNames::List(names) => names.iter().filter(|name| !named(name)).cloned().collect(),
+            ModuleNames::Pattern(_) => Vec::new(),
+        };
+        Ok(Targets { matched, unmatched, target_modules })
+    }
+
+    fn nothing_matched(&self, candidates: &[Candidate<'_>]) -> PeftError {
+        let ends: BTreeSet<&str> = candidates.iter().map(|c| c.name.rsplit('.').next().unwrap_or(c.name)).collect();
+        PeftError::NoTargets {
+            target_modules: match self.target_modules {
+                ModuleNames::Pattern(pattern) => pattern.clone(),
+                ModuleNames::List(names) => names.join(", "),
+            },
+            available: ends.into_iter().collect::<Vec<_>>().join(", "),
+        }
+    }
+}
+
+/// A selection with its regular expressions compiled.
+struct Rules<'a> {
+    targets: Names<'a>,
+    excluded: Vec<Names<'a>>,
+    layers: Option<Layers<'a>>,
+}
+
+enum Names<'a> {
+    Pattern(Regex),
+    List(&'a [String]),
+}
+
+struct Layers<'a> {
+    indices: &'a [usize],
+    /// Each captures the number of a layer in a name.
+    patterns: Vec<Regex>,
+}
+
+impl<'a> Rules<'a> {
+    fn compile(selection: &Selection<'a>, targets: &'a ModuleNames) -> Result<Self, PeftError> {
+        let mut excluded = Vec::new();
+        if let Some(names) = selection.exclude_modules.filter(|names| !names.is_empty()) {
+            excluded.push(Names::compile("exclude_modules", names)?);
+        }
+        for name in selection.modules_to_save {
+            excluded.push(Names::Pattern(regex("modules_to_save", &format!(r"\A(?:.*\.)?{name}(?:\..*)?\z"))?));
+        }
+        let layers = selection.layers_to_transform.map(OneOrMany::as_slice).filter(|indices| !indices.is_empty());
+        let layers = match layers {
+            None => None,
+            Some(indices) => {
+                let names = selection.layers_pattern.map(OneOrMany::as_slice).unwrap_or_default();
+                let patterns = if names.is_empty() {
+                    vec![regex("layers_pattern", r"\A.*?\.[^.]*\.(?P<index>\d+)\.")?]
+                } else {
+                    let pattern =
+                        |name: &String| regex("layers_pattern", &format!(r"\A(?:|.*?\.){name}\.(?P<index>\d+)\."));
+                    names.iter().map(pattern).collect::<Result<_, _>>()?
+                };
+                Some(Layers { indices, patterns })
+            }
+        };
+        Ok(Self { targets: Names::compile("target_modules", targets)?, excluded, layers })
+    }
+
+    fn matches(&self, name: &str) -> Result<bool, PeftError> {
+        for excluded in &self.excluded {
+            if excluded.holds(name)? {
+                return Ok(false);
+            }
+        }
+        match &self.targets {
+            Names::Pattern(_) => self.targets.holds(name),
+            Names::List(names) if names.iter().any(|n| n == name) => Ok(true),
+            Names::List(_) if !self.targets.holds(name)? => Ok(false),
+            Names::List(_) => self.layers.as_ref().map_or(Ok(true), |layers| layers.hold(name)),
+        }
+    }
+}
+
+impl<'a> Names<'a> {
+    fn compile(key: &'static str, names: &'a ModuleNames) -> Result<Self, PeftError> {
+        Ok(match names {
+            ModuleNames::Pattern(pattern) => Names::Pattern(regex(key, &format!(r"\A(?:{pattern})\z"))?),
+            ModuleNames::List(names) => Names::List(names),
+        })
+    }
+
+    fn holds(&self, name: &str) -> Result<bool, PeftError> {
+        match self {
+            Names::Pattern(pattern) => is_match(pattern, name),
+            Names::List(names) => Ok(names.iter().any(|n| n == name || is_suffix(name, n))),
+        }
+    }
+}
+
+impl Layers<'_> {
+    fn hold(&self, name: &str) -> Result<bool, PeftError> {
+        for pattern in &self.patterns {
+            let captures = pattern.captures(name).map_err(|e| too_hard(pattern, &e))?;
+            if let Some(index) = captures.as_ref().and_then(|c| c.name("index")) {
+                return Ok(index.as_str().parse().is_ok_and(|index: usize| self.indices.contains(&index)));
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The value of the first pattern that matches the end of `name` from a dot or from its start; `rank_pattern` and
+/// `alpha_pattern` are read this way.
+pub(crate) fn first_match<T: Copy>(
+    key: &'static str,
+    patterns: &[(String, T)],
+    name: &str,
+) -> Result<Option<T>, PeftError> {
+    for (pattern, value) in patterns {
+        if is_match(&regex(key, &format!(r"\A(?:.*\.)?(?:{pattern})\z"))?, name)? {
+            return Ok(Some(*value));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether `name` ends in a dot and `end`.
+pub(crate) fn is_suffix(name: &str, end: &str) -> bool {
+    name.strip_suffix(end).is_some_and(|start| start.ends_with('.'))
+}
+
+pub(crate) fn regex(key: &'static str, pattern: &str) -> Result<Regex, PeftError> {
+    Regex::new(pattern).map_err(|e| PeftError::Pattern { key, pattern: pattern.to_owned(), reason: e.to_string() })
+}
+
+pub(crate) fn is_match(pattern: &Regex, name: &str) -> Result<bool, PeftError> {
+    pattern.is_match(name).map_err(|e| too_hard(pattern, &e))
+}
+
+fn too_hard(pattern: &Regex, error: &fancy_regex::Error) -> PeftError {
+    PeftError::Pattern { key: "a pattern", pattern: pattern.as_str().to_owned(), reason: error.to_string() }
+}
+
+/// Long lists of full names, as `all-linear` gives, become the fewest ends of names that mean the same modules.
+fn shorten(targets: ModuleNames, candidates: &[Candidate<'_>]) -> ModuleNames {
+    let ModuleNames::List(names) = &targets else { return targets };
+    if names.len() < MANY_NAMES {
+        return targets;
+    }
+    let meant = |name: &str| names.iter().any(|n| n == name || is_suffix(name, n));
+    let others: BTreeSet<&str> = candidates.iter().filter(|c| !meant(c.name)).flat_map(|c| suffixes(c.name)).collect();
+    let mut sorted: Vec<&String> = names.iter().collect();
+    sorted.sort_by_key(|name| suffixes(name).collect::<Vec<_>>());
+    let mut needed: Vec<String> = Vec::new();
+    for name in sorted {
+        if needed.iter().any(|end| is_suffix(name, end)) {
+            continue;
+        }
+        needed.extend(suffixes(name).find(|end| !others.contains(end)).map(str::to_owned));
+    }
+    if needed.len() < names.len() { ModuleNames::List(needed) } else { targets }
+}
+
+/// The ends of `name` after each dot, the shortest first, and `name` itself.
+fn suffixes(name: &str) -> impl Iterator<Item = &str> {
+    name.rmatch_indices('.').map(|(dot, _)| &name[dot + 1..]).chain(std::iter::once(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LLAMA: [&str; 7] = [
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.o_proj",
+        "mlp.gate_proj",
+        "mlp.up_proj",
+        "mlp.down_proj",
+    ];
+
+    fn llama(layers: usize) -> Vec<(String, bool)> {
+        let block = |layer: usize| LLAMA.iter().map(move |module| (format!("model.layers.{layer}.{module}"), true));
+        let mut names = vec![("model.embed_tokens".to_owned(), false)];
+        names.extend((0..layers).flat_map(block));
+        names.push(("lm_head".to_owned(), false));
+        names
+    }
+
+    fn resolve(selection: Selection<'_>, layers: usize) -> Result<Targets, PeftError> {
+        let names = llama(layers);
+        let candidates: Vec<_> = names.iter().map(|(name, linear)| Candidate { name, linear: *linear }).collect();
+        selection.resolve(&candidates)
+    }
+
+    fn select(target_modules: &ModuleNames) -> Selection<'_> {
+        Selection {
+            target_modules,
+            exclude_modules: None,
+            modules_to_save: &[],
+            layers_to_transform: None,
+            layers_pattern: None,
+        }
+    }
+
+    fn list(names: &[&str]) -> ModuleNames {
+        ModuleNames::List(names.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    #[test]
+    fn names_match_in_full_or_after_a_dot() {
+        let targets = resolve(select(&list(&["q_proj", "proj", "model.layers.1.mlp.up_proj", "lm_head"])), 2).unwrap();
+        let expected = [
+            "model.layers.0.self_attn.q_proj",
+            "model.layers.1.self_attn.q_proj",
+            "model.layers.1.mlp.up_proj",
+            "lm_head",
+        ];
+        assert_eq!(targets.matched, expected);
+        assert_eq!(targets.unmatched, ["proj"]);
+    }
+
+    #[test]
+    fn patterns_match_the_whole_name() {
+        let pattern = |p: &str| resolve(select(&ModuleNames::Pattern(p.to_owned())), 2).map(|targets| targets.matched);
+        assert_eq!(pattern(r".*\.0\.mlp\.(up|down)_proj").unwrap().len(), 2);
+        assert_eq!(pattern(r"(?!.*\.1\.).*v_proj").unwrap(), ["model.layers.0.self_attn.v_proj"]);
+        // Alternatives at the top are each anchored, as re.fullmatch anchors them.
+        assert_eq!(pattern(r"q|.*k_proj").unwrap().len(), 2);
+        let error = pattern("q_proj").unwrap_err().to_string();
+        assert!(error.contains("`q_proj`") && error.contains("down_proj, embed_tokens, gate_proj"), "{error}");
+        assert!(matches!(pattern("(q_proj"), Err(PeftError::Pattern { key: "target_modules", .. })));
+        // Catastrophic backtracking ends in an error, not in a hang.
+        assert!(matches!(
+            pattern(r"(?=(a|b|.)*?z)((.|..)+)+x\1"),
+            Err(PeftError::Pattern { .. } | PeftError::NoTargets { .. })
+        ));
+    }
+
+    #[test]
+    fn layers_are_selected_by_number_unless_named_in_full() {
+        let layers = OneOrMany::Many(vec![1, 10]);
+        let targets = list(&["q_proj", "model.layers.0.mlp.up_proj"]);
+        let selection = Selection { layers_to_transform: Some(&layers), ..select(&targets) };
+        let expected =
+            ["model.layers.0.mlp.up_proj", "model.layers.1.self_attn.q_proj", "model.layers.10.self_attn.q_proj"];
+        assert_eq!(resolve(selection, 12).unwrap().matched, expected);
+        let wrong = OneOrMany::One("h".to_owned());
+        let targets = resolve(Selection { layers_pattern: Some(&wrong), ..selection }, 12).unwrap();
+        assert_eq!(targets.matched, ["model.layers.0.mlp.up_proj"]);
+        let right = OneOrMany::Many(vec!["h".to_owned(), "layers".to_owned()]);
+        assert_eq!(resolve(Selection { layers_pattern: Some(&right), ..selection }, 12).unwrap().matched, expected);
+        let one = OneOrMany::One(3);
+        assert_eq!(resolve(Selection { layers_to_transform: Some(&one), ..selection }, 12).unwrap().matched.len(), 2);
+    }
+
+    #[test]
+    fn excluded_and_saved_modules_are_left_alone() {
+        let targets = list(&["q_proj", "v_proj", "lm_head"]);
+        let names = list(&["v_proj", "model.layers.0.self_attn.q_proj"]);
+        let selection = Selection { exclude_modules: Some(&names), ..select(&targets) };
+        assert_eq!(resolve(selection, 2).unwrap().matched, ["model.layers.1.self_attn.q_proj", "lm_head"]);
+        let pattern = ModuleNames::Pattern(r".*\.0\..*".to_owned());
+        assert_eq!(resolve(Selection { exclude_modules: Some(&pattern), ..selection }, 2).unwrap().matched.len(), 3);
+        let saved = ["self_attn".to_owned()];
+        let selection = Selection { modules_to_save: &saved, ..select(&targets) };
+        assert_eq!(resolve(selection, 2).unwrap().matched, ["lm_head"]);
+    }
+
+    #[test]
+    fn all_linear_is_spelled_out_and_shortened_when_long() {
+        let word = ModuleNames::Pattern("all-linear".to_owned());
+        let targets = resolve(select(&word), 2).unwrap();
+        assert_eq!((targets.matched.len(), targets.unmatched.len()), (14, 0));
+        assert_eq!(targets.target_modules, ModuleNames::List(targets.matched.clone()));
+        let targets = resolve(select(&word), 3).unwrap();
+        assert_eq!(targets.matched.len(), 21);
+        let ends: Vec<_> = LLAMA.iter().map(|module| module.rsplit('.').next().unwrap()).collect();
+        assert_eq!(targets.target_modules.sorted(), list(&ends).sorted());
+    }
+
+    #[test]
+    fn the_first_pattern_that_matches_the_end_counts() {
+        let patterns = [(r"layers\.0\..*q_proj".to_owned(), 2), ("q_proj".to_owned(), 3), ("proj|x".to_owned(), 4)];
+        let rank = |name| first_match("rank_pattern", &patterns, name).unwrap();
+        assert_eq!(rank("model.layers.0.self_attn.q_proj"), Some(2));
+        assert_eq!(rank("model.layers.1.self_attn.q_proj"), Some(3));
+        assert_eq!(rank("q_proj"), Some(3));
+        assert_eq!(rank("model.layers.0.self_attn.v_proj"), None);
+        assert_eq!(rank("a.x"), Some(4));
+    }
+}
