@@ -1,6 +1,7 @@
 //! Trainer library and the tunesmith binary.
 #![forbid(unsafe_code)]
 
+pub mod args;
 pub mod config;
 pub mod console;
 pub mod internal;

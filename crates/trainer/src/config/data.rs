@@ -20,8 +20,8 @@ pub struct Data {
     pub packing: bool,
     /// A new order each epoch, drawn from `training.seed`. Default true.
     pub shuffle: bool,
-    /// Train on prompts and user turns too. Default false: completions only.
-    pub train_on_prompt: bool,
+    /// Train on completions and the assistant's turns only; otherwise on prompts and user turns too. Default true.
+    pub completion_only_loss: bool,
     /// A jinja file used in place of the model's own chat template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<PathBuf>,
@@ -35,7 +35,7 @@ impl Data {
             max_length: s.within("max_length", 512, 1..=1 << 24),
             packing: s.or("packing", false),
             shuffle: s.or("shuffle", true),
-            train_on_prompt: s.or("train_on_prompt", false),
+            completion_only_loss: s.or("completion_only_loss", true),
             chat_template: s.get_path("chat_template"),
         }
     }

@@ -1,6 +1,8 @@
 //! One training run and everything it writes.
 
+pub mod checkpoints;
 mod error;
+pub mod identity;
 pub mod log;
 pub mod model_card;
 pub mod output_dir;

@@ -1,0 +1,206 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Overrides;
+
+/// Fine-tune pretrained transformers by training a small set of extra parameters.
+#[derive(Debug, Parser)]
+#[command(name = "tunesmith", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 an output could not be written; 2 the command line or config is wrong; \
+    3 an input file is wrong; 4 out of memory or will not fit; 5 device trouble; 6 training diverged (NaN or Inf); \
+    130, 143 stopped by a signal after saving.";
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Fine-tune a model, or go on with a run that was stopped.
+    Train(TrainArgs),
+    /// Loss and accuracy of a model, with or without an adapter, on a file of rows.
+    Eval(EvalArgs),
+    /// Continue a prompt.
+    Generate(GenerateArgs),
+    /// Write a model with an adapter's changes in its weights.
+    Merge(MergeArgs),
+    /// What would be trained and how much memory it takes; reads file headers only.
+    Plan(PlanArgs),
+    /// What a directory holds: a model or an adapter.
+    Inspect(InspectArgs),
+    /// What this machine and this build offer, what is missing, and why.
+    Doctor,
+}
+
+/// Where a run's settings come from.
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    /// The settings, a TOML file.
+    pub config: Option<PathBuf>,
+    /// One setting over the file's, for example training.learning_rate=1e-4. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The base model: model.path.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// The rows to train on: data.train.
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// What is trained: adapter.method.
+    #[arg(long)]
+    pub method: Option<String>,
+    /// Where to write: training.output_dir.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// What goes over the file.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            model: self.model.clone(),
+            data: self.data.clone(),
+            method: self.method.clone(),
+            output: self.output.clone(),
+            set: self.set.clone(),
+        }
+    }
+}
+
+/// `train`.
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    /// The settings.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print the settings with every default and end.
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// `plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// The settings.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A model, perhaps with an adapter, and what computes it.
+#[derive(Args, Debug)]
+pub struct ModelArgs {
+    /// The model, a directory in Hugging Face layout.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// An adapter over it, a directory in PEFT's format.
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// auto (as in the files), float32 or bfloat16.
+    #[arg(long, default_value = "auto")]
+    pub dtype: String,
+    /// Threads to compute with; 0 takes every core.
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+}
+
+/// `eval`.
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// What to evaluate.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The rows: a JSON Lines file, or a directory with valid.jsonl.
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    /// Sequences of a batch.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub batch_size: u32,
+    /// Tokens of a sequence; longer ones are cut and counted.
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    pub max_length: u32,
+    /// Write the logits of the first batch, f32 [batch, seq, vocab], zero where padded.
+    #[arg(long, value_name = "FILE")]
+    pub logits: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `generate`.
+#[derive(Args, Debug)]
+pub struct GenerateArgs {
+    /// What generates.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The text to continue.
+    #[arg(long)]
+    pub prompt: String,
+    /// Give the prompt as a user's message through the model's chat template.
+    #[arg(long)]
+    pub chat: bool,
+    /// Tokens at most.
+    #[arg(long, default_value_t = 128)]
+    pub max_new_tokens: usize,
+    /// 0 always takes the most likely token; 1 draws from the model's own distribution.
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f32,
+    /// Draw from the fewest tokens whose probabilities add up to this.
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f32,
+    /// Draw from this many most likely tokens; 0 draws from all.
+    #[arg(long, default_value_t = 0)]
+    pub top_k: usize,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `merge`.
+#[derive(Args, Debug)]
+pub struct MergeArgs {
+    /// The base model.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// The adapter to merge.
+    #[arg(long, value_name = "DIR")]
+    pub adapter: PathBuf,
+    /// Where to write the merged model.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+/// `inspect`.
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// A model or an adapter.
+    pub dir: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
