@@ -1,1 +1,51 @@
-//! What a frozen transformer block needs around its products: norms, rotary embedding, activations, embedding, cross-entropy.
+//! What a frozen transformer block needs around its products. CPU, slices and sizes; no tensor, no tape.
+//!
+//! | op | formula | gradient of |
+//! |---|---|---|
+//! | [`rms_norm`] | `x * rsqrt(mean(x^2) + eps) * w` | `x`, `w` |
+//! | [`layer_norm`] | `(x - mean) * rsqrt(var + eps) * w + b` | `x`, `w`, `b` |
+//! | [`rope`] | rotation of channel pairs by an angle of the position | `x` |
+//! | [`activation`] | `act(x)` | `x` |
+//! | [`gated`] | `act(gate) * up` | `gate`, `up` |
+//! | [`embedding`] | rows of a table | the table |
+//! | [`cross_entropy`] | `-log softmax(logits)[label]`, summed | `logits` |
+//! | [`linear_cross_entropy`] | the same of `hidden W^T`, without the logits in memory | `hidden`, `W` |
+//! | [`softcap`] | `cap * tanh(x / cap)` | `x` |
+//! | [`bias`], [`rows`], [`columns`] | broadcast, gather and scatter | |
+//!
+//! Every entry point takes a `Shape` and a struct of named slices, checks their lengths, and returns a
+//! [`TransformerError`] before it writes anything. Arithmetic is f32; weights are read in the dtype they are stored in.
+//! Loops are cut into blocks of fixed size (`device::parallel`) and reductions add their parts in order, so a result does
+//! not depend on the number of threads, bit for bit.
+
+#![forbid(unsafe_code)]
+
+pub mod activation;
+pub mod bias;
+mod blocks;
+pub mod columns;
+pub mod cross_entropy;
+pub mod embedding;
+mod error;
+mod functions;
+pub mod gated;
+mod gradient;
+pub mod layer_norm;
+pub mod linear_cross_entropy;
+mod reduce;
+pub mod rms_norm;
+pub mod rope;
+mod rope_table;
+pub mod rows;
+pub mod softcap;
+#[cfg(test)]
+mod testing;
+mod widen;
+
+pub use activation::Activation;
+pub use error::TransformerError;
+pub use gradient::Gradient;
+pub use rope_table::RopeTable;
+
+/// Results of this crate.
+pub type Result<T, E = TransformerError> = std::result::Result<T, E>;

@@ -1,0 +1,216 @@
+//! Gated activation of the feed-forward block: SwiGLU with silu, GeGLU with gelu.
+//!
+//! ```text
+//! y     = act(gate) * up
+//! dgate = dy * up * act'(gate),   dup = dy * act(gate)
+//! ```
+//!
+//! Source: Shazeer 2020, "GLU Variants Improve Transformer". Gate and up come from two products, or side by side from a
+//! fused one.
+
+use device::parallel;
+use device::simd::{Isa, Kernel, dispatch};
+
+use crate::blocks::{rows_per_block, zip_rows_mut};
+use crate::error::check_len;
+use crate::functions::{Function, Visitor};
+use crate::{Activation, Result};
+
+const OP: &str = "gated";
+
+/// Sizes of `y`.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Rows.
+    pub rows: usize,
+    /// Columns of `gate`, of `up` and of `y`.
+    pub features: usize,
+}
+
+/// The two factors.
+#[derive(Clone, Copy, Debug)]
+pub enum GateUp<'a> {
+    /// Apart.
+    Separate {
+        /// `[rows, features]`
+        gate: &'a [f32],
+        /// `[rows, features]`
+        up: &'a [f32],
+    },
+    /// `[rows, 2 * features]`: in every row the gate, then up (Phi-3's `gate_up_proj`).
+    Fused(&'a [f32]),
+}
+
+impl<'a> GateUp<'a> {
+    fn check(&self, shape: Shape) -> Result<()> {
+        match self {
+            GateUp::Separate { gate, up } => {
+                check_len(OP, "gate", &[shape.rows, shape.features], gate.len())?;
+                check_len(OP, "up", &[shape.rows, shape.features], up.len())
+            }
+            GateUp::Fused(both) => check_len(OP, "gate_up", &[shape.rows, 2, shape.features], both.len()),
+        }
+    }
+
+    #[inline(always)]
+    fn row(&self, row: usize, features: usize) -> (&'a [f32], &'a [f32]) {
+        match self {
+            GateUp::Separate { gate, up } => {
+                let part = row * features..(row + 1) * features;
+                (&gate[part.clone()], &up[part])
+            }
+            GateUp::Fused(both) => both[2 * row * features..2 * (row + 1) * features].split_at(features),
+        }
+    }
+}
+
+/// Where the gradients of the two factors are written.
+#[derive(Debug)]
+pub enum GateUpMut<'a> {
+    /// Apart.
+    Separate {
+        /// `[rows, features]`
+        dgate: &'a mut [f32],
+        /// `[rows, features]`
+        dup: &'a mut [f32],
+    },
+    /// `[rows, 2 * features]`: in every row that of the gate, then that of up.
+    Fused(&'a mut [f32]),
+}
+
+impl GateUpMut<'_> {
+    fn check(&self, shape: Shape) -> Result<()> {
+        match self {
+            GateUpMut::Separate { dgate, dup } => {
+                check_len(OP, "dgate", &[shape.rows, shape.features], dgate.len())?;
+                check_len(OP, "dup", &[shape.rows, shape.features], dup.len())
+            }
+            GateUpMut::Fused(both) => check_len(OP, "dgate_up", &[shape.rows, 2, shape.features], both.len()),
+        }
+    }
+}
+
+/// Writes `act(gate) * up` to `y`, `[rows, features]`.
+///
+/// # Errors
+/// [`crate::TransformerError::Length`] for a slice that does not fit `shape`.
+pub fn forward(shape: Shape, activation: Activation, gate_up: GateUp<'_>, y: &mut [f32]) -> Result<()> {
+    gate_up.check(shape)?;
+    check_len(OP, "y", &[shape.rows, shape.features], y.len())?;
+    activation.visit(Forward { features: shape.features, gate_up, y });
+    Ok(())
+}
+
+struct Forward<'a> {
+    features: usize,
+    gate_up: GateUp<'a>,
+    y: &'a mut [f32],
+}
+
+impl Visitor for Forward<'_> {
+    type Output = ();
+    fn visit<F: Function>(self, function: F) {
+        let Self { features, gate_up, y } = self;
+        parallel::rows_mut(y, features, rows_per_block(features), |start, y| {
+            for (row, y) in y.chunks_exact_mut(features).enumerate() {
+                let (gate, up) = gate_up.row(start + row, features);
+                dispatch(ForwardRow { function, gate, up, y });
+            }
+        });
+    }
+}
+
+struct ForwardRow<'a, F> {
+    function: F,
+    gate: &'a [f32],
+    up: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl<F: Function> Kernel for ForwardRow<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for ((y, &gate), &up) in self.y.iter_mut().zip(self.gate).zip(self.up) {
+            *y = self.function.value::<I>(gate) * up;
+        }
+    }
+}
+
+/// Arguments of [`backward`].
+#[derive(Debug)]
+pub struct Backward<'a> {
+    /// As given to [`forward`].
+    pub gate_up: GateUp<'a>,
+    /// `[rows, features]`
+    pub dy: &'a [f32],
+    /// Written.
+    pub gradient: GateUpMut<'a>,
+}
+
+/// Gradients of both factors.
+///
+/// # Errors
+/// [`crate::TransformerError::Length`] for a slice that does not fit `shape`.
+pub fn backward(shape: Shape, activation: Activation, args: Backward<'_>) -> Result<()> {
+    args.gate_up.check(shape)?;
+    args.gradient.check(shape)?;
+    check_len(OP, "dy", &[shape.rows, shape.features], args.dy.len())?;
+    activation.visit(BackwardAll { features: shape.features, args });
+    Ok(())
+}
+
+struct BackwardAll<'a> {
+    features: usize,
+    args: Backward<'a>,
+}
+
+impl Visitor for BackwardAll<'_> {
+    type Output = ();
+    fn visit<F: Function>(self, function: F) {
+        let Self { features, args: Backward { gate_up, dy, gradient } } = self;
+        let row = |row: usize, dgate: &mut [f32], dup: &mut [f32]| {
+            let (gate, up) = gate_up.row(row, features);
+            let dy = &dy[row * features..(row + 1) * features];
+            dispatch(BackwardRow { function, gate, up, dy, dgate, dup });
+        };
+        match gradient {
+            GateUpMut::Separate { dgate, dup } => {
+                zip_rows_mut((dgate, features), (dup, features), |start, dgate, dup| {
+                    let rows = dgate.chunks_exact_mut(features).zip(dup.chunks_exact_mut(features));
+                    rows.enumerate().for_each(|(i, (dgate, dup))| row(start + i, dgate, dup));
+                })
+            }
+            GateUpMut::Fused(both) => {
+                parallel::rows_mut(both, 2 * features, rows_per_block(2 * features), |start, both| {
+                    for (i, both) in both.chunks_exact_mut(2 * features).enumerate() {
+                        let (dgate, dup) = both.split_at_mut(features);
+                        row(start + i, dgate, dup);
+                    }
+                })
+            }
+        }
+    }
+}
+
+struct BackwardRow<'a, F> {
+    function: F,
+    gate: &'a [f32],
+    up: &'a [f32],
+    dy: &'a [f32],
+    dgate: &'a mut [f32],
+    dup: &'a mut [f32],
+}
+
+impl<F: Function> Kernel for BackwardRow<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let inputs = self.gate.iter().zip(self.up).zip(self.dy);
+        for ((dgate, dup), ((&gate, &up), &dy)) in self.dgate.iter_mut().zip(self.dup).zip(inputs) {
+            let (value, slope) = self.function.value_and_slope::<I>(gate);
+            *dgate = dy * up * slope;
+            *dup = dy * value;
+        }
+    }
+}
