@@ -1,13 +1,13 @@
 //! The modules that LoRA adapts in a model of each family unless told otherwise.
 
-/// PEFT's default `target_modules` of LoRA for a `model_type`; `None` where there is none. PEFT has none for `phi3`, whose
-/// query and value projections are one with the key's: here it is that one.
+/// PEFT's default `target_modules` of LoRA for a `model_type`; `None` where there is none. PEFT has none for `phi3`; here it
+/// is its two attention projections.
 pub fn lora_target_modules(model_type: &str) -> Option<&'static [&'static str]> {
     Some(match model_type {
         "llama" | "llama4" | "mistral" | "mixtral" | "stablelm" | "gemma" | "gemma2" | "gemma3_text" | "qwen2"
         | "qwen3" | "opt" | "gptj" | "gpt_neo" | "bart" => &["q_proj", "v_proj"],
         "phi" => &["q_proj", "v_proj", "fc1", "fc2"],
-        "phi3" => &["qkv_proj"],
+        "phi3" => &["qkv_proj", "o_proj"],
         "gpt2" | "gpt_bigcode" => &["c_attn"],
         "gpt_neox" | "bloom" | "falcon" | "RefinedWeb" | "RefinedWebModel" | "chatglm" => &["query_key_value"],
         "t5" | "mt5" => &["q", "v"],

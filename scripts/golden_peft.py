@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Writes tests/data/peft: one folder for each way of configuring LoRA, and what PEFT computes and saves with it.
+
+    $(scripts/python-env) scripts/golden_peft.py [CASE ...]
+
+Everything is re-created from fixed seeds; tests/data/README.md says what the files hold.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import peft
+import torch
+import transformers
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+OUTPUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "peft"
+VOCAB_SIZE = 64
+THREE_STEPS = dict(lr=1e-2, weight_decay=0.01)
+SPECIAL_TOKENS = dict(bos_token_id=1, eos_token_id=2, pad_token_id=0)
+LLAMA_LIKE = SPECIAL_TOKENS | dict(
+    vocab_size=VOCAB_SIZE, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+    num_key_value_heads=2, max_position_embeddings=128, attn_implementation="eager",
+)
+
+
+def llama():
+    torch.manual_seed(1)
+    return LlamaForCausalLM(LlamaConfig(**LLAMA_LIKE))
+
+
+def qwen2():
+    torch.manual_seed(2)
+    model = Qwen2ForCausalLM(Qwen2Config(**LLAMA_LIKE, tie_word_embeddings=True))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(0, 0.1)
+    return model
+
+
+def gpt2():
+    torch.manual_seed(3)
+    return GPT2LMHeadModel(GPT2Config(
+        vocab_size=VOCAB_SIZE, n_embd=32, n_layer=2, n_head=4, n_positions=128, resid_pdrop=0.0, embd_pdrop=0.0,
+        attn_pdrop=0.0, attn_implementation="eager", **SPECIAL_TOKENS,
+    ))
+
+
+MODELS = {"llama": llama, "qwen2": qwen2, "gpt2": gpt2}
+
+
+def lora(**overrides):
+    return LoraConfig(**dict(task_type="CAUSAL_LM", r=4, lora_alpha=8) | overrides)
+
+
+CASES = {
+    "llama-lora": lora,
+    "gpt2-lora": lora,
+    "gpt2-lora-notask": lambda: lora(task_type=None),
+    "qwen2-lora": lora,
+    "qwen2-lora-biasall": lambda: lora(bias="all"),
+    "qwen2-lora-biasloraonly": lambda: lora(bias="lora_only"),
+    "llama-lora-bias": lambda: lora(lora_bias=True, target_modules=["q_proj"]),
+    "llama-lora-embed-head": lambda: lora(target_modules=["q_proj", "embed_tokens", "lm_head"]),
+    "llama-lora-layers": lambda: lora(
+        target_modules=["q_proj", "v_proj", "down_proj"], layers_to_transform=[1], layers_pattern="layers"),
+    "llama-lora-modules-to-save": lambda: lora(modules_to_save=["embed_tokens", "lm_head"]),
+    "llama-lora-rslora-pattern-all-linear": lambda: lora(
+        use_rslora=True, target_modules="all-linear", rank_pattern={r"layers\.0\.self_attn\.q_proj": 2},
+        alpha_pattern={"down_proj": 16}),
+}
+
+
+def make_batch():
+    """Two sequences of 10 and 7 tokens, padded on the right; the first three tokens are not supervised."""
+    input_ids = torch.randint(3, VOCAB_SIZE, (2, 10), generator=torch.Generator().manual_seed(7))
+    attention_mask = torch.ones_like(input_ids)
+    attention_mask[1, 7:] = 0
+    input_ids[1, 7:] = 0
+    labels = input_ids.clone()
+    labels[attention_mask == 0] = -100
+    labels[:, :3] = -100
+    return dict(input_ids=input_ids, attention_mask=attention_mask, labels=labels)
+
+
+def trainable(model):
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def write_case(name):
+    folder = OUTPUT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    family = name.split("-")[0]
+    base = MODELS[family]().eval()
+    base.name_or_path = base.config._name_or_path = f"tiny/{family}"
+    batch = make_batch()
+    record = dict(batch)
+    with torch.no_grad():
+        record["logits_base"] = base(**batch).logits
+
+    torch.manual_seed(11)
+    model = get_peft_model(base, CASES[name]()).eval()
+    save_file(trainable(model), folder / "trainable_init.safetensors")
+    output = model(**batch)
+    record |= {"logits_init": output.logits.detach(), "loss_init": output.loss.detach().reshape(1)}
+    output.loss.backward()
+    record |= {f"grad.{n}": p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], **THREE_STEPS)
+    losses = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    with torch.no_grad():
+        record["logits_final"] = model(**batch).logits
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink()
+    save_file(trainable(model), folder / "trainable_final.safetensors")
+    save_file({name: tensor.contiguous() for name, tensor in record.items()}, folder / "io.safetensors")
+    (folder / "losses.json").write_text(json.dumps(losses) + "\n")
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)
+    print(f"{name:40} losses {' '.join(f'{loss:.6f}' for loss in losses)}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="only these; all if none is given")
+    chosen = parser.parse_args().cases or list(CASES)
+    unknown = sorted(set(chosen) - set(CASES))
+    if unknown:
+        parser.error(f"no case {', '.join(unknown)}; there are {', '.join(CASES)}")
+    torch.set_num_threads(1)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    print(f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}")
+    for family, make in MODELS.items():
+        folder = OUTPUT / f"base-{family}"
+        shutil.rmtree(folder, ignore_errors=True)
+        make().save_pretrained(folder)
+        (folder / "generation_config.json").unlink()
+        (folder / "model.safetensors").chmod(0o644)
+    for name in chosen:
+        write_case(name)
+
+
+if __name__ == "__main__":
+    main()
