@@ -1,1 +1,33 @@
-//! Fused LoRA projection: y = x W^T + scaling (x A^T) B^T, forward and backward.
+//! Fused LoRA projection: `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`, forward and backward.
+//!
+//! Source: Hu et al. 2021, "LoRA", section 4.1; `scaling = alpha / rank`. Names and the place of the dropout are PEFT's.
+//!
+//! | argument | shape | dtype |
+//! |---|---|---|
+//! | `x` | `[num_tokens, in_features]` | f32 |
+//! | `weight` | `[out_features, in_features]`, or the transpose of the contrary | f32, bf16 or f16, frozen |
+//! | `bias` | `[out_features]` | f32, bf16 or f16 |
+//! | `lora_a` | `[rank, in_features]` | f32 |
+//! | `lora_b` | `[out_features, rank]` | f32 |
+//! | `lora_bias` | `[out_features]` | f32 |
+//! | `s = drop(x) A^T`, saved | `[num_tokens, rank]` | f32 |
+//!
+//! All sums are in f32, with the error bound of the [`gemm`] crate. The dropout mask is a function of the element's
+//! position, so it is drawn again in the backward pass and never stored.
+
+mod adapter;
+mod backward;
+mod dropout;
+mod error;
+mod forward;
+mod shape;
+
+pub use adapter::Adapter;
+pub use backward::{Backward, backward};
+pub use dropout::Dropout;
+pub use error::LoraError;
+pub use forward::{Forward, forward};
+pub use shape::LoraShape;
+
+#[cfg(test)]
+mod tests;
