@@ -1,14 +1,15 @@
 //! `[adapter]`: which parameters are trained. Names and meanings are those of PEFT's configurations.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use peft::lora::{Bias, InitLoraWeights};
+use peft::{ModuleNames, OneOrMany};
+use serde::{Serialize, Serializer};
 
 use super::document::{Node, Value};
 use super::problem::Problem;
 use super::section::Section;
-use super::value::{Choice, FromNode, OneOrMany, wrong_type};
+use super::value::{Choice, FromNode, Patterns, wrong_type};
 
 /// The method and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -38,10 +39,10 @@ pub struct LoraSettings {
     pub lora_dropout: Option<f64>,
     /// Which linear layers; PEFT's default for the model family unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_modules: Option<Modules>,
+    pub target_modules: Option<ModuleNames>,
     /// Which of them not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub exclude_modules: Option<Modules>,
+    pub exclude_modules: Option<ModuleNames>,
     /// Modules trained and saved in full.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modules_to_save: Option<Vec<String>>,
@@ -49,17 +50,17 @@ pub struct LoraSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub use_rslora: Option<bool>,
     /// Ranks of single modules, by pattern.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rank_pattern: Option<BTreeMap<String, usize>>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_table")]
+    pub rank_pattern: Option<Vec<(String, usize)>>,
     /// Alphas of single modules, by pattern.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub alpha_pattern: Option<BTreeMap<String, f64>>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_table")]
+    pub alpha_pattern: Option<Vec<(String, f64)>>,
     /// Only these layers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub layers_to_transform: Option<Vec<usize>>,
+    pub layers_to_transform: Option<OneOrMany<usize>>,
     /// Name of the list of layers, where it is not the usual one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub layers_pattern: Option<Vec<String>>,
+    pub layers_pattern: Option<OneOrMany<String>>,
     /// Which biases of the base are trained. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bias: Option<Bias>,
@@ -89,10 +90,10 @@ impl Adapter {
                 exclude_modules: s.get("exclude_modules"),
                 modules_to_save: s.get("modules_to_save"),
                 use_rslora: s.get("use_rslora"),
-                rank_pattern: s.get("rank_pattern"),
-                alpha_pattern: s.get("alpha_pattern"),
-                layers_to_transform: s.get("layers_to_transform").map(|OneOrMany(layers)| layers),
-                layers_pattern: s.get("layers_pattern").map(|OneOrMany(patterns)| patterns),
+                rank_pattern: s.get("rank_pattern").map(|Patterns(ranks)| ranks),
+                alpha_pattern: s.get("alpha_pattern").map(|Patterns(alphas)| alphas),
+                layers_to_transform: s.get("layers_to_transform"),
+                layers_pattern: s.get("layers_pattern"),
                 bias: s.get("bias"),
                 lora_bias: s.get("lora_bias"),
                 init_lora_weights: s.get("init_lora_weights"),
@@ -117,71 +118,28 @@ impl Choice for Method {
         &["qlora", "ia3", "prompt_tuning", "prefix_tuning", "p_tuning", "p_tuning_v2", "bottleneck"];
 }
 
-/// Which biases of the base are trained, as PEFT's `bias`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Bias {
-    /// None.
-    None,
-    /// All of the model.
-    All,
-    /// Those of the adapted layers.
-    LoraOnly,
-}
-
 impl Choice for Bias {
     const CHOICES: &'static [(&'static str, Self)] =
         &[("none", Self::None), ("all", Self::All), ("lora_only", Self::LoraOnly)];
 }
 
-/// Modules by name, as PEFT's `target_modules`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Modules {
-    /// `"all-linear"`, or a regular expression that the whole name matches.
-    Pattern(String),
-    /// Names, or the ends of names after a dot.
-    Names(Vec<String>),
-}
-
-impl FromNode for Modules {
+impl FromNode for ModuleNames {
     fn from_node(key: &str, node: &Node) -> Result<Self, Problem> {
         match &node.value {
-            Value::String(pattern) => Ok(Modules::Pattern(pattern.clone())),
-            Value::Array(_) => Vec::from_node(key, node).map(Modules::Names),
+            Value::String(pattern) => Ok(ModuleNames::Pattern(pattern.clone())),
+            Value::Array(_) => Vec::from_node(key, node).map(ModuleNames::List),
             _ => Err(wrong_type(key, node, "a list of names, \"all-linear\" or a regular expression")),
         }
     }
 }
 
-/// How A and B start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InitLoraWeights {
-    /// `true`: A is Kaiming-uniform and B zero.
-    Kaiming,
-    /// `"gaussian"`: A is normal with standard deviation `1 / r`, and B zero.
-    Gaussian,
-    /// `false`: both as an ordinary linear layer, so that training does not start at the base model.
-    Random,
-}
-
 impl FromNode for InitLoraWeights {
     fn from_node(key: &str, node: &Node) -> Result<Self, Problem> {
         match &node.value {
-            Value::Boolean(true) => Ok(Self::Kaiming),
+            Value::Boolean(true) => Ok(Self::Default),
             Value::Boolean(false) => Ok(Self::Random),
             Value::String(_) => InitWord::from_node(key, node).map(|InitWord(init)| init),
             _ => Err(wrong_type(key, node, "true, false or \"gaussian\"")),
-        }
-    }
-}
-
-impl Serialize for InitLoraWeights {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Kaiming => serializer.serialize_bool(true),
-            Self::Random => serializer.serialize_bool(false),
-            Self::Gaussian => serializer.serialize_str("gaussian"),
         }
     }
 }
@@ -192,9 +150,14 @@ struct InitWord(InitLoraWeights);
 
 impl Choice for InitWord {
     const CHOICES: &'static [(&'static str, Self)] = &[
-        ("true", Self(InitLoraWeights::Kaiming)),
+        ("true", Self(InitLoraWeights::Default)),
         ("gaussian", Self(InitLoraWeights::Gaussian)),
         ("false", Self(InitLoraWeights::Random)),
     ];
     const ABSENT: &'static [&'static str] = &["pissa", "olora", "eva", "loftq", "corda", "orthogonal"];
+}
+
+/// Pairs as a TOML table, in their order.
+fn as_table<S: Serializer, T: Serialize>(pairs: &Option<Vec<(String, T)>>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().flatten().map(|(name, value)| (name, value)))
 }

@@ -13,6 +13,7 @@
 mod adapter;
 mod data;
 mod document;
+mod lora;
 mod model;
 mod problem;
 mod section;
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use adapter::{Adapter, Bias, InitLoraWeights, LoraSettings, Method, Modules};
+pub use adapter::{Adapter, LoraSettings, Method};
 pub use data::Data;
 pub use model::{BaseDType, Model, Quantization, TaskType};
 pub use problem::{ConfigError, Problem};

@@ -1,7 +1,8 @@
 //! Settings as Rust types.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+use peft::OneOrMany;
 
 use super::document::{Node, Value};
 use super::problem::{Problem, nearest};
@@ -12,8 +13,8 @@ pub(super) trait FromNode: Sized {
     fn from_node(key: &str, node: &Node) -> Result<Self, Problem>;
 }
 
-/// A list that may be written as its only item.
-pub(super) struct OneOrMany<T>(pub(super) Vec<T>);
+/// A table in the order in which it is written: the first pattern that matches counts.
+pub(super) struct Patterns<T>(pub(super) Vec<(String, T)>);
 
 /// An enum written as one of a few words.
 pub(super) trait Choice: Copy + 'static {
@@ -107,23 +108,25 @@ impl<T: FromNode> FromNode for Vec<T> {
     }
 }
 
-impl<T: FromNode> FromNode for BTreeMap<String, T> {
+impl<T: FromNode> FromNode for Patterns<T> {
     fn from_node(key: &str, node: &Node) -> Result<Self, Problem> {
-        match &node.value {
-            Value::Table(table) => table
-                .iter()
-                .map(|(name, (_, item))| Ok((name.clone(), T::from_node(&format!("{key}.{name}"), item)?)))
-                .collect(),
-            _ => Err(wrong_type(key, node, "a table, as in { pattern = 8 }")),
-        }
+        let Value::Table(table) = &node.value else {
+            return Err(wrong_type(key, node, "a table, as in { pattern = 8 }"));
+        };
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(_, (at, _))| at.start());
+        let read = |(name, (_, item)): (&String, &(_, Node))| {
+            Ok((name.clone(), T::from_node(&format!("{key}.{name}"), item)?))
+        };
+        entries.into_iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 }
 
 impl<T: FromNode> FromNode for OneOrMany<T> {
     fn from_node(key: &str, node: &Node) -> Result<Self, Problem> {
         match &node.value {
-            Value::Array(_) => Vec::from_node(key, node).map(Self),
-            _ => T::from_node(key, node).map(|one| Self(vec![one])),
+            Value::Array(_) => Vec::from_node(key, node).map(Self::Many),
+            _ => T::from_node(key, node).map(Self::One),
         }
     }
 }
