@@ -1,1 +1,29 @@
-//! AdamW step over one flat buffer, and the global gradient norm.
+//! AdamW over one flat buffer, the global gradient norm, and its clipping.
+//!
+//! Source: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", in the order of operations of
+//! `torch.optim.AdamW`:
+//!
+//! ```text
+//! g     = grad_scale * gradient
+//! p     = p * (1 - lr * weight_decay)
+//! m     = m + (1 - beta1) * (g - m)
+//! v     = beta2 * v + (1 - beta2) * g^2
+//! denom = sqrt(v) / sqrt(1 - beta2^step) + epsilon
+//! p     = p - lr / (1 - beta1^step) * m / denom
+//! ```
+//!
+//! Everything is f32; the constants are computed in f64 and rounded once, as PyTorch does. Elements do not depend on each
+//! other, so a step is the same bit for bit with any number of threads; the norm is summed in f64 in a fixed order.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod norm;
+mod step;
+
+pub use error::AdamWError;
+pub use norm::{clip_coefficient, grad_norm};
+pub use step::{AdamW, Group, Step, step};
+
+/// Results of this crate.
+pub type Result<T, E = AdamWError> = std::result::Result<T, E>;
