@@ -1,1 +1,58 @@
-//! Rows in, token ids and labels out: JSON Lines, tokenizers, chat templates, packing, order. No tensor.
+//! Rows in, token ids and labels out. No tensor, no device.
+//!
+//! | concept | here |
+//! |---|---|
+//! | text to token ids and back, special tokens | [`Tokenizer`], [`SpecialTokens`], [`TextStream`] |
+//! | messages to text, and which of it the assistant wrote | [`ChatTemplate`], [`Conversation`], [`Rendered`] |
+//! | one line of a file, before it is encoded | [`Row`] |
+//! | one row, encoded | [`Example`] |
+//! | all rows of a file, encoded | [`Dataset`], [`DataOptions`], [`Statistics`] |
+//! | the order of rows in an epoch | [`Permutation`] |
+//! | which rows make up which optimizer step | [`BatchPlan`], [`Step`] |
+//! | several rows in one place of a batch | [`Bins`] |
+//! | what the model is given | [`Batch`] |
+//!
+//! Everything here is a function of its arguments: the same file, seed and step give the same batch, whatever ran before
+//! and on however many threads.
+
+#![forbid(unsafe_code)]
+
+mod batch;
+mod chat;
+mod conversation;
+mod dataset;
+mod encode;
+mod error;
+mod example;
+mod guard;
+mod lines;
+mod options;
+mod order;
+mod packing;
+mod plan;
+mod row;
+mod special_tokens;
+mod split;
+mod statistics;
+mod text_stream;
+mod tokenizer;
+
+#[cfg(test)]
+mod testing;
+
+pub use batch::Batch;
+pub use chat::{ChatTemplate, Rendered};
+pub use conversation::Conversation;
+pub use dataset::Dataset;
+pub use error::DataError;
+pub use example::{Example, IGNORE_INDEX};
+pub use options::{DataOptions, Task};
+pub use order::Permutation;
+pub use packing::{Bins, first_fit};
+pub use plan::{BatchPlan, PlanOptions, Step};
+pub use row::{Label, Row, alpaca_prompt};
+pub use special_tokens::SpecialTokens;
+pub use split::Split;
+pub use statistics::Statistics;
+pub use text_stream::TextStream;
+pub use tokenizer::Tokenizer;

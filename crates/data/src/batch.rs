@@ -1,0 +1,137 @@
+//! What the model is given.
+
+use crate::example::num_targets;
+use crate::{Dataset, Example, IGNORE_INDEX, Task};
+
+/// Sequences side by side, without padding.
+///
+/// | field | shape |
+/// |---|---|
+/// | `input_ids`, `positions` | `[num_tokens]` |
+/// | `cu_seqlens` | `[num_sequences + 1]`: where each sequence starts, then `num_tokens` |
+/// | `labels` | `[num_tokens]`; `[num_sequences]` for `SEQ_CLS`, the decoders' tokens for `SEQ_2_SEQ_LM` |
+/// | `cu_label_seqlens` | `[num_sequences + 1]`: where the labels of each sequence start, then their number |
+///
+/// Attention goes over one sequence at a time, and positions begin anew with each, so that sequences do not see each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// What `labels` are; see [`Example`].
+    pub task: Task,
+    /// Token ids.
+    pub input_ids: Vec<u32>,
+    /// The place of each token in its own sequence, from 0.
+    pub positions: Vec<u32>,
+    /// Starts of the sequences, then the number of tokens.
+    pub cu_seqlens: Vec<u32>,
+    /// Labels as the rows have them, not shifted.
+    pub labels: Vec<i64>,
+    /// Starts of the sequences' labels, then their number.
+    pub cu_label_seqlens: Vec<u32>,
+    /// How many labels the loss is taken over: those that are not -100 and, for `CAUSAL_LM`, not a sequence's first.
+    pub num_targets: usize,
+}
+
+impl Batch {
+    /// The examples `indices` of `dataset`.
+    ///
+    /// # Panics
+    /// If an index is not below the dataset's length, or if the batch has 2^32 tokens or more.
+    pub fn gather(dataset: &Dataset, indices: &[usize]) -> Self {
+        let mut batch = Self::empty(dataset.task());
+        for &index in indices {
+            batch.push(dataset.input_ids(index), dataset.labels(index));
+        }
+        batch
+    }
+
+    /// `examples` of `task`.
+    ///
+    /// # Panics
+    /// If the batch has 2^32 tokens or more.
+    pub fn from_examples(task: Task, examples: &[Example]) -> Self {
+        let mut batch = Self::empty(task);
+        for example in examples {
+            batch.push(&example.input_ids, &example.labels);
+        }
+        batch
+    }
+
+    fn empty(task: Task) -> Self {
+        Self {
+            task,
+            input_ids: Vec::new(),
+            positions: Vec::new(),
+            cu_seqlens: vec![0],
+            labels: Vec::new(),
+            cu_label_seqlens: vec![0],
+            num_targets: 0,
+        }
+    }
+
+    fn push<L: Copy + Into<i64>>(&mut self, input_ids: &[u32], labels: &[L]) {
+        self.num_targets += num_targets(self.task, labels);
+        self.input_ids.extend(input_ids);
+        self.labels.extend(labels.iter().map(|&label| label.into()));
+        let end = |len: usize| u32::try_from(len).expect("a batch has fewer than 2^32 tokens");
+        self.cu_seqlens.push(end(self.input_ids.len()));
+        self.cu_label_seqlens.push(end(self.labels.len()));
+        self.positions.extend(0..end(input_ids.len()));
+    }
+
+    /// How many sequences there are.
+    pub fn num_sequences(&self) -> usize {
+        self.cu_seqlens.len() - 1
+    }
+
+    /// How many tokens there are.
+    pub fn num_tokens(&self) -> usize {
+        self.input_ids.len()
+    }
+
+    /// The labels of a causal model, moved to the token that predicts them: `[num_tokens]`, -100 at the end of every
+    /// sequence. Those of any other task as they are.
+    pub fn targets(&self) -> Vec<i64> {
+        if self.task != Task::CausalLm {
+            return self.labels.clone();
+        }
+        let mut targets = Vec::with_capacity(self.labels.len());
+        for pair in self.cu_seqlens.windows(2) {
+            let labels = &self.labels[pair[0] as usize..pair[1] as usize];
+            if let Some((_, shifted)) = labels.split_first() {
+                targets.extend(shifted);
+                targets.push(IGNORE_INDEX);
+            }
+        }
+        targets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example(input_ids: &[u32], labels: &[i64]) -> Example {
+        Example { input_ids: input_ids.to_vec(), labels: labels.to_vec() }
+    }
+
+    #[test]
+    fn sequences_lie_side_by_side() {
+        let rows = [example(&[5, 6, 7], &[5, -100, 7]), example(&[8], &[8]), example(&[9, 4], &[-100, 4])];
+        let batch = Batch::from_examples(Task::CausalLm, &rows);
+        assert_eq!(batch.input_ids, [5, 6, 7, 8, 9, 4]);
+        assert_eq!(batch.positions, [0, 1, 2, 0, 0, 1]);
+        assert_eq!(batch.cu_seqlens, [0, 3, 4, 6]);
+        assert_eq!(batch.targets(), [-100, 7, -100, -100, 4, -100]);
+        assert_eq!((batch.num_sequences(), batch.num_tokens(), batch.num_targets), (3, 6, 2));
+    }
+
+    #[test]
+    fn labels_of_other_tasks_have_their_own_shape() {
+        let classes = [example(&[1, 2, 3], &[1]), example(&[4], &[0])];
+        let batch = Batch::from_examples(Task::SequenceClassification, &classes);
+        assert_eq!((batch.targets(), batch.cu_label_seqlens, batch.num_targets), (vec![1, 0], vec![0, 1, 2], 2));
+        let decoded = [example(&[1, 2, 3], &[7, 1]), example(&[4], &[8, 9, 1])];
+        let batch = Batch::from_examples(Task::Seq2SeqLm, &decoded);
+        assert_eq!((batch.cu_seqlens, batch.cu_label_seqlens, batch.num_targets), (vec![0, 3, 4], vec![0, 2, 5], 5));
+    }
+}

@@ -1,0 +1,242 @@
+//! All rows of a file, encoded.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::encode::{Encoded, Encoder};
+use crate::example::num_targets;
+use crate::lines::Lines;
+use crate::{ChatTemplate, DataError, DataOptions, Example, IGNORE_INDEX, Row, Statistics, Task, Tokenizer};
+
+/// The examples of a file, in its order. All token ids lie in one vector and all labels in another, 8 bytes a token.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    task: Task,
+    input_ids: Vec<u32>,
+    /// Of each example in `input_ids`, and the end.
+    starts: Vec<usize>,
+    /// A label is -100 or below 2^31, which [`DataOptions`] ensures.
+    labels: Vec<i32>,
+    label_starts: Vec<usize>,
+    /// The line that each example came from.
+    lines: Vec<usize>,
+    statistics: Statistics,
+}
+
+impl Dataset {
+    /// Reads and encodes the JSON Lines file `path`. Rows are encoded in parallel; their order, the examples and the first
+    /// error are those of the file.
+    ///
+    /// # Errors
+    /// [`DataError::Io`], [`DataError::Row`] for the first bad line, [`DataError::NoRows`] and
+    /// [`DataError::NothingSupervised`].
+    pub fn load(
+        path: &Path,
+        tokenizer: Option<&Tokenizer>,
+        template: Option<&ChatTemplate>,
+        options: &DataOptions,
+    ) -> Result<Self, DataError> {
+        let file = File::open(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
+        Self::read(BufReader::with_capacity(1 << 20, file), path, tokenizer, template, options)
+    }
+
+    /// As [`load`](Self::load), from any reader; `path` names it in errors.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load).
+    pub fn read(
+        reader: impl BufRead,
+        path: &Path,
+        tokenizer: Option<&Tokenizer>,
+        template: Option<&ChatTemplate>,
+        options: &DataOptions,
+    ) -> Result<Self, DataError> {
+        options.check()?;
+        let encoder = Encoder { tokenizer, template, options };
+        let mut builder = Builder::new(&encoder);
+        let mut lines = Lines::new(reader, path, options.max_line_bytes);
+        loop {
+            let block = lines.block()?;
+            if block.is_empty() {
+                return builder.finish(path);
+            }
+            let encode = |line: &crate::lines::Line| encoder.encode(Row::from_object(line.object()?, options.task)?);
+            let rows: Vec<_> = block.par_iter().map(encode).collect();
+            for (line, encoded) in block.iter().zip(rows) {
+                builder.push(line.number, encoded.map_err(|error| at(path, line.number, error))?);
+            }
+        }
+    }
+
+    /// As [`load`](Self::load), from rows in memory; `name` stands for the file in errors.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load).
+    pub fn from_rows(
+        rows: Vec<Row>,
+        name: &Path,
+        tokenizer: Option<&Tokenizer>,
+        template: Option<&ChatTemplate>,
+        options: &DataOptions,
+    ) -> Result<Self, DataError> {
+        options.check()?;
+        let encoder = Encoder { tokenizer, template, options };
+        let mut builder = Builder::new(&encoder);
+        let rows: Vec<_> = rows.into_par_iter().map(|row| encoder.encode(row)).collect();
+        for (index, encoded) in rows.into_iter().enumerate() {
+            builder.push(index + 1, encoded.map_err(|error| at(name, index + 1, error))?);
+        }
+        builder.finish(name)
+    }
+
+    /// What the examples are for.
+    pub fn task(&self) -> Task {
+        self.task
+    }
+
+    /// How many examples there are, at least one.
+    #[expect(clippy::len_without_is_empty, reason = "a dataset has at least one example")]
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The token ids of example `index`.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    pub fn input_ids(&self, index: usize) -> &[u32] {
+        &self.input_ids[self.starts[index]..self.starts[index + 1]]
+    }
+
+    /// The labels of example `index`; see [`Example`].
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    pub fn labels(&self, index: usize) -> &[i32] {
+        &self.labels[self.label_starts[index]..self.label_starts[index + 1]]
+    }
+
+    /// A copy of example `index`.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    pub fn example(&self, index: usize) -> Example {
+        let labels = self.labels(index).iter().map(|&label| i64::from(label)).collect();
+        Example { input_ids: self.input_ids(index).to_vec(), labels }
+    }
+
+    /// The tokens of each example.
+    pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.starts.windows(2).map(|pair| pair[1] - pair[0])
+    }
+
+    /// The line that example `index` came from, from 1.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    pub fn line(&self, index: usize) -> usize {
+        self.lines[index]
+    }
+
+    /// What became of the rows.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// A digest of all examples: whether a run that is resumed has the rows that it began with.
+    pub fn sha256(&self) -> String {
+        let mut hasher = Sha256::new();
+        hasher.update(self.task.as_str());
+        // Lengths first, so that no two datasets have the same bytes.
+        for starts in [&self.starts, &self.label_starts] {
+            hasher.update((starts.len() as u64).to_le_bytes());
+            starts.iter().for_each(|&start| hasher.update((start as u64).to_le_bytes()));
+        }
+        self.input_ids.iter().for_each(|id| hasher.update(id.to_le_bytes()));
+        self.labels.iter().for_each(|label| hasher.update(label.to_le_bytes()));
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn at(path: &Path, line: usize, source: DataError) -> DataError {
+    DataError::Row { path: path.to_owned(), line, source: Box::new(source) }
+}
+
+/// Puts examples one after the other.
+struct Builder<'a> {
+    options: &'a DataOptions,
+    stop_token_ids: &'a [u32],
+    dataset: Dataset,
+}
+
+impl<'a> Builder<'a> {
+    fn new(encoder: &Encoder<'a>) -> Self {
+        let dataset = Dataset {
+            task: encoder.options.task,
+            input_ids: Vec::new(),
+            starts: vec![0],
+            labels: Vec::new(),
+            label_starts: vec![0],
+            lines: Vec::new(),
+            statistics: Statistics::default(),
+        };
+        let stop_token_ids = encoder.tokenizer.map_or(&[][..], |t| &t.special_tokens().stop_token_ids);
+        Self { options: encoder.options, stop_token_ids, dataset }
+    }
+
+    fn push(&mut self, line: usize, examples: Vec<Encoded>) {
+        self.dataset.statistics.rows += 1;
+        self.dataset.statistics.split += usize::from(examples.len() > 1);
+        for encoded in examples {
+            if encoded.example.input_ids.is_empty() {
+                self.dataset.statistics.empty += 1;
+            } else {
+                self.push_example(line, encoded);
+            }
+        }
+    }
+
+    fn push_example(&mut self, line: usize, Encoded { example, truncated, merged }: Encoded) {
+        let data = &mut self.dataset;
+        let targets = num_targets(data.task, &example.labels);
+        let stops = |label: &i64| self.stop_token_ids.iter().any(|&stop| i64::from(stop) == *label);
+        data.statistics.examples += 1;
+        data.statistics.tokens += example.input_ids.len() as u64;
+        data.statistics.targets += targets as u64;
+        data.statistics.longest = data.statistics.longest.max(example.input_ids.len());
+        data.statistics.truncated += usize::from(truncated);
+        data.statistics.without_targets += usize::from(targets == 0);
+        data.statistics.merged += usize::from(merged);
+        if matches!(data.task, Task::CausalLm | Task::Seq2SeqLm) {
+            data.statistics.stopping += usize::from(example.labels.iter().any(stops));
+        }
+        data.input_ids.extend(&example.input_ids);
+        data.starts.push(data.input_ids.len());
+        // No label is lost: the encoder checked them against sizes below 2^31.
+        data.labels.extend(example.labels.iter().map(|&l| i32::try_from(l).unwrap_or(IGNORE_INDEX as i32)));
+        data.label_starts.push(data.labels.len());
+        data.lines.push(line);
+    }
+
+    fn finish(mut self, path: &Path) -> Result<Dataset, DataError> {
+        let data = &mut self.dataset;
+        if data.lines.is_empty() {
+            return Err(DataError::NoRows { path: path.to_owned() });
+        }
+        if data.statistics.targets == 0 {
+            return Err(DataError::NothingSupervised {
+                path: path.to_owned(),
+                rows: data.statistics.rows,
+                truncated: data.statistics.truncated,
+                max_length: self.options.max_length,
+            });
+        }
+        data.input_ids.shrink_to_fit();
+        data.labels.shrink_to_fit();
+        Ok(self.dataset)
+    }
+}

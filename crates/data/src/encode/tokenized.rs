@@ -1,0 +1,80 @@
+//! `{"input_ids", "labels"}`: rows that are tokens already.
+
+use super::{Encoded, Encoder};
+use crate::row::Label;
+use crate::{DataError, Example, IGNORE_INDEX, Task};
+
+impl Encoder<'_> {
+    /// The tokens as they are. Positions that `attention_mask` marks as padding are dropped with their labels, because
+    /// sequences are packed here. `labels` of a causal model are the tokens themselves if they are left out.
+    pub(super) fn tokenized(
+        &self,
+        input_ids: Vec<i64>,
+        labels: Option<Vec<i64>>,
+        label: Option<Label>,
+        attention_mask: Option<Vec<i64>>,
+    ) -> Result<Encoded, DataError> {
+        let task = self.options.task;
+        let expected = input_ids.len();
+        let same_length =
+            |key, got| if got == expected { Ok(()) } else { Err(DataError::Length { key, expected, got }) };
+        let kept = match &attention_mask {
+            None => vec![true; expected],
+            Some(mask) => {
+                same_length("attention_mask", mask.len())?;
+                mask.iter().enumerate().map(mask_value).collect::<Result<_, _>>()?
+            }
+        };
+        let keep = |values: Vec<i64>| -> Vec<i64> {
+            values.into_iter().zip(&kept).filter_map(|(value, &kept)| kept.then_some(value)).collect()
+        };
+        let mut ids = keep(input_ids).into_iter().map(|id| self.in_vocabulary(id)).collect::<Result<Vec<u32>, _>>()?;
+        let missing = DataError::MissingKey { key: "labels", beside: "input_ids" };
+        let mut labels = match (task, labels) {
+            (Task::SequenceClassification, _) => vec![self.class(label, "input_ids")?],
+            (Task::CausalLm, None) => ids.iter().map(|&id| i64::from(id)).collect(),
+            (Task::Seq2SeqLm, Some(labels)) => labels,
+            (Task::CausalLm | Task::TokenClassification, Some(labels)) => {
+                same_length("labels", labels.len())?;
+                keep(labels)
+            }
+            (Task::TokenClassification | Task::Seq2SeqLm, None) => return Err(missing),
+        };
+        let classes = if task == Task::TokenClassification { self.options.num_labels } else { self.options.vocab_size };
+        if task != Task::SequenceClassification {
+            check_labels(&labels, classes)?;
+        }
+        let limit = self.options.max_length;
+        let cut_labels = task != Task::SequenceClassification && labels.len() > limit;
+        let truncated = ids.len() > limit || cut_labels;
+        ids.truncate(limit);
+        if cut_labels {
+            labels.truncate(limit);
+        }
+        Ok(Encoded { example: Example { input_ids: ids, labels }, truncated, merged: false })
+    }
+}
+
+fn mask_value((index, &value): (usize, &i64)) -> Result<bool, DataError> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => {
+            let (expected, got) = ("0 or 1".to_owned(), other.to_string());
+            Err(DataError::Element { key: "attention_mask", index, expected, got })
+        }
+    }
+}
+
+fn check_labels(labels: &[i64], below: usize) -> Result<(), DataError> {
+    let bad = |&label: &i64| label != IGNORE_INDEX && !(0..below as i64).contains(&label);
+    match labels.iter().position(bad) {
+        None => Ok(()),
+        Some(index) => Err(DataError::Element {
+            key: "labels",
+            index,
+            expected: format!("{IGNORE_INDEX}, or 0 to {}", below.saturating_sub(1)),
+            got: labels[index].to_string(),
+        }),
+    }
+}

@@ -1,0 +1,274 @@
+//! One line of a file: which kind of row it is, and its values.
+
+use serde_json::{Map, Value};
+
+use crate::{Conversation, DataError, Task};
+
+/// A class, by number or by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// From 0.
+    Id(i64),
+    /// As `id2label` names it.
+    Name(String),
+}
+
+/// A row, before it is encoded.
+#[derive(Clone, Debug)]
+pub enum Row {
+    /// `{"text"}`, `{"text", "label"}`.
+    Text {
+        /// The text.
+        text: String,
+        /// Its class, where there is one.
+        label: Option<Label>,
+    },
+    /// `{"prompt", "completion"}` as texts, `{"instruction", "input", "output"}`.
+    Completion {
+        /// What is given.
+        prompt: String,
+        /// What is to follow.
+        completion: String,
+    },
+    /// `{"messages"}`, with or without `tools`.
+    Messages(Conversation),
+    /// `{"prompt", "completion"}` as lists of messages.
+    Turns {
+        /// Both, one after the other.
+        conversation: Conversation,
+        /// How many of the messages are the prompt.
+        prompt: usize,
+    },
+    /// `{"input_ids", "labels"}`, `{"input_ids", "label"}`, with or without `attention_mask`.
+    Tokenized {
+        /// Token ids.
+        input_ids: Vec<i64>,
+        /// One for each token, or the decoder's.
+        labels: Option<Vec<i64>>,
+        /// The class of the sequence.
+        label: Option<Label>,
+        /// 0 where a token is padding.
+        attention_mask: Option<Vec<i64>>,
+    },
+}
+
+impl Row {
+    /// Recognises the row by its keys. A row of several kinds is the first of: tokenized, messages, prompt and completion,
+    /// instruction, text; for `SEQ_CLS` of tokenized, text. A key with a null value counts as missing, and keys that no
+    /// kind has are ignored.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownRow`], [`DataError::MissingKey`], [`DataError::WrongType`] and those of [`Conversation::new`].
+    pub fn from_object(mut object: Map<String, Value>, task: Task) -> Result<Self, DataError> {
+        object.retain(|_, value| !value.is_null());
+        let has = |key: &str| object.contains_key(key);
+        let generates = matches!(task, Task::CausalLm | Task::Seq2SeqLm);
+        if has("input_ids") {
+            Self::tokenized(object)
+        } else if generates && has("messages") {
+            let tools = object.remove("tools");
+            Ok(Self::Messages(Conversation::new("messages", list(&mut object, "messages")?, tools)?))
+        } else if generates && (has("prompt") || has("completion")) {
+            Self::completion(object)
+        } else if generates && has("instruction") {
+            let instruction = text(&mut object, "instruction", "instruction")?;
+            let input =
+                if object.contains_key("input") { text(&mut object, "input", "instruction")? } else { String::new() };
+            let completion = text(&mut object, "output", "instruction")?;
+            Ok(Self::Completion { prompt: alpaca_prompt(&instruction, &input), completion })
+        } else if has("text") && matches!(task, Task::CausalLm | Task::SequenceClassification) {
+            let label = if task == Task::SequenceClassification { label(&mut object, "label")? } else { None };
+            Ok(Self::Text { text: text(&mut object, "text", "text")?, label })
+        } else {
+            Err(DataError::UnknownRow { keys: object.keys().cloned().collect(), task })
+        }
+    }
+
+    /// The key that it was recognised by.
+    pub(crate) fn key(&self) -> &'static str {
+        match self {
+            Self::Text { .. } => "text",
+            Self::Completion { .. } | Self::Turns { .. } => "prompt",
+            Self::Messages(_) => "messages",
+            Self::Tokenized { .. } => "input_ids",
+        }
+    }
+
+    fn tokenized(mut object: Map<String, Value>) -> Result<Self, DataError> {
+        let input_ids = integers(&mut object, "input_ids")?.unwrap_or_default();
+        let attention_mask = integers(&mut object, "attention_mask")?;
+        // Hugging Face's collators rename `label` to `labels`, also where it is one class.
+        let (labels, label) = match object.get("labels") {
+            Some(Value::Array(_)) => (integers(&mut object, "labels")?, label(&mut object, "label")?),
+            Some(_) => (None, label(&mut object, "labels")?),
+            None => (None, label(&mut object, "label")?),
+        };
+        Ok(Self::Tokenized { input_ids, labels, label, attention_mask })
+    }
+
+    fn completion(mut object: Map<String, Value>) -> Result<Self, DataError> {
+        for (key, beside) in [("completion", "prompt"), ("prompt", "completion")] {
+            if !object.contains_key(key) {
+                return Err(DataError::MissingKey { key, beside });
+            }
+        }
+        match (&object["prompt"], &object["completion"]) {
+            (Value::Array(_), Value::Array(_)) => {
+                let tools = object.remove("tools");
+                let prompt = Conversation::new("prompt", list(&mut object, "prompt")?, tools)?;
+                let completion = Conversation::new("completion", list(&mut object, "completion")?, None)?;
+                let length = prompt.len();
+                Ok(Self::Turns { conversation: prompt.followed_by(completion), prompt: length })
+            }
+            (Value::Array(_), other) => {
+                let expected = "a list of messages, as `prompt` is";
+                Err(DataError::WrongType { key: "completion", expected, got: kind(other) })
+            }
+            _ => Ok(Self::Completion {
+                prompt: text(&mut object, "prompt", "completion")?,
+                completion: text(&mut object, "completion", "prompt")?,
+            }),
+        }
+    }
+}
+
+/// The prompt of an `{"instruction", "input", "output"}` row: Alpaca's headings, without its introductory sentence. The
+/// part about the input is left out where the input is empty.
+///
+/// ```text
+/// ### Instruction:
+/// {instruction}
+///
+/// ### Input:
+/// {input}
+///
+/// ### Response:
+/// ```
+pub fn alpaca_prompt(instruction: &str, input: &str) -> String {
+    let input = if input.trim().is_empty() { String::new() } else { format!("### Input:\n{input}\n\n") };
+    format!("### Instruction:\n{instruction}\n\n{input}### Response:\n")
+}
+
+fn text(object: &mut Map<String, Value>, key: &'static str, beside: &'static str) -> Result<String, DataError> {
+    match object.remove(key) {
+        Some(Value::String(text)) => Ok(text),
+        Some(other) => Err(DataError::WrongType { key, expected: "a string", got: kind(&other) }),
+        None => Err(DataError::MissingKey { key, beside }),
+    }
+}
+
+fn list(object: &mut Map<String, Value>, key: &'static str) -> Result<Vec<Value>, DataError> {
+    match object.remove(key) {
+        Some(Value::Array(values)) => Ok(values),
+        Some(other) => Err(DataError::WrongType { key, expected: "a list of messages", got: kind(&other) }),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn label(object: &mut Map<String, Value>, key: &'static str) -> Result<Option<Label>, DataError> {
+    let expected = "a class number or a class name";
+    match object.remove(key) {
+        None => Ok(None),
+        Some(Value::String(name)) => Ok(Some(Label::Name(name))),
+        Some(value) => match value.as_i64() {
+            Some(id) => Ok(Some(Label::Id(id))),
+            None => Err(DataError::WrongType { key, expected, got: kind(&value) }),
+        },
+    }
+}
+
+fn integers(object: &mut Map<String, Value>, key: &'static str) -> Result<Option<Vec<i64>>, DataError> {
+    let values = match object.remove(key) {
+        None => return Ok(None),
+        Some(Value::Array(values)) => values,
+        Some(other) => return Err(DataError::WrongType { key, expected: "a list of integers", got: kind(&other) }),
+    };
+    let integer = |(index, value): (usize, &Value)| {
+        value.as_i64().ok_or_else(|| DataError::Element {
+            key,
+            index,
+            expected: "an integer".to_owned(),
+            got: if value.is_number() { value.to_string() } else { kind(value).to_owned() },
+        })
+    };
+    values.iter().enumerate().map(integer).collect::<Result<_, _>>().map(Some)
+}
+
+/// What a JSON value is, in words.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(number) if number.is_f64() => "a number with a fraction",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn row(value: Value, task: Task) -> Result<Row, DataError> {
+        let Value::Object(object) = value else { unreachable!() };
+        Row::from_object(object, task)
+    }
+
+    fn causal(value: Value) -> Row {
+        row(value, Task::CausalLm).unwrap()
+    }
+
+    #[test]
+    fn kinds_are_told_by_their_keys() {
+        assert!(matches!(causal(json!({"text": "a", "id": 3})), Row::Text { label: None, .. }));
+        assert!(matches!(causal(json!({"prompt": "a", "completion": "b"})), Row::Completion { .. }));
+        let message = json!([{"role": "user", "content": "hi"}]);
+        assert!(matches!(causal(json!({"messages": message, "prompt": "hi"})), Row::Messages(_)));
+        let turns = causal(json!({"prompt": message, "completion": [{"role": "assistant", "content": "x"}]}));
+        assert!(matches!(turns, Row::Turns { prompt: 1, .. }));
+        let Row::Completion { prompt, completion } =
+            causal(json!({"instruction": "do", "output": "done", "text": "all"}))
+        else {
+            panic!("an instruction is a completion")
+        };
+        assert_eq!((prompt.as_str(), completion.as_str()), ("### Instruction:\ndo\n\n### Response:\n", "done"));
+        assert!(alpaca_prompt("do", "this").contains("\n\n### Input:\nthis\n\n### Response:\n"));
+        let tokens = causal(json!({"input_ids": [1, 2], "labels": [1, -100], "attention_mask": null}));
+        let Row::Tokenized { input_ids, labels, attention_mask, .. } = tokens else { panic!("tokenized") };
+        assert_eq!((input_ids, labels, attention_mask), (vec![1, 2], Some(vec![1, -100]), None));
+    }
+
+    #[test]
+    fn a_class_is_a_number_or_a_name() {
+        let of = |value| match row(value, Task::SequenceClassification).unwrap() {
+            Row::Text { label, .. } | Row::Tokenized { label, .. } => label,
+            _ => None,
+        };
+        assert_eq!(of(json!({"text": "a", "label": 1})), Some(Label::Id(1)));
+        assert_eq!(of(json!({"text": "a", "label": "spam", "prompt": "b"})), Some(Label::Name("spam".to_owned())));
+        assert_eq!(of(json!({"input_ids": [1], "labels": 0})), Some(Label::Id(0)));
+    }
+
+    #[test]
+    fn faults_name_the_key() {
+        let message = |value| row(value, Task::CausalLm).unwrap_err().to_string();
+        assert!(message(json!({"texts": "a"})).contains("`texts`"));
+        assert!(message(json!({})).contains("(none)"));
+        assert_eq!(message(json!({"prompt": "a"})), "the row has `prompt` and no `completion`");
+        assert_eq!(message(json!({"completion": "a", "prompt": null})), "the row has `completion` and no `prompt`");
+        assert_eq!(message(json!({"instruction": "a"})), "the row has `instruction` and no `output`");
+        assert_eq!(message(json!({"text": 3})), "`text` is a number, expected a string");
+        assert!(message(json!({"prompt": [], "completion": "x"})).contains("`completion` is a string"));
+        assert!(message(json!({"prompt": "x", "completion": []})).contains("`completion` is a list"));
+        assert!(message(json!({"messages": "hi"})).contains("`messages` is a string"));
+        assert!(message(json!({"input_ids": [1, 2.5]})).contains("element 1 of `input_ids` is 2.5"));
+        assert!(message(json!({"input_ids": ["1"]})).contains("element 0 of `input_ids` is a string"));
+        let text = row(json!({"text": "a", "label": 0.5}), Task::SequenceClassification).unwrap_err().to_string();
+        assert!(text.contains("`label` is a number with a fraction"), "{text}");
+        let text = row(json!({"text": "a"}), Task::TokenClassification).unwrap_err().to_string();
+        assert!(text.contains("TOKEN_CLS") && text.contains("{input_ids, labels}"), "{text}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Text to token ids and back.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use checkpoint::read_text;
+use tokenizers::{Encoding, PostProcessor, TruncationDirection};
+
+use crate::guard::guarded;
+use crate::{DataError, SpecialTokens, TextStream};
+
+/// The largest `tokenizer.json` of a known model holds 34 MB.
+const TOKENIZER_LIMIT: u64 = 64 << 20;
+
+/// A tokenizer of a model directory, with its special tokens.
+///
+/// A raw text is encoded with the special tokens that `tokenizer.json`'s post-processor adds, which is what transformers'
+/// `tokenizer(text)` does. A text that a chat template rendered has its special tokens spelled out and gets no others.
+/// Truncation and padding settings in `tokenizer.json` have no effect, as in transformers.
+///
+/// The file comes from a stranger, and the library behind may panic on a crafted one: every call into it is guarded, and
+/// a panic is an error that names the file.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    special_tokens: SpecialTokens,
+    vocab_size: usize,
+    path: PathBuf,
+}
+
+/// Token ids, and the bytes of the text that each covers. A token that stands for no text has an empty range at 0.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Encoded {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) offsets: Vec<Range<usize>>,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` of the model directory `dir` and the configurations beside it, and encodes and decodes one
+    /// word to see that it works. `vocab_size` is the model's: the rows of its embedding.
+    ///
+    /// # Errors
+    /// [`DataError::NoTokenizer`]; [`DataError::File`] if it is too large or not to be read; [`DataError::Tokenizer`] if
+    /// it is broken; [`DataError::Vocabulary`] if it has more tokens than the model; those of [`SpecialTokens::load`].
+    pub fn load(dir: &Path, vocab_size: usize) -> Result<Self, DataError> {
+        let path = dir.join("tokenizer.json");
+        if !path.exists() {
+            return Err(DataError::NoTokenizer { dir: dir.to_owned() });
+        }
+        let text = read_text(&path, TOKENIZER_LIMIT)?;
+        let broken = |reason: String| DataError::Tokenizer { path: path.clone(), reason };
+        let mut inner = guarded(|| text.parse::<tokenizers::Tokenizer>().map_err(|error| error.to_string()))
+            .and_then(|loaded| loaded)
+            .map_err(&broken)?;
+        inner.with_truncation(None).map_err(|error| broken(error.to_string()))?;
+        inner.with_padding(None);
+        // Added tokens may lie beyond the embedding in published models (placeholders of other modalities); an id is
+        // checked where it is used.
+        let tokens = inner.get_vocab_size(false);
+        if tokens > vocab_size {
+            return Err(DataError::Vocabulary { path, tokens, vocab_size });
+        }
+        let special_tokens = SpecialTokens::load(dir, |token| inner.token_to_id(token))?;
+        let tokenizer = Self { inner, special_tokens, vocab_size, path };
+        let probe = tokenizer.raw("hello", true)?;
+        tokenizer.decode(probe.get_ids(), false)?;
+        Ok(tokenizer)
+    }
+
+    /// The special tokens.
+    pub fn special_tokens(&self) -> &SpecialTokens {
+        &self.special_tokens
+    }
+
+    /// The ids of `text`, with the special tokens of the post-processor if `add_special_tokens`.
+    ///
+    /// # Errors
+    /// [`DataError::Tokenizer`] if the tokenizer fails, [`DataError::TokenOutOfRange`] for an id that the model lacks.
+    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, DataError> {
+        let encoding = self.guard(|| self.inner.encode_fast(text, add_special_tokens))?;
+        self.checked(encoding.get_ids().to_vec())
+    }
+
+    /// As [`encode`](Self::encode), cut to `max_length` as transformers' `truncation=True` does: the text is shortened, the
+    /// special tokens around it stay. Also returns whether anything was cut.
+    ///
+    /// # Errors
+    /// Those of [`encode`](Self::encode).
+    pub fn encode_truncated(&self, text: &str, max_length: usize) -> Result<(Vec<u32>, bool), DataError> {
+        let mut encoding = self.guard(|| self.inner.encode_fast(text, false))?;
+        let added = self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        let room = max_length.saturating_sub(added);
+        let truncated = encoding.len() > room;
+        let ids = self.guard(|| {
+            if truncated {
+                encoding.truncate(room, 0, TruncationDirection::Right);
+                // What was cut off is kept as further windows, which would be processed too.
+                encoding.take_overflowing();
+            }
+            self.inner.post_process(encoding, None, true)
+        })?;
+        let mut ids = ids.get_ids().to_vec();
+        ids.truncate(max_length);
+        Ok((self.checked(ids)?, truncated))
+    }
+
+    /// As [`encode`](Self::encode), with the bytes that each token covers.
+    pub(crate) fn encode_with_offsets(&self, text: &str, add_special_tokens: bool) -> Result<Encoded, DataError> {
+        let encoding = self.raw(text, add_special_tokens)?;
+        let offsets = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
+        Ok(Encoded { ids: self.checked(encoding.get_ids().to_vec())?, offsets })
+    }
+
+    /// The text of `ids`.
+    ///
+    /// # Errors
+    /// [`DataError::Tokenizer`] if the tokenizer fails.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, DataError> {
+        self.guard(|| self.inner.decode(ids, skip_special_tokens))
+    }
+
+    /// Decodes token by token.
+    pub fn stream(&self, skip_special_tokens: bool) -> TextStream<'_> {
+        TextStream::new(self, skip_special_tokens)
+    }
+
+    /// The id of the token that is spelled `token`.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    fn raw(&self, text: &str, add_special_tokens: bool) -> Result<Encoding, DataError> {
+        self.guard(|| self.inner.encode(text, add_special_tokens))
+    }
+
+    fn guard<T>(&self, body: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, DataError> {
+        guarded(|| body().map_err(|error| error.to_string()))
+            .and_then(|result| result)
+            .map_err(|reason| DataError::Tokenizer { path: self.path.clone(), reason })
+    }
+
+    fn checked(&self, ids: Vec<u32>) -> Result<Vec<u32>, DataError> {
+        match ids.iter().find(|&&id| id as usize >= self.vocab_size) {
+            None => Ok(ids),
+            Some(&id) => Err(DataError::TokenOutOfRange { id: i64::from(id), vocab_size: self.vocab_size }),
+        }
+    }
+}
