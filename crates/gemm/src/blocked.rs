@@ -14,6 +14,7 @@ use crate::GemmError;
 use crate::isa::{Isa, Vector};
 use crate::matrix::Lines;
 use crate::pack::pack_panel;
+use crate::problem::{Addend, Problem, in_slabs};
 use crate::tile::Tile;
 
 /// Depth of a block: a panel of `B` of this depth fits the first- or second-level cache.
@@ -22,47 +23,6 @@ const BLOCK_DEPTH: usize = 512;
 const BLOCK_PANELS: usize = 8;
 /// Elements of the shared operand that are packed at a time, unless a single block of depth is more.
 const SHARED_ELEMENTS: usize = 4 << 20;
-/// Slabs for each thread, so that one that is held up is helped by the others.
-const SLABS_PER_THREAD: usize = 4;
-/// Products of fewer multiply-adds are computed by the calling thread alone.
-const SERIAL_MULTIPLY_ADDS: usize = 1 << 19;
-
-/// A product whose operands have been checked: `C[m, n] = alpha A[m, k] B[k, n]`, or `+=`; no size is zero.
-pub(crate) struct Problem<'a> {
-    pub(crate) m: usize,
-    pub(crate) n: usize,
-    pub(crate) k: usize,
-    /// Rows of `A`.
-    pub(crate) a: Lines<'a>,
-    /// Columns of `B`.
-    pub(crate) b: Lines<'a>,
-    pub(crate) alpha: f32,
-    pub(crate) accumulate: bool,
-    pub(crate) c: Output,
-}
-
-impl Problem<'_> {
-    /// Into how many parts at most the product is worth splitting.
-    pub(crate) fn parts(&self) -> usize {
-        if self.m.saturating_mul(self.n).saturating_mul(self.k) < SERIAL_MULTIPLY_ADDS {
-            1
-        } else {
-            rayon::current_num_threads() * SLABS_PER_THREAD
-        }
-    }
-}
-
-/// The first element of `C`, which threads write disjoint parts of.
-#[derive(Clone, Copy)]
-pub(crate) struct Output {
-    pub(crate) start: *mut f32,
-    pub(crate) row_stride: usize,
-}
-
-// SAFETY: stands for an exclusive borrow of `C`; threads that share it write disjoint elements.
-unsafe impl Send for Output {}
-// SAFETY: as above.
-unsafe impl Sync for Output {}
 
 /// One side of `C` cut into panels of nearly equal width, in whole `unit`s but for the very last.
 #[derive(Clone, Copy)]
@@ -134,7 +94,7 @@ pub(crate) unsafe fn run<I: Isa>(isa: I, p: &Problem) -> Result<(), GemmError> {
             for start in slab.clone().step_by(BLOCK_PANELS) {
                 let range = start..slab.end.min(start + BLOCK_PANELS);
                 for block in first..=last {
-                    let accumulate = p.accumulate || block > 0;
+                    let addend = if block == 0 { p.addend } else { Addend::of(p.c) };
                     let block = depth_block(p.k, block);
                     let pitch = block.len() * stride;
                     for (panel, out) in range.clone().zip(local.chunks_exact_mut(pitch)) {
@@ -143,7 +103,7 @@ pub(crate) unsafe fn run<I: Isa>(isa: I, p: &Problem) -> Result<(), GemmError> {
                     let own = Packed { data: local, pitch, panels: owned, range: range.clone() };
                     let (a, b) = if rows_are_shared { (part(block.clone()), own) } else { (own, part(block.clone())) };
                     // SAFETY: panels of this slab are packed by nobody else, so neither are its elements of `C` written.
-                    unsafe { multiply(isa, p, &a, &b, block.len(), accumulate) };
+                    unsafe { multiply(isa, p, &a, &b, block.len(), addend) };
                 }
             }
             Ok(())
@@ -173,25 +133,12 @@ fn pack_shared<I: Isa>(
     Ok(packed)
 }
 
-/// Calls `body` with up to `parts` consecutive ranges that cover `0..count`, in parallel.
-pub(crate) fn in_slabs(
-    count: usize,
-    parts: usize,
-    body: impl Fn(Range<usize>) -> Result<(), GemmError> + Sync,
-) -> Result<(), GemmError> {
-    let parts = parts.min(count);
-    if parts == 1 {
-        return body(0..count);
-    }
-    (0..parts).into_par_iter().try_for_each(|i| body(count * i / parts..count * (i + 1) / parts))
-}
-
 /// The tiles of `C` where panels of `a` meet panels of `b`: a panel of `B` stays in the first-level cache while a block of
 /// panels of `A`, which stays in the second-level cache, goes by.
 ///
 /// # Safety
 /// `p.c` is valid, and nothing else accesses those tiles.
-unsafe fn multiply<I: Isa>(isa: I, p: &Problem, a: &Packed, b: &Packed, depth: usize, accumulate: bool) {
+unsafe fn multiply<I: Isa>(isa: I, p: &Problem, a: &Packed, b: &Packed, depth: usize, addend: Addend) {
     assert!(a.data.len() >= (a.range.len() - 1) * a.pitch + depth * I::A_STRIDE);
     assert!(b.data.len() >= (b.range.len() - 1) * b.pitch + depth * I::TILE_COLS);
     for a_start in (0..a.range.len()).step_by(BLOCK_PANELS) {
@@ -210,7 +157,7 @@ unsafe fn multiply<I: Isa>(isa: I, p: &Problem, a: &Packed, b: &Packed, depth: u
                         rows: rows.len(),
                         cols: cols.len(),
                         alpha: p.alpha,
-                        accumulate,
+                        addend: addend.at(rows.start, cols.start),
                     });
                 }
             }

@@ -27,7 +27,7 @@ pub enum GemmError {
         "gemm: {operand} is stored as {rows} rows of {cols} with row stride {row_stride}: expected {expected} elements, got {got}"
     )]
     Length {
-        /// `A`, `B` or `C`.
+        /// `A`, `B`, `C` or `bias`.
         operand: &'static str,
         /// Rows as stored.
         rows: usize,

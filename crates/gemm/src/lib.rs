@@ -1,6 +1,6 @@
 //! Dense matrix products on the CPU: packed panels, one micro-kernel per instruction set.
 //!
-//! `C[m, n] = alpha A[m, k] B[k, n]`, or the same added to `C`.
+//! `C[m, n] = alpha A[m, k] B[k, n]`, or the same added to `C` or to a bias.
 //!
 //! | operand | shape | dtype |
 //! |---|---|---|
@@ -22,31 +22,37 @@ mod isa;
 mod matrix;
 mod narrow;
 mod pack;
+mod problem;
+mod sums;
 mod tile;
 
 pub use error::GemmError;
 pub use matrix::{Matrix, MatrixMut};
+pub use sums::column_sums;
 
-use blocked::{Output, Problem};
 use isa::Isa;
+use matrix::Stored;
+use problem::{Addend, Output, Problem};
 
-/// What happens to the values that `C` holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Update {
+/// What the product is added to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Update<'a> {
     /// `C = alpha A B`. `C` is not read.
     Overwrite,
     /// `C += alpha A B`.
     Accumulate,
+    /// `C = alpha A B + bias`, with the same `[n]` added to every row. `C` is not read.
+    Bias(&'a [f32]),
 }
 
-/// `C = alpha A B` or `C += alpha A B`.
+/// `C = alpha A B`, `C += alpha A B` or `C = alpha A B + bias`.
 ///
 /// A product of depth zero is zero; one without rows or columns is nothing.
 ///
 /// # Errors
 /// [`GemmError::InnerSize`] and [`GemmError::OutputShape`] if the shapes do not belong together, [`GemmError::Length`] and
-/// [`GemmError::RowStride`] if a slice does not hold its matrix, [`GemmError::Device`] if there is no memory to pack in.
-pub fn gemm(alpha: f32, a: Matrix<'_>, b: Matrix<'_>, update: Update, c: MatrixMut<'_>) -> Result<(), GemmError> {
+/// [`GemmError::RowStride`] if a slice does not hold its matrix or bias, [`GemmError::Device`] if there is no memory to pack in.
+pub fn gemm(alpha: f32, a: Matrix<'_>, b: Matrix<'_>, update: Update<'_>, c: MatrixMut<'_>) -> Result<(), GemmError> {
     #[cfg(target_arch = "x86_64")]
     {
         if let Some(isa) = isa::avx512::Avx512::detect() {
@@ -64,7 +70,7 @@ fn gemm_with<I: Isa>(
     alpha: f32,
     a: Matrix<'_>,
     b: Matrix<'_>,
-    update: Update,
+    update: Update<'_>,
     c: MatrixMut<'_>,
 ) -> Result<(), GemmError> {
     if a.cols() != b.rows() {
@@ -77,19 +83,25 @@ fn gemm_with<I: Isa>(
     a.check("A")?;
     b.check("B")?;
     c.check()?;
+    if let Update::Bias(bias) = update {
+        Stored::dense(1, n).check("bias", bias.len())?;
+    }
     if m == 0 || n == 0 {
         return Ok(());
     }
     let row_stride = c.stored.row_stride;
     if k == 0 {
-        if update == Update::Overwrite {
-            c.elements.chunks_mut(row_stride).take(m).for_each(|row| row[..n].fill(0.0));
+        let rows = c.elements.chunks_mut(row_stride).take(m);
+        match update {
+            Update::Overwrite => rows.for_each(|row| row[..n].fill(0.0)),
+            Update::Accumulate => {}
+            Update::Bias(bias) => rows.for_each(|row| row[..n].copy_from_slice(bias)),
         }
         return Ok(());
     }
     let (a, b) = (a.row_lines(), b.column_lines());
     let c = Output { start: c.elements.as_mut_ptr(), row_stride };
-    let problem = Problem { m, n, k, a, b, alpha, accumulate: update == Update::Accumulate, c };
+    let problem = Problem { m, n, k, a, b, alpha, addend: Addend::new(update, c), c };
     // SAFETY: `check` proved that `C` holds `m` rows of `n` elements, and its borrow is exclusive.
     unsafe { if m <= narrow::MAX_ROWS { narrow::run(isa, &problem) } else { blocked::run(isa, &problem) } }
 }

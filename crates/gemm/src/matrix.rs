@@ -17,7 +17,7 @@ pub struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     /// A row-major matrix `[rows, cols]`.
     pub fn new(elements: impl Into<Elements<'a>>, rows: usize, cols: usize) -> Self {
-        Self { elements: elements.into(), stored: Stored { rows, cols, row_stride: cols }, transposed: false }
+        Self { elements: elements.into(), stored: Stored::dense(rows, cols), transposed: false }
     }
 
     /// The same elements read as the transpose: `[cols, rows]`. Nothing is moved.
@@ -71,7 +71,7 @@ pub struct MatrixMut<'a> {
 impl<'a> MatrixMut<'a> {
     /// A row-major matrix `[rows, cols]`.
     pub fn new(elements: &'a mut [f32], rows: usize, cols: usize) -> Self {
-        Self { elements, stored: Stored { rows, cols, row_stride: cols } }
+        Self { elements, stored: Stored::dense(rows, cols) }
     }
 
     /// Rows start `row_stride` elements apart; what lies between them is left alone.
@@ -103,7 +103,11 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    fn check(self, operand: &'static str, got: usize) -> Result<(), GemmError> {
+    pub(crate) fn dense(rows: usize, cols: usize) -> Self {
+        Self { rows, cols, row_stride: cols }
+    }
+
+    pub(crate) fn check(self, operand: &'static str, got: usize) -> Result<(), GemmError> {
         let Self { rows, cols, row_stride } = self;
         if row_stride < cols {
             return Err(GemmError::RowStride { operand, cols, row_stride });

@@ -5,9 +5,9 @@ use std::ops::Range;
 use device::{Buffer, DType, Device, Element, Elements};
 
 use crate::GemmError;
-use crate::blocked::{Output, Problem, in_slabs};
 use crate::isa::{Isa, MAX_LANES, Source, Vector, load_partial, sum};
 use crate::matrix::Lines;
+use crate::problem::{Addend, Output, Problem, in_slabs};
 
 /// Products with more rows than this are packed and blocked.
 pub(crate) const MAX_ROWS: usize = 8;
@@ -32,7 +32,7 @@ pub(crate) struct Block<'a, T> {
     cols: Range<usize>,
     c: Output,
     alpha: f32,
-    accumulate: bool,
+    addend: Addend,
 }
 
 impl<T> Block<'_, T> {
@@ -42,8 +42,9 @@ impl<T> Block<'_, T> {
     unsafe fn write(&self, row: usize, col: usize, value: f32) {
         // SAFETY: the caller's.
         unsafe {
+            let addend = self.addend.at(row, col).start;
             let to = self.c.start.add(row * self.c.row_stride + col);
-            *to = if self.accumulate { *to + self.alpha * value } else { self.alpha * value };
+            *to = if addend.is_null() { self.alpha * value } else { *addend + self.alpha * value };
         }
     }
 }
@@ -74,8 +75,8 @@ unsafe fn run_typed<I: Isa, T: Source>(isa: I, p: &Problem, b: &[T]) -> Result<(
     in_slabs(p.n.div_ceil(unit), p.parts(), |units| {
         let cols = units.start * unit..p.n.min(units.end * unit);
         let (depth, b_stride) = (p.k, p.b.stride);
-        let (c, alpha, accumulate) = (p.c, p.alpha, p.accumulate);
-        let block = Block { a, a_stride, rows: p.m, depth, b, b_stride, cols, c, alpha, accumulate };
+        let (c, alpha, addend) = (p.c, p.alpha, p.addend);
+        let block = Block { a, a_stride, rows: p.m, depth, b, b_stride, cols, c, alpha, addend };
         // SAFETY: `isa` proves the instruction set; the operands were checked; slabs have no column in common.
         unsafe { if p.b.depth_is_contiguous { isa.dot(&block) } else { isa.axpy(&block) } }
         Ok(())

@@ -57,6 +57,14 @@ impl Operand {
     }
 }
 
+/// [`Update`] without its bias.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum With {
+    Nothing,
+    C,
+    Bias,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Case {
     m: usize,
@@ -66,7 +74,7 @@ struct Case {
     b: Layout,
     c_padding: usize,
     alpha: f32,
-    update: Update,
+    update: With,
     seed: u64,
 }
 
@@ -77,12 +85,18 @@ fn check<I: Isa>(isa: I, case: Case) -> Result<(), TestCaseError> {
     let b = Operand::new(k, n, case.b, case.seed + 1);
     let c_stride = n + case.c_padding;
     let before: Vec<f32> = match case.update {
-        Update::Accumulate => Operand::new(m, c_stride, F32, case.seed + 2).f32,
-        // Overwriting must not read: NaN would spread.
-        Update::Overwrite => vec![f32::NAN; m * c_stride],
+        With::C => Operand::new(m, c_stride, F32, case.seed + 2).f32,
+        // What is overwritten must not be read: NaN would spread.
+        With::Nothing | With::Bias => vec![f32::NAN; m * c_stride],
+    };
+    let bias = Operand::new(1, n, F32, case.seed + 3).f32;
+    let update = match case.update {
+        With::Nothing => Update::Overwrite,
+        With::C => Update::Accumulate,
+        With::Bias => Update::Bias(&bias),
     };
     let mut c = before.clone();
-    gemm_with(isa, alpha, a.matrix(), b.matrix(), case.update, MatrixMut::new(&mut c, m, n).with_row_stride(c_stride))
+    gemm_with(isa, alpha, a.matrix(), b.matrix(), update, MatrixMut::new(&mut c, m, n).with_row_stride(c_stride))
         .map_err(|e| TestCaseError::fail(e.to_string()))?;
     for i in 0..m {
         for j in 0..c_stride {
@@ -94,10 +108,13 @@ fn check<I: Isa>(isa: I, case: Case) -> Result<(), TestCaseError> {
             let terms = (0..k).map(|l| a.get(i, l) * b.get(l, j));
             let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), t: f64| (sum + t, size + t.abs()));
             let (mut expected, mut size) = (f64::from(alpha) * sum, f64::from(alpha.abs()) * size);
-            if case.update == Update::Accumulate {
-                expected += f64::from(old);
-                size += f64::from(old.abs());
-            }
+            let addend = match case.update {
+                With::Nothing => 0.0,
+                With::C => f64::from(old),
+                With::Bias => f64::from(bias[j]),
+            };
+            expected += addend;
+            size += addend.abs();
             // Each term is rounded at most once in its product, k times in sums, once in alpha and once in C: k + 2
             // with the first sum exact. The factor 1.01 is for terms of second order.
             let bound = 1.01 * (k as f64 + 2.0) * f64::from(f32::EPSILON / 2.0) * size;
@@ -124,7 +141,7 @@ fn size(most: usize) -> impl Strategy<Value = usize> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let update = prop_oneof![Just(Update::Overwrite), Just(Update::Accumulate)];
+    let update = proptest::sample::select(vec![With::Nothing, With::C, With::Bias]);
     let alpha = prop_oneof![Just(1.0f32), Just(-0.5f32), Just(0.3f32)];
     (
         size(90),
@@ -179,7 +196,7 @@ fn portable_agrees_with_f64() {
 
 /// One case of `gemm` itself.
 fn plain(m: usize, n: usize, k: usize) -> Case {
-    Case { m, n, k, a: F32, b: F32, c_padding: 0, alpha: 1.0, update: Update::Overwrite, seed: 3 }
+    Case { m, n, k, a: F32, b: F32, c_padding: 0, alpha: 1.0, update: With::Nothing, seed: 3 }
 }
 
 /// Many blocks of depth, more panels than a block, and a shared operand that is packed in several parts.
@@ -188,8 +205,8 @@ fn blocks_join_without_a_seam() {
     let transposed = Layout { transposed: true, ..F32 };
     for case in [
         plain(300, 530, 1100),
-        Case { b: transposed, ..plain(530, 300, 1100) },
-        Case { update: Update::Accumulate, ..plain(9, 12, 70_000) },
+        Case { b: transposed, update: With::Bias, ..plain(530, 300, 1100) },
+        Case { update: With::C, ..plain(9, 12, 70_000) },
     ] {
         check(isa::portable::Portable, case).unwrap();
         #[cfg(target_arch = "x86_64")]
@@ -228,6 +245,8 @@ fn known_values() {
     assert_eq!(c, [0.5, 7.0, 2.0, 16.0]);
     gemm(2.0, b.transposed(), a.transposed(), Update::Accumulate, MatrixMut::new(&mut c, 2, 2)).unwrap();
     assert_eq!(c, [1.5, 11.0, 16.0, 48.0]);
+    gemm(1.0, a, b, Update::Bias(&[100.0, 200.0]), MatrixMut::new(&mut c, 2, 2)).unwrap();
+    assert_eq!(c, [100.5, 207.0, 102.0, 216.0]);
 }
 
 #[test]
@@ -243,6 +262,8 @@ fn sizes_of_zero_are_defined() {
     gemm(1.0, depth_zero.0, one_column, Update::Overwrite, MatrixMut::new(&mut c[..3], 2, 1).with_row_stride(2))
         .unwrap();
     assert_eq!(c, [0.0, 2.0, 0.0, 4.0]);
+    gemm(1.0, depth_zero.0, depth_zero.1, Update::Bias(&[5.0, 6.0]), MatrixMut::new(&mut c, 2, 2)).unwrap();
+    assert_eq!(c, [5.0, 6.0, 5.0, 6.0]);
     gemm(
         1.0,
         Matrix::new(none, 0, 3),
@@ -272,6 +293,8 @@ fn operands_that_do_not_fit_are_refused() {
     assert!(product(a.with_row_stride(3), a.transposed(), 3, 3, 9).contains("row stride 3, less than its 4"));
     assert!(product(a.with_row_stride(5), a.transposed(), 3, 3, 9).contains("expected 14 elements, got 12"));
     assert!(product(a, a.transposed(), 3, 3, 8).contains("C is stored as 3 rows"));
+    let bias = gemm(1.0, a, a.transposed(), Update::Bias(&x[..2]), MatrixMut::new(&mut [0.0; 9], 3, 3));
+    assert!(bias.unwrap_err().to_string().contains("bias is stored as 1 rows of 3"));
     let huge = Matrix::new(&x[..], usize::MAX, 4);
     assert!(matches!(
         gemm(1.0, huge, a.transposed(), Update::Overwrite, MatrixMut::new(&mut [], usize::MAX, 3)),

@@ -1,6 +1,7 @@
 //! The micro-kernel: one tile of `C`, held in registers, over one block of the depth.
 
 use crate::isa::{Isa, Vector, load_partial, store_partial};
+use crate::problem::Addend;
 
 /// One tile of `C` and the two packed panels that it is the product of.
 pub(crate) struct Tile {
@@ -20,8 +21,8 @@ pub(crate) struct Tile {
     pub(crate) cols: usize,
     /// The factor of the product.
     pub(crate) alpha: f32,
-    /// Whether the product is added to what `C` holds, rather than written over it.
-    pub(crate) accumulate: bool,
+    /// What is added to the product, from the tile's first element on.
+    pub(crate) addend: Addend,
 }
 
 impl Tile {
@@ -32,11 +33,11 @@ impl Tile {
     }
 }
 
-/// `C = alpha A B` or `C += alpha A B` for one tile. The sum over the depth runs in order.
+/// `C = alpha A B + addend` for one tile. The sum over the depth runs in order.
 ///
 /// # Safety
-/// The instruction set is available; the panels are as long as `depth` says; `c` is valid for `rows` rows of `cols`
-/// elements and nothing else accesses them; `ROWS = rows` and `VECTORS = vectors()`.
+/// The instruction set is available; the panels are as long as `depth` says; `c` and an addend are valid for
+/// `rows` rows of `cols` elements and nothing else accesses them; `ROWS = rows` and `VECTORS = vectors()`.
 #[inline(always)]
 pub(crate) unsafe fn compute<I: Isa, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
     let lanes = <I::Vector as Vector>::LANES;
@@ -65,19 +66,16 @@ pub(crate) unsafe fn compute<I: Isa, const ROWS: usize, const VECTORS: usize>(ti
         let alpha = I::Vector::splat(tile.alpha);
         for (i, row) in sums.into_iter().enumerate() {
             for (v, sum) in row.into_iter().enumerate() {
-                let to = tile.c.add(i * tile.c_stride + v * lanes);
                 let count = tile.cols - v * lanes;
-                if count >= lanes {
-                    let value = if tile.accumulate { sum.mul_add(alpha, I::Vector::load(to)) } else { sum.mul(alpha) };
-                    value.store(to);
+                let value = if tile.addend.start.is_null() {
+                    sum.mul(alpha)
                 } else {
-                    let value = if tile.accumulate {
-                        sum.mul_add(alpha, load_partial::<I::Vector, f32>(to, count))
-                    } else {
-                        sum.mul(alpha)
-                    };
-                    store_partial(value, to, count);
-                }
+                    let from = tile.addend.start.add(i * tile.addend.row_stride + v * lanes);
+                    let addend = if count >= lanes { I::Vector::load(from) } else { load_partial(from, count) };
+                    sum.mul_add(alpha, addend)
+                };
+                let to = tile.c.add(i * tile.c_stride + v * lanes);
+                if count >= lanes { value.store(to) } else { store_partial(value, to, count) }
             }
         }
     }

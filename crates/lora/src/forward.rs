@@ -1,13 +1,10 @@
 //! `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`.
 
-use device::{Elements, parallel};
+use device::{Buffer, DType, Device, Elements};
 use gemm::{Matrix, Update, gemm};
 
 use crate::shape::{check, check_optional, matrix, matrix_mut};
 use crate::{Adapter, LoraError, LoraShape};
-
-/// Rows of `y` whose start values are written as one piece of work.
-const ROWS: usize = 32;
 
 /// Arguments of [`forward`].
 #[derive(Debug)]
@@ -23,7 +20,7 @@ pub struct Forward<'a> {
     pub adapter: Adapter<'a>,
     /// `[num_tokens, out_features]`, overwritten.
     pub y: &'a mut [f32],
-    /// `drop(x) A^T`, `[num_tokens, rank]`, overwritten: kept for [`backward`](crate::backward).
+    /// `drop(x) A^T`, `[num_tokens, rank]`, overwritten: kept for [`Backward`](crate::Backward).
     pub s: &'a mut [f32],
 }
 
@@ -45,34 +42,30 @@ pub fn forward(shape: &LoraShape, arguments: Forward<'_>) -> Result<(), LoraErro
     let dropped = dropped.as_ref().map_or(Ok(x), |buffer| buffer.f32())?;
     let lora_a = matrix(adapter.lora_a, shape.a()).transposed();
     gemm(1.0, matrix(dropped, shape.x()), lora_a, Update::Overwrite, matrix_mut(s, shape.s()))?;
-    let update = fill_bias(bias, adapter.lora_bias, adapter.scaling, shape.out_features(), y);
+    let bias = joint_bias(bias, &adapter, shape.out_features())?;
+    let update = match &bias {
+        Some(bias) => Update::Bias(bias.f32()?),
+        None => Update::Overwrite,
+    };
     gemm(1.0, matrix(x, shape.x()), weight.transposed(), update, matrix_mut(y, shape.y()))?;
     let lora_b = matrix(adapter.lora_b, shape.b()).transposed();
     gemm(adapter.scaling, matrix(s, shape.s()), lora_b, Update::Accumulate, matrix_mut(y, shape.y()))?;
     Ok(())
 }
 
-/// Writes `bias + scaling lora_bias` to every row, if there is one; tells how the product goes in.
-fn fill_bias(
-    bias: Option<Elements<'_>>,
-    lora_bias: Option<&[f32]>,
-    scaling: f32,
-    out_features: usize,
-    y: &mut [f32],
-) -> Update {
-    if bias.is_none() && lora_bias.is_none() {
-        return Update::Overwrite;
+/// `bias + scaling lora_bias`, if there is one of them.
+fn joint_bias(bias: Option<Elements<'_>>, adapter: &Adapter<'_>, len: usize) -> Result<Option<Buffer>, LoraError> {
+    if bias.is_none() && adapter.lora_bias.is_none() {
+        return Ok(None);
     }
-    parallel::rows_mut(y, out_features, ROWS, |_, rows| {
-        let (first, rest) = rows.split_at_mut(out_features);
-        match bias {
-            Some(bias) => bias.widen_into(first),
-            None => first.fill(0.0),
-        }
-        if let Some(lora_bias) = lora_bias {
-            first.iter_mut().zip(lora_bias).for_each(|(y, b)| *y += scaling * b);
-        }
-        rest.chunks_exact_mut(out_features).for_each(|row| row.copy_from_slice(first));
-    });
-    Update::Accumulate
+    let mut joint = Buffer::scratch(Device::Cpu, DType::F32, len)?;
+    let out = joint.f32_mut()?;
+    match bias {
+        Some(bias) => bias.widen_into(out),
+        None => out.fill(0.0),
+    }
+    if let Some(lora_bias) = adapter.lora_bias {
+        out.iter_mut().zip(lora_bias).for_each(|(out, b)| *out += adapter.scaling * b);
+    }
+    Ok(Some(joint))
 }

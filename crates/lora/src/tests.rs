@@ -1,7 +1,7 @@
 //! Literal values, laws of the projection, and gradients against finite differences.
 
 use device::philox::Stream;
-use gemm::Matrix;
+use gemm::{Matrix, Update};
 use proptest::prelude::*;
 
 use crate::*;
@@ -59,10 +59,10 @@ impl Case {
         }
     }
 
-    /// What [`Case::backward`] differentiates by, in its order. Biases must be there.
-    fn inputs_mut(&mut self) -> [&mut [f32]; 5] {
-        let Self { x, lora_a, lora_b, bias, lora_bias, .. } = self;
-        [x, lora_a, lora_b, bias.as_mut().unwrap(), lora_bias.as_mut().unwrap()]
+    /// What [`Case::backward`] differentiates by, in its order. The lora bias must be there.
+    fn inputs_mut(&mut self) -> [&mut [f32]; 4] {
+        let Self { x, lora_a, lora_b, lora_bias, .. } = self;
+        [x, lora_a, lora_b, lora_bias.as_mut().unwrap()]
     }
 
     /// `y` and `s`.
@@ -75,27 +75,17 @@ impl Case {
         (y, s)
     }
 
-    /// Gradients of `sum(grad_y * y)`: x, A, B, bias, lora bias; all but the first added to what is there.
-    fn backward(&self, grad_y: &[f32], start: f32) -> [Vec<f32>; 5] {
-        let outputs = self.shape.out_features();
-        let mut grads = [self.x.len(), self.lora_a.len(), self.lora_b.len(), outputs, outputs].map(|n| vec![start; n]);
-        let [grad_x, grad_a, grad_b, grad_bias, grad_lora_bias] = &mut grads;
-        backward(
-            &self.shape,
-            Backward {
-                x: &self.x,
-                weight: self.weight(),
-                adapter: self.adapter(),
-                s: &self.forward().1,
-                grad_y,
-                grad_x: Some(grad_x),
-                grad_a: Some(grad_a),
-                grad_b: Some(grad_b),
-                grad_bias: Some(grad_bias),
-                grad_lora_bias: Some(grad_lora_bias),
-            },
-        )
-        .unwrap();
+    /// Gradients of `sum(grad_y * y)`, by x, A, B and lora bias; with `Accumulate`, added to `start`.
+    fn backward(&self, grad_y: &[f32], update: Update<'_>, start: f32) -> [Vec<f32>; 4] {
+        let sizes = [self.x.len(), self.lora_a.len(), self.lora_b.len(), self.shape.out_features()];
+        let mut grads = sizes.map(|n| vec![start; n]);
+        let s = self.forward().1;
+        let saved = Saved { x: &self.x, weight: self.weight(), adapter: self.adapter(), s: &s };
+        let backward = Backward::new(&self.shape, saved, grad_y).unwrap();
+        backward.x(update, &mut grads[0]).unwrap();
+        backward.lora_a(update, &mut grads[1]).unwrap();
+        backward.lora_b(update, &mut grads[2]).unwrap();
+        backward.lora_bias(update, &mut grads[3]).unwrap();
         grads
     }
 }
@@ -123,8 +113,8 @@ fn known_values() {
     // s = 3 + 8 = 11; y = x + bias + 0.5 (11 [1, -1] + [2, 4]).
     assert_eq!(case.forward(), (vec![17.5, 18.5], vec![11.0]));
     // dS = 0.5 (1 * 1 + 2 * -1) = -0.5; dX = dY + dS A; dA = dS x; dB = 0.5 dY s.
-    let grads = case.backward(&[1.0, 2.0], 0.0);
-    let expected: [&[f32]; 5] = [&[-0.5, 0.0], &[-0.5, -1.0], &[5.5, 11.0], &[1.0, 2.0], &[0.5, 1.0]];
+    let grads = case.backward(&[1.0, 2.0], Update::Overwrite, f32::NAN);
+    let expected: [&[f32]; 4] = [&[-0.5, 0.0], &[-0.5, -1.0], &[5.5, 11.0], &[0.5, 1.0]];
     assert_eq!(grads.each_ref().map(Vec::as_slice), expected);
 }
 
@@ -141,7 +131,7 @@ fn gradients_agree_with_finite_differences() {
         let loss = |case: &Case| -> f64 {
             case.forward().0.iter().zip(&grad_y).map(|(&y, &g)| f64::from(y) * f64::from(g)).sum()
         };
-        let grads = case.backward(&grad_y, 0.0);
+        let grads = case.backward(&grad_y, Update::Overwrite, f32::NAN);
         for (which, grad) in grads.iter().enumerate() {
             for (i, &grad) in grad.iter().enumerate() {
                 // The loss is quadratic in a direction at most, so a wide step costs no accuracy of its own.
@@ -157,32 +147,10 @@ fn gradients_agree_with_finite_differences() {
                 assert!(difference <= 2e-4, "input {which}, element {i}: {grad}, numerically {numeric}");
             }
         }
-        // What is accumulated into is added to; the gradient of x is not.
-        let again = case.backward(&grad_y, 1.0);
-        close(&again[0], &grads[0], 0.0).unwrap();
-        for (again, grad) in again.iter().zip(&grads).skip(1) {
+        for (again, grad) in case.backward(&grad_y, Update::Accumulate, 1.0).iter().zip(&grads) {
             let expected: Vec<f32> = grad.iter().map(|g| g + 1.0).collect();
             close(again, &expected, 1e-5).unwrap();
         }
-    }
-}
-
-/// A gradient that is not asked for changes none of the others.
-#[test]
-fn gradients_are_independent_of_each_other() {
-    let case = Case::new(5, 6, 4, 2);
-    let grad_y = normal(20, 8);
-    let all = case.backward(&grad_y, 0.0);
-    let s = case.forward().1;
-    for wanted in 0..5 {
-        let mut grad = vec![0.0; all[wanted].len()];
-        let mut slots = [const { None::<&mut [f32]> }; 5];
-        slots[wanted] = Some(&mut grad);
-        let [grad_x, grad_a, grad_b, grad_bias, grad_lora_bias] = slots;
-        let (x, weight, adapter, s, grad_y) = (&case.x[..], case.weight(), case.adapter(), &s[..], &grad_y[..]);
-        let arguments = Backward { x, weight, adapter, s, grad_y, grad_x, grad_a, grad_b, grad_bias, grad_lora_bias };
-        backward(&case.shape, arguments).unwrap();
-        assert_eq!(grad, all[wanted]);
     }
 }
 
@@ -202,6 +170,14 @@ fn wrong_arguments_are_named() {
         "lora: `weight` is [3, 4], expected [out_features, in_features] = [4, 3]"
     );
     assert_eq!(error(&case, case.weight(), 3), "lora: `s` holds 3 elements, expected 2 x 2 = 4");
+    let saved = Saved { x: &case.x, weight: case.weight(), adapter: case.adapter(), s: &[0.0; 4] };
+    assert!(matches!(
+        Backward::new(&case.shape, saved, &[0.0; 7]),
+        Err(LoraError::Length { argument: "grad_y", shape: [2, 4], got: 7 })
+    ));
+    let backward = Backward::new(&case.shape, saved, &[0.0; 8]).unwrap();
+    let short = backward.x(Update::Overwrite, &mut [0.0; 5]);
+    assert!(matches!(short, Err(LoraError::Length { argument: "grad_x", .. })));
     assert!(matches!(LoraShape::new(1, 1, 1, 0), Err(LoraError::RankZero)));
     assert!(matches!(LoraShape::new(usize::MAX, 8, 8, 2), Err(LoraError::TooLarge { .. })));
     assert!(matches!(LoraShape::new(1, 1 << 40, 1 << 40, 2), Err(LoraError::TooLarge { .. })));
@@ -211,7 +187,7 @@ fn wrong_arguments_are_named() {
 fn no_tokens_are_no_work() {
     let case = Case { bias: Some(normal(4, 6)), ..Case::new(0, 3, 4, 2) };
     assert_eq!(case.forward(), (vec![], vec![]));
-    assert!(case.backward(&[], 0.5).iter().all(|grad| grad.iter().all(|&g| g == 0.5)));
+    assert!(case.backward(&[], Update::Accumulate, 0.5).iter().all(|grad| grad.iter().all(|&g| g == 0.5)));
 }
 
 fn case() -> impl Strategy<Value = Case> {

@@ -1,0 +1,100 @@
+//! A checked product, and how it is split.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::matrix::Lines;
+use crate::{GemmError, Update};
+
+/// Slabs for each thread, so that one that is held up is helped by the others.
+const SLABS_PER_THREAD: usize = 4;
+/// Products of fewer multiply-adds are computed by the calling thread alone.
+const SERIAL_MULTIPLY_ADDS: usize = 1 << 19;
+
+/// A product whose operands have been checked: `C[m, n] = alpha A[m, k] B[k, n] + addend`; no size is zero.
+pub(crate) struct Problem<'a> {
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    /// Rows of `A`.
+    pub(crate) a: Lines<'a>,
+    /// Columns of `B`.
+    pub(crate) b: Lines<'a>,
+    pub(crate) alpha: f32,
+    pub(crate) addend: Addend,
+    pub(crate) c: Output,
+}
+
+impl Problem<'_> {
+    /// Into how many parts at most the product is worth splitting.
+    pub(crate) fn parts(&self) -> usize {
+        if self.m.saturating_mul(self.n).saturating_mul(self.k) < SERIAL_MULTIPLY_ADDS {
+            1
+        } else {
+            rayon::current_num_threads() * SLABS_PER_THREAD
+        }
+    }
+}
+
+/// The first element of `C`, which threads write disjoint parts of.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    pub(crate) start: *mut f32,
+    pub(crate) row_stride: usize,
+}
+
+// SAFETY: stands for an exclusive borrow of `C`; threads that share it write disjoint elements.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+
+/// What is added to the product: nothing, a matrix, or one row for all rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Addend {
+    /// Null for nothing.
+    pub(crate) start: *const f32,
+    /// Zero for one row.
+    pub(crate) row_stride: usize,
+}
+
+// SAFETY: stands for a part of `C`, as `Output` does, or for a shared borrow of a bias.
+unsafe impl Send for Addend {}
+// SAFETY: as above.
+unsafe impl Sync for Addend {}
+
+impl Addend {
+    pub(crate) fn new(update: Update<'_>, c: Output) -> Self {
+        match update {
+            Update::Overwrite => Self { start: std::ptr::null(), row_stride: 0 },
+            Update::Accumulate => Self::of(c),
+            Update::Bias(bias) => Self { start: bias.as_ptr(), row_stride: 0 },
+        }
+    }
+
+    /// What `C` holds.
+    pub(crate) fn of(c: Output) -> Self {
+        Self { start: c.start, row_stride: c.row_stride }
+    }
+
+    /// The part from `row` and `col` on.
+    pub(crate) fn at(self, row: usize, col: usize) -> Self {
+        if self.start.is_null() {
+            return self;
+        }
+        Self { start: self.start.wrapping_add(row * self.row_stride + col), ..self }
+    }
+}
+
+/// Calls `body` with up to `parts` consecutive ranges that cover `0..count`, in parallel.
+pub(crate) fn in_slabs(
+    count: usize,
+    parts: usize,
+    body: impl Fn(Range<usize>) -> Result<(), GemmError> + Sync,
+) -> Result<(), GemmError> {
+    let parts = parts.min(count);
+    if parts == 1 {
+        return body(0..count);
+    }
+    (0..parts).into_par_iter().try_for_each(|i| body(count * i / parts..count * (i + 1) / parts))
+}
