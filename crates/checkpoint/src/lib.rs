@@ -11,12 +11,14 @@
 //! | a file that is either old or new, never half | [`atomic_write`] |
 //! | a directory that appears whole or not at all | [`StagedDirectory`] |
 //! | the file system, so that a test can make it fail | [`Fs`] |
+//! | a mapped file that somebody shortened | [`exit_on_bus_error`] |
 //!
 //! Files come from strangers. A header is believed only after every number in it was checked against the file's length,
 //! nothing is allocated by a size that a file claims, and no path leaves the directory that the user named.
 
 mod adapter;
 mod atomic;
+mod bus_error;
 mod digest;
 mod directory;
 mod error;
@@ -37,6 +39,7 @@ pub mod faulty;
 
 pub use adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, AdapterDirectory};
 pub use atomic::{atomic_write, remove_leftovers};
+pub use bus_error::{EXIT_BUS_ERROR, exit_on_bus_error};
 pub use digest::{sha256_file, sha256_hex};
 pub use directory::{Checkpoint, MODEL_INDEX, MODEL_WEIGHTS};
 pub use error::CheckpointError;
