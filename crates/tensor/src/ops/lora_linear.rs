@@ -1,0 +1,173 @@
+//! `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`.
+//!
+//! With `s = drop(x) A^T` saved and `dS = scaling dY B`:
+//! dx = dY W + mask / (1 - p) (dS A), dA = dS^T drop(x), dB = scaling dY^T s, dlora_bias = scaling 1^T dY;
+//! dW and dbias as in `linear`, for a base that is trained as well.
+
+use device::{Buffer, DType};
+use gemm::Matrix;
+use lora::{Adapter, Backward, Dropout, Forward, LoraShape, Saved};
+
+use super::linear::{give_bias_gradient, give_weight_gradient, sizes, update, with_matrix};
+use crate::{Read, Result, Tensor, TensorError, Weight};
+
+const OP: &str = "lora_linear";
+
+/// The trainable side of one projection.
+#[derive(Clone, Debug)]
+pub struct LoraOperands {
+    /// `A`, `[rank, in_features]`.
+    pub a: Tensor,
+    /// `B`, `[out_features, rank]`.
+    pub b: Tensor,
+    /// Bias of the second product, `[out_features]`: PEFT's `lora_bias`.
+    pub bias: Option<Tensor>,
+    /// `alpha / rank`, or `alpha / sqrt(rank)` with rsLoRA.
+    pub scaling: f32,
+    /// Dropout of the adapter's input; `None` in evaluation.
+    pub dropout: Option<Dropout>,
+}
+
+/// Projects `x` `[num_tokens, in_features]` to `[num_tokens, out_features]` with a low-rank update of the weight.
+///
+/// # Errors
+/// [`TensorError::Shape`] if an operand does not have its shape, [`TensorError::DType`] unless `x` and the adapter are f32.
+pub fn lora_linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, adapter: &LoraOperands) -> Result<Tensor> {
+    let (n, inputs, outputs) = sizes(OP, x, weight, bias)?;
+    let rank = adapter.check(inputs, outputs)?;
+    let shape = LoraShape::new(n, inputs, outputs, rank).map_err(TensorError::kernel(OP))?;
+    let mut y = Buffer::scratch(x.device(), DType::F32, n * outputs)?;
+    let mut s = Buffer::scratch(x.device(), DType::F32, n * rank)?;
+    {
+        let (x, bias, operands) = (x.read(), bias.map(Tensor::read), adapter.read());
+        let (x, bias, adapter) = (x.f32(OP, "x")?, bias.as_ref().map(Read::elements), operands.adapter(adapter)?);
+        let (y, s) = (y.f32_mut()?, s.f32_mut()?);
+        with_matrix(weight, |weight| lora::forward(&shape, Forward { x, weight, bias, adapter, y, s }))
+            .map_err(TensorError::kernel(OP))?;
+    }
+    let Weight::Dense { tensor, .. } = weight;
+    let mut parents = vec![x, tensor, &adapter.a, &adapter.b];
+    parents.extend(bias);
+    parents.extend(&adapter.bias);
+    let bias_index = bias.map(|_| 4);
+    let lora_bias_index = adapter.bias.as_ref().map(|_| parents.len() - 1);
+    let (saved_x, saved_weight, saved_adapter) = (x.detach(), weight.clone(), adapter.clone());
+    Tensor::record(OP, [n, outputs], y, &parents, move |grad_y, sink| {
+        let grad_y = grad_y.f32()?;
+        {
+            let (x, operands) = (saved_x.read(), saved_adapter.read());
+            let (x, adapter, s) = (x.f32(OP, "x")?, operands.adapter(&saved_adapter)?, s.f32()?);
+            let kernel = TensorError::kernel(OP);
+            with_matrix(&saved_weight, |weight| {
+                let backward = Backward::new(&shape, Saved { x, weight, adapter, s }, grad_y).map_err(&kernel)?;
+                sink.accumulate(0, |grad, add| backward.x(update(add), grad).map_err(&kernel))?;
+                sink.accumulate(2, |grad, add| backward.lora_a(update(add), grad).map_err(&kernel))?;
+                sink.accumulate(3, |grad, add| backward.lora_b(update(add), grad).map_err(&kernel))?;
+                lora_bias_index.map_or(Ok(()), |index| {
+                    sink.accumulate(index, |grad, add| backward.lora_bias(update(add), grad).map_err(&kernel))
+                })
+            })?;
+        }
+        let grad_y = Matrix::new(grad_y, n, outputs);
+        if sink.needs(1) {
+            give_weight_gradient(OP, sink, 1, &saved_weight, grad_y, &saved_x)?;
+        }
+        bias_index.map_or(Ok(()), |index| give_bias_gradient(OP, sink, index, grad_y))
+    })
+}
+
+impl LoraOperands {
+    /// Checks the shapes and returns the rank.
+    fn check(&self, inputs: usize, outputs: usize) -> Result<usize> {
+        let (rank, columns) = self.a.matrix_shape(OP, "lora_a")?;
+        if columns != inputs {
+            return Err(self.a.unexpected(OP, "lora_a", format!("[rank, {inputs}]")));
+        }
+        if self.b.shape() != [outputs, rank] {
+            return Err(self.b.unexpected(OP, "lora_b", format!("[{outputs}, {rank}]")));
+        }
+        match &self.bias {
+            Some(bias) if bias.shape() != [outputs] => Err(bias.unexpected(OP, "lora_bias", format!("[{outputs}]"))),
+            _ => Ok(rank),
+        }
+    }
+
+    fn read(&self) -> ReadOperands<'_> {
+        ReadOperands { a: self.a.read(), b: self.b.read(), bias: self.bias.as_ref().map(Tensor::read) }
+    }
+}
+
+/// Read access to the operands.
+struct ReadOperands<'a> {
+    a: Read<'a>,
+    b: Read<'a>,
+    bias: Option<Read<'a>>,
+}
+
+impl ReadOperands<'_> {
+    fn adapter(&self, of: &LoraOperands) -> Result<Adapter<'_>> {
+        let lora_bias = self.bias.as_ref().map(|bias| bias.f32(OP, "lora_bias")).transpose()?;
+        let (lora_a, lora_b) = (self.a.f32(OP, "lora_a")?, self.b.f32(OP, "lora_b")?);
+        Ok(Adapter { lora_a, lora_b, lora_bias, scaling: of.scaling, dropout: of.dropout })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use device::philox::Stream;
+
+    use super::*;
+    use crate::gradcheck::{gradcheck, values};
+    use crate::{Layout, ops};
+
+    /// Inputs: x, W, bias, A, B, lora bias.
+    fn apply(x: &[Tensor], layout: Layout, dropout: Option<Dropout>) -> Result<Tensor> {
+        let (a, b, bias) = (x[3].clone(), x[4].clone(), Some(x[5].clone()));
+        let operands = LoraOperands { a, b, bias, scaling: 0.75, dropout };
+        lora_linear(&x[0], &Weight::dense(x[1].clone(), layout)?, Some(&x[2]), &operands)
+    }
+
+    #[test]
+    fn gradients() {
+        let dropout = Dropout::new(0.4, Stream::new(1, 2, 3)).unwrap();
+        for (layout, shape, dropout) in [(Layout::OutIn, [4, 3], None), (Layout::InOut, [3, 4], Some(dropout))] {
+            let inputs = [
+                values([5, 3], 1),
+                values(shape, 2),
+                values([4], 3),
+                values([2, 3], 4),
+                values([4, 2], 5),
+                values([4], 6),
+            ];
+            let worst = gradcheck(&inputs, |x| apply(x, layout, dropout)).unwrap();
+            // Linear in each input: only the rounding of the difference quotient is left, eps / h = 1.5e-5.
+            assert!(worst <= 1e-4, "{worst}");
+        }
+    }
+
+    #[test]
+    fn without_an_update_it_is_linear() {
+        let tensor = |(shape, values): (crate::Shape, Vec<f32>)| Tensor::from_f32(shape, &values).unwrap();
+        let (x, bias) = (tensor(values([3, 3], 1)), tensor(values([4], 2)));
+        let weight = Weight::dense(tensor(values([4, 3], 3)), Layout::OutIn).unwrap();
+        let b = Tensor::from_f32([4, 2], &[0.0; 8]).unwrap();
+        let operands = LoraOperands { a: tensor(values([2, 3], 4)), b, bias: None, scaling: 2.0, dropout: None };
+        let y = lora_linear(&x, &weight, Some(&bias), &operands).unwrap();
+        assert_eq!(y.to_vec(), ops::linear(&x, &weight, Some(&bias)).unwrap().to_vec());
+    }
+
+    #[test]
+    fn shapes_are_checked() {
+        let tensor = |shape: &[usize]| Tensor::from_f32(shape, &vec![0.0; shape.iter().product()]).unwrap();
+        let weight = Weight::dense(tensor(&[4, 3]), Layout::OutIn).unwrap();
+        let error = |a: &[usize], b: &[usize], bias: &[usize]| {
+            let bias = Some(tensor(bias));
+            let operands = LoraOperands { a: tensor(a), b: tensor(b), bias, scaling: 1.0, dropout: None };
+            lora_linear(&tensor(&[2, 3]), &weight, None, &operands).unwrap_err().to_string()
+        };
+        assert_eq!(error(&[2, 4], &[4, 2], &[4]), "lora_linear: `lora_a` has shape [2, 4], expected [rank, 3]");
+        assert_eq!(error(&[2, 3], &[4, 3], &[4]), "lora_linear: `lora_b` has shape [4, 3], expected [4, 2]");
+        assert_eq!(error(&[2, 3], &[4, 2], &[3]), "lora_linear: `lora_bias` has shape [3], expected [4]");
+        assert!(error(&[0, 3], &[4, 0], &[4]).contains("the rank is 0"));
+    }
+}
