@@ -94,12 +94,12 @@ impl Sink<'_> {
     /// # Errors
     /// As [`Sink::accumulate`].
     pub fn give(&mut self, index: usize, grad: Buffer) -> Result<()> {
-        if let Parent::Node { node, count } = &self.parents[index] {
-            if let Entry::Vacant(entry) = self.pending.entry(node.id) {
-                debug_assert_eq!(grad.len(), *count, "{}: gradient of another size", node.op);
-                entry.insert((Arc::clone(node), grad));
-                return Ok(());
-            }
+        if let Parent::Node { node, count } = &self.parents[index]
+            && let Entry::Vacant(entry) = self.pending.entry(node.id)
+        {
+            debug_assert_eq!(grad.len(), *count, "{}: gradient of another size", node.op);
+            entry.insert((Arc::clone(node), grad));
+            return Ok(());
         }
         self.give_copy(index, &grad)
     }

@@ -18,7 +18,7 @@ use crate::blocks::{rows_per_block, sum_columns, zip_rows_mut};
 use crate::error::check_len;
 use crate::reduce::{dot, fold, sum};
 use crate::widen::Widened;
-use crate::{Gradient, Result, bias};
+use crate::{Gradient, Result};
 
 const OP: &str = "layer_norm";
 
@@ -166,7 +166,9 @@ pub fn backward(shape: Shape, args: Backward<'_>) -> Result<()> {
         })?;
     }
     if let Some(dbias) = dbias {
-        bias::column_sums(bias::Shape { rows: shape.rows, columns: hidden }, dy, dbias)?;
+        sum_columns(shape.rows, hidden, dbias, |rows, sums| {
+            dispatch(BiasRows { dy: &dy[rows.start * hidden..rows.end * hidden], sums });
+        })?;
     }
     Ok(())
 }
@@ -218,6 +220,21 @@ impl Kernel for WeightRows<'_> {
             for ((sum, &x), &dy) in self.sums.iter_mut().zip(x).zip(dy) {
                 *sum = I::mul_add(dy, (x - mean) * rstd, *sum);
             }
+        }
+    }
+}
+
+struct BiasRows<'a> {
+    dy: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl Kernel for BiasRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for dy in self.dy.chunks_exact(self.sums.len()) {
+            self.sums.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += dy);
         }
     }
 }

@@ -11,7 +11,7 @@
 //! | [`cross_entropy`] | `-log softmax(logits)[label]`, summed | `logits` |
 //! | [`linear_cross_entropy`] | the same of `hidden W^T`, without the logits in memory | `hidden`, `W` |
 //! | [`softcap`] | `cap * tanh(x / cap)` | `x` |
-//! | [`bias`], [`rows`], [`columns`] | broadcast, gather and scatter | |
+//! | [`rows`], [`columns`] | gather and scatter-add | `x` |
 //!
 //! Every entry point takes a `Shape` and a struct of named slices, checks their lengths, and returns a
 //! [`TransformerError`] before it writes anything. Arithmetic is f32; weights are read in the dtype they are stored in.
@@ -21,7 +21,6 @@
 #![forbid(unsafe_code)]
 
 pub mod activation;
-pub mod bias;
 mod blocks;
 pub mod columns;
 pub mod cross_entropy;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! y  = cap * tanh(x / cap)
-//! dx = dy * (1 - (y / cap)^2)
+//! dx = dy * (1 - tanh(x / cap)^2)
 //! ```
 
 use device::simd::{Isa, Kernel, dispatch};
@@ -28,14 +28,14 @@ pub fn forward(cap: f32, x: &[f32], y: &mut [f32]) -> Result<()> {
     Ok(())
 }
 
-/// Turns `dy` into the gradient of `x` in place, given `y`.
+/// Turns `dy`, the gradient of the capped `x`, into the gradient of `x` in place.
 ///
 /// # Errors
 /// As [`forward`].
-pub fn backward(cap: f32, y: &[f32], dy: &mut [f32]) -> Result<()> {
+pub fn backward(cap: f32, x: &[f32], dy: &mut [f32]) -> Result<()> {
     check(cap)?;
-    check_len("softcap", "dy", &[y.len()], dy.len())?;
-    parallel::rows_mut(dy, 1, ELEMENTS, |start, dy| dispatch(Slopes { cap, y: &y[start..], dy }));
+    check_len("softcap", "dy", &[x.len()], dy.len())?;
+    parallel::rows_mut(dy, 1, ELEMENTS, |start, dy| dispatch(Slopes { cap, x: &x[start..], dy }));
     Ok(())
 }
 
@@ -58,7 +58,7 @@ impl Kernel for Values<'_> {
 
 struct Slopes<'a> {
     cap: f32,
-    y: &'a [f32],
+    x: &'a [f32],
     dy: &'a mut [f32],
 }
 
@@ -67,8 +67,8 @@ impl Kernel for Slopes<'_> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let inverse = 1.0 / self.cap;
-        for (dy, &y) in self.dy.iter_mut().zip(self.y) {
-            let t = y * inverse;
+        for (dy, &x) in self.dy.iter_mut().zip(self.x) {
+            let t = math::tanh::<I>(x * inverse);
             *dy *= I::mul_add(-t, t, 1.0);
         }
     }
@@ -83,7 +83,7 @@ mod tests {
         let (cap, x) = (30.0, [-1000.0, -20.0, 0.0, 1e-3, 45.0]);
         let (mut y, mut dy) = ([0.0; 5], [2.0; 5]);
         forward(cap, &x, &mut y).unwrap();
-        backward(cap, &y, &mut dy).unwrap();
+        backward(cap, &x, &mut dy).unwrap();
         for i in 0..x.len() {
             let t = (f64::from(x[i]) / 30.0).tanh();
             // A few roundings of values up to 30.

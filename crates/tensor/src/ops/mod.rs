@@ -1,17 +1,40 @@
 //! One op per file: gradient formula, forward, what is saved, backward, gradient check.
 
+mod activation;
 mod add;
 mod checkpoint;
+mod columns;
+mod cross_entropy;
+mod embedding;
+mod gated_activation;
+mod layer_norm;
 mod linear;
+mod linear_cross_entropy;
 mod lora_linear;
+mod norm;
 mod reshape;
+mod rms_norm;
+mod rope;
 mod scale;
+mod select_rows;
+mod softcap;
 mod weighted_sum;
 
+pub use activation::activation;
 pub use add::add;
 pub use checkpoint::checkpoint;
+pub use columns::columns;
+pub use cross_entropy::cross_entropy;
+pub use embedding::embedding;
+pub use gated_activation::{gated_activation, gated_activation_fused};
+pub use layer_norm::layer_norm;
 pub use linear::linear;
+pub use linear_cross_entropy::{linear_cross_entropy, linear_cross_entropy_statistics};
 pub use lora_linear::{LoraOperands, lora_linear};
 pub use reshape::reshape;
+pub use rms_norm::rms_norm;
+pub use rope::rope;
 pub use scale::scale;
+pub use select_rows::select_rows;
+pub use softcap::softcap;
 pub use weighted_sum::weighted_sum;

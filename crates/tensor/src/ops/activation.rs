@@ -1,0 +1,43 @@
+//! `y = act(x)`, element by element.
+//!
+//! dx = dy act'(x)
+
+use device::{Buffer, DType};
+use transformer::{Activation, activation as kernel};
+
+use crate::{Result, Tensor, TensorError};
+
+/// Applies `function` to every element of `x`.
+///
+/// # Errors
+/// [`TensorError::DType`] unless `x` is f32.
+pub fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
+    const OP: &str = "activation";
+    let mut y = Buffer::scratch(x.device(), DType::F32, x.count())?;
+    kernel::forward(function, x.read().f32(OP, "x")?, y.f32_mut()?).map_err(TensorError::kernel(OP))?;
+    let saved = x.detach();
+    Tensor::record(OP, x.shape(), y, &[x], move |mut grad_y, sink| {
+        let x = saved.read();
+        kernel::backward(function, x.f32(OP, "x")?, grad_y.f32_mut()?).map_err(TensorError::kernel(OP))?;
+        sink.give(0, grad_y)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradcheck::{gradcheck, values};
+
+    #[test]
+    fn gradients() {
+        for name in ["silu", "gelu", "gelu_new", "quick_gelu", "tanh"] {
+            let worst = gradcheck(&[values([4, 5], 1)], |x| activation(&x[0], name.parse().unwrap())).unwrap();
+            // The difference quotient's own error.
+            assert!(worst <= 1e-3, "{name}: {worst}");
+        }
+        // Not smooth at zero: away from it, linear.
+        let away = ([4].into(), vec![-2.0, -0.5, 0.5, 2.0]);
+        let worst = gradcheck(&[away], |x| activation(&x[0], Activation::Relu)).unwrap();
+        assert!(worst <= 1e-4, "{worst}");
+    }
+}

@@ -1,0 +1,50 @@
+//! Sum of `logsumexp(l) - l[label]` over the rows whose label is not -100; `l` is the logits, soft-capped if asked.
+//!
+//! dlogits = dy (softmax(l) - onehot(label)) dl/dlogits
+
+use device::{Buffer, DType};
+use transformer::cross_entropy::{Shape, forward, forward_backward};
+
+use crate::{Result, Tensor, TensorError};
+
+/// The loss sum of `logits`, `[num_tokens, vocab_size]`, as a scalar. `labels[i]` is what row `i` should predict.
+///
+/// # Errors
+/// [`TensorError::Kernel`] for a label outside the vocabulary or not one for each row; [`TensorError::DType`].
+pub fn cross_entropy(logits: &Tensor, labels: &[i64], softcap: Option<f32>) -> Result<Tensor> {
+    const OP: &str = "cross_entropy";
+    let (rows, vocab_size) = logits.matrix_shape(OP, "logits")?;
+    let shape = Shape { rows, vocab_size, softcap };
+    let sum = forward(shape, logits.read().f32(OP, "logits")?, labels).map_err(TensorError::kernel(OP))?;
+    let (saved, labels) = (logits.detach(), labels.to_vec());
+    Tensor::record(OP, [1], Buffer::from_f32(logits.device(), &[sum.loss as f32])?, &[logits], move |grad_y, sink| {
+        let mut gradient = Buffer::scratch(saved.device(), DType::F32, saved.count())?;
+        let values = gradient.f32_mut()?;
+        values.copy_from_slice(saved.read().f32(OP, "logits")?);
+        forward_backward(shape, values, &labels, grad_y.f32()?[0]).map_err(TensorError::kernel(OP))?;
+        sink.give(0, gradient)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradcheck::{gradcheck, values};
+
+    #[test]
+    fn gradients() {
+        for softcap in [None, Some(2.0)] {
+            let worst = gradcheck(&[values([4, 5], 1)], |x| cross_entropy(&x[0], &[4, -100, 0, 2], softcap)).unwrap();
+            // The difference quotient's own error.
+            assert!(worst <= 1e-3, "{worst}");
+        }
+    }
+
+    #[test]
+    fn equal_logits_lose_the_logarithm_of_their_number() {
+        let logits = Tensor::from_f32([2, 4], &[1.0; 8]).unwrap();
+        let loss = cross_entropy(&logits, &[3, -100], None).unwrap().item().unwrap();
+        assert!((loss - 4f32.ln()).abs() <= 1e-6, "{loss}");
+        assert!(matches!(cross_entropy(&logits, &[4, 0], None), Err(TensorError::Kernel { .. })));
+    }
+}

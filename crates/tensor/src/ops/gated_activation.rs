@@ -1,0 +1,99 @@
+//! `y = act(gate) * up`: SwiGLU with silu, GeGLU with gelu.
+//!
+//! dgate = dy up act'(gate)      dup = dy act(gate)
+
+use device::{Buffer, DType};
+use transformer::Activation;
+use transformer::gated::{Backward, GateUp, GateUpMut, Shape, backward, forward};
+
+use crate::{Result, Tensor, TensorError};
+
+const OP: &str = "gated_activation";
+
+/// Multiplies `up` by the activation of `gate`, both `[num_tokens, features]`.
+///
+/// # Errors
+/// [`TensorError::Shape`] if the shapes differ or are no matrices; [`TensorError::DType`] unless both are f32.
+pub fn gated_activation(gate: &Tensor, up: &Tensor, function: Activation) -> Result<Tensor> {
+    let (rows, features) = gate.matrix_shape(OP, "gate")?;
+    if gate.shape() != up.shape() {
+        return Err(up.unexpected(OP, "up", format!("{:?}", gate.shape())));
+    }
+    let shape = Shape { rows, features };
+    let mut y = Buffer::scratch(gate.device(), DType::F32, gate.count())?;
+    {
+        let (gate, up) = (gate.read(), up.read());
+        let gate_up = GateUp::Separate { gate: gate.f32(OP, "gate")?, up: up.f32(OP, "up")? };
+        forward(shape, function, gate_up, y.f32_mut()?).map_err(TensorError::kernel(OP))?;
+    }
+    let saved = (gate.detach(), up.detach());
+    Tensor::record(OP, gate.shape(), y, &[gate, up], move |grad_y, sink| {
+        let (gate, up) = (saved.0.read(), saved.1.read());
+        let gate_up = GateUp::Separate { gate: gate.f32(OP, "gate")?, up: up.f32(OP, "up")? };
+        let scratch = || Buffer::scratch(saved.0.device(), DType::F32, saved.0.count());
+        let (mut dgate, mut dup) = (scratch()?, scratch()?);
+        let gradient = GateUpMut::Separate { dgate: dgate.f32_mut()?, dup: dup.f32_mut()? };
+        let args = Backward { gate_up, dy: grad_y.f32()?, gradient };
+        backward(shape, function, args).map_err(TensorError::kernel(OP))?;
+        sink.give(0, dgate)?;
+        sink.give(1, dup)
+    })
+}
+
+/// The same of one tensor `[num_tokens, 2 * features]`: in every row the gate, then up (Phi-3's `gate_up_proj`).
+///
+/// # Errors
+/// [`TensorError::Shape`] if the last size is odd; [`TensorError::DType`] unless it is f32.
+pub fn gated_activation_fused(gate_up: &Tensor, function: Activation) -> Result<Tensor> {
+    let (rows, both) = gate_up.matrix_shape(OP, "gate_up")?;
+    if !both.is_multiple_of(2) {
+        return Err(gate_up.unexpected(OP, "gate_up", "[num_tokens, 2 * features]"));
+    }
+    let shape = Shape { rows, features: both / 2 };
+    let mut y = Buffer::scratch(gate_up.device(), DType::F32, rows * shape.features)?;
+    let halves = gate_up.read();
+    forward(shape, function, GateUp::Fused(halves.f32(OP, "gate_up")?), y.f32_mut()?)
+        .map_err(TensorError::kernel(OP))?;
+    let saved = gate_up.detach();
+    Tensor::record(OP, [rows, shape.features], y, &[gate_up], move |grad_y, sink| {
+        let halves = saved.read();
+        let mut gradient = Buffer::scratch(saved.device(), DType::F32, saved.count())?;
+        let args = Backward {
+            gate_up: GateUp::Fused(halves.f32(OP, "gate_up")?),
+            dy: grad_y.f32()?,
+            gradient: GateUpMut::Fused(gradient.f32_mut()?),
+        };
+        backward(shape, function, args).map_err(TensorError::kernel(OP))?;
+        sink.give(0, gradient)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradcheck::{gradcheck, values};
+
+    #[test]
+    fn gradients() {
+        let inputs = [values([3, 4], 1), values([3, 4], 2)];
+        let worst = gradcheck(&inputs, |x| gated_activation(&x[0], &x[1], Activation::Silu)).unwrap();
+        // The difference quotient's own error.
+        assert!(worst <= 1e-3, "{worst}");
+        let fused = [values([3, 8], 1)];
+        let worst = gradcheck(&fused, |x| gated_activation_fused(&x[0], Activation::GeluTanh)).unwrap();
+        assert!(worst <= 1e-3, "{worst}");
+    }
+
+    #[test]
+    fn fused_is_separate_side_by_side() {
+        let [gate, up] = [[1.0, -2.0, 0.5, 3.0], [2.0, 4.0, -1.0, 0.25]];
+        let both = [1.0, -2.0, 2.0, 4.0, 0.5, 3.0, -1.0, 0.25];
+        let [gate, up] = [gate, up].map(|v| Tensor::from_f32([2, 2], &v).unwrap());
+        let both = Tensor::from_f32([2, 4], &both).unwrap();
+        let separate = gated_activation(&gate, &up, Activation::Gelu).unwrap().to_vec();
+        assert_eq!(gated_activation_fused(&both, Activation::Gelu).unwrap().to_vec(), separate);
+        let odd = Tensor::from_f32([1, 3], &[0.0; 3]).unwrap();
+        assert!(matches!(gated_activation_fused(&odd, Activation::Gelu), Err(TensorError::Shape { .. })));
+        assert!(matches!(gated_activation(&gate, &both, Activation::Gelu), Err(TensorError::Shape { .. })));
+    }
+}

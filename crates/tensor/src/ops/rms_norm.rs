@@ -1,0 +1,69 @@
+//! `y = x * rsqrt(mean(x^2) + eps) * w`, where w is the weight, plus 1 with `unit_offset` (Gemma).
+//!
+//! dx = rstd (dy w) - x rstd^3 mean(dy w x)      dw = sum over rows of dy x rstd
+
+use device::{Buffer, DType};
+use transformer::Gradient;
+use transformer::rms_norm::{Backward, Forward, Shape, backward, forward};
+
+use super::norm;
+use crate::{Result, Tensor, TensorError};
+
+/// Normalises `x`, `[num_tokens, hidden]`, by the root mean square of each row. With a weight of `[head_dim]`, a row of
+/// `num_heads * head_dim` is normalised head by head.
+///
+/// # Errors
+/// [`TensorError::Shape`] if the last size of `x` is not a multiple of the weight's; [`TensorError::DType`].
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32, unit_offset: bool) -> Result<Tensor> {
+    const OP: &str = "rms_norm";
+    let hidden = norm::width(OP, x, weight)?;
+    let shape = Shape { rows: x.count() / hidden, hidden, eps, unit_offset };
+    let mut y = Buffer::scratch(x.device(), DType::F32, x.count())?;
+    let mut rstd = Buffer::scratch(x.device(), DType::F32, shape.rows)?;
+    {
+        let (x, weight) = (x.read(), weight.read());
+        let (y, rstd) = (y.f32_mut()?, rstd.f32_mut()?);
+        let args = Forward { x: x.f32(OP, "x")?, weight: weight.elements(), y, rstd };
+        forward(shape, args).map_err(TensorError::kernel(OP))?;
+    }
+    let saved = (x.detach(), weight.detach());
+    Tensor::record(OP, x.shape(), y, &[x, weight], move |grad_y, sink| {
+        let (x, weight) = (saved.0.read(), saved.1.read());
+        let (x, weight, rstd, dy) = (x.f32(OP, "x")?, weight.elements(), rstd.f32()?, grad_y.f32()?);
+        let nothing = || Backward { x, weight, rstd, dy, dx: None, dweight: None };
+        let run = |args: Backward<'_>| backward(shape, args).map_err(TensorError::kernel(OP));
+        sink.accumulate(0, |values, add| run(Backward { dx: Some(Gradient { values, add }), ..nothing() }))?;
+        sink.accumulate(1, |values, add| run(Backward { dweight: Some(Gradient { values, add }), ..nothing() }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradcheck::{gradcheck, values};
+
+    #[test]
+    fn gradients() {
+        for unit_offset in [false, true] {
+            let inputs = [values([3, 6], 1), values([6], 2)];
+            let worst = gradcheck(&inputs, |x| rms_norm(&x[0], &x[1], 1e-5, unit_offset)).unwrap();
+            // The difference quotient's own error.
+            assert!(worst <= 1e-3, "{worst}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_normalised_by_itself() {
+        let x = Tensor::from_f32([1, 4], &[1.0, 1.0, 10.0, 10.0]).unwrap();
+        let weight = Tensor::from_f32([2], &[1.0, 2.0]).unwrap();
+        assert_eq!(rms_norm(&x, &weight, 0.0, false).unwrap().to_vec(), [1.0, 2.0, 1.0, 2.0]);
+        let weight = Tensor::from_f32([3], &[1.0; 3]).unwrap();
+        assert!(matches!(rms_norm(&x, &weight, 0.0, false), Err(TensorError::Shape { argument: "x", .. })));
+    }
+
+    #[test]
+    fn a_frozen_norm_of_a_frozen_input_records_nothing() {
+        let (x, weight) = (Tensor::from_f32([1, 2], &[1.0; 2]).unwrap(), Tensor::from_f32([2], &[1.0; 2]).unwrap());
+        assert!(!rms_norm(&x, &weight, 1e-5, false).unwrap().requires_grad());
+    }
+}
