@@ -1,1 +1,43 @@
 //! Attention over packed sequences with learned prefix keys and values; prefix length 0 is plain attention.
+//!
+//! `o_i = sum_j p_ij v_j`, `p_i = softmax_j(s_ij)`, `s_ij = softmax_scale q_i . k_j`, over the keys that query `i` sees:
+//! those of the prefix and those of its own sequence that the mask of [`AttentionSpec`] leaves.
+//!
+//! | argument | shape | dtype |
+//! |---|---|---|
+//! | `q`, `o` | `[num_q_tokens, num_heads * head_dim]` | f32 |
+//! | `k`, `v` | `[num_kv_tokens, num_kv_heads * head_dim]` | f32 |
+//! | `prefix.k`, `prefix.v` | `[prefix_len, num_kv_heads * head_dim]` | f32 |
+//! | `softmax_lse` | `[num_heads, num_q_tokens]` | f32 |
+//! | `cu_seqlens_q`, `cu_seqlens_kv` | `[num_sequences + 1]`: starts, then the number of tokens | u32 |
+//!
+//! Sources: Dao 2023, "FlashAttention-2"; Li and Liang 2021, "Prefix-Tuning"; soft-capping: Gemma team 2024, "Gemma 2".
+//!
+//! Guarantees:
+//! - memory beyond the arguments is linear in the number of tokens; no score matrix is formed;
+//! - a sequence's result is the same bit for bit alone and packed with others, on any number of threads;
+//! - in f32, `o` agrees with an f64 evaluation within 1e-5 of the largest value, gradients within 1e-4 of the largest
+//!   gradient (`src/tests/oracle.rs`).
+
+mod arguments;
+mod backward;
+mod blocks;
+mod dots;
+mod error;
+mod exp2;
+mod forward;
+mod isa;
+mod product;
+mod scores;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod tile;
+mod transpose;
+mod workspace;
+
+pub use arguments::{Backward, Forward, GradKeyValue, Prefix, TokenRows};
+pub use backward::backward;
+pub use error::AttentionError;
+pub use forward::forward;
+pub use spec::{AttentionShape, AttentionSpec};

@@ -1,0 +1,128 @@
+//! `dv_j = sum_i p_ij do_i`, `dp_ij = do_i . v_j`, `delta_i = do_i . o_i`, `ds_ij = p_ij (dp_ij - delta_i)` (with
+//! soft-capping times `1 - (s_ij / softcap)^2`), `dq_i = softmax_scale sum_j ds_ij k_j`,
+//! `dk_j = softmax_scale sum_i ds_ij q_i`.
+//!
+//! Probabilities are computed again from the saved log-sum-exp. Source: Dao 2023, "FlashAttention-2", algorithm 2.
+//!
+//! A task owns the gradients of its queries and sums those of the keys it meets in memory of its own; the sums are then
+//! added in order. How rows are cut into tasks depends on the sizes of their sequence only.
+
+mod reduce;
+mod task;
+
+use std::ops::Range;
+
+use device::{Buffer, DType, Device};
+use rayon::prelude::*;
+
+use crate::blocks::Operands;
+use crate::isa::InstructionSet;
+use crate::tile::{Layout, ROWS, Tile};
+use crate::workspace::{Shared, Workspaces, carve};
+use crate::{AttentionError, AttentionShape, Backward};
+
+/// Tasks that a sequence is cut into at most, over all its heads: enough for many threads, while the sums of their own
+/// that tasks keep stay a small multiple of the keys.
+const TASKS: usize = 16;
+/// Rows of a task at least, so that its own sums are small beside its work.
+const MIN_ROWS: usize = 4 * ROWS;
+
+/// Computes the gradients that are asked for. Memory beyond them is linear in the number of tokens.
+///
+/// Queries that see no key, and keys that no query sees, get gradients of 0. Results do not depend on the number of
+/// threads.
+///
+/// # Errors
+/// As [`crate::forward`].
+pub fn backward(shape: &AttentionShape<'_>, args: Backward<'_>) -> Result<(), AttentionError> {
+    backward_with(InstructionSet::best(), shape, args)
+}
+
+pub(crate) fn backward_with(
+    isa: InstructionSet,
+    shape: &AttentionShape<'_>,
+    args: Backward<'_>,
+) -> Result<(), AttentionError> {
+    args.check(shape)?;
+    let layout = Layout::new(isa, shape);
+    let Backward { q, k, v, prefix, o, softmax_lse, grad_o, grad_q, grad_kv, grad_prefix } = args;
+    let pass = task::Pass {
+        layout,
+        operands: Operands { q, k, v, prefix },
+        o,
+        softmax_lse,
+        grad_o,
+        grad_q: grad_q.map(Shared::new),
+        needs_kv: grad_kv.is_some(),
+        needs_prefix: grad_prefix.is_some() && prefix.is_some(),
+    };
+    let chunks = chunks(&pass);
+    let mut sums = Buffer::scratch(Device::Cpu, DType::F32, chunks.iter().map(|c| c.sums_len(&pass)).sum())?;
+    let mut rest = sums.f32_mut()?;
+    let mut tasks: Vec<_> = chunks.iter().map(|chunk| (chunk, carve(&mut rest, chunk.sums_len(&pass)))).collect();
+    if !tasks.is_empty() {
+        let workspaces = Workspaces::new(task::working_len(&pass.layout))?;
+        tasks.par_iter_mut().with_max_len(1).for_each(|(chunk, sums)| {
+            workspaces.with(|memory| task::run(&pass, chunk, sums, memory));
+        });
+    }
+    let sums = reduce::Sums::new(&pass, tasks);
+    if let Some(grad) = grad_kv {
+        sums.add_own(grad);
+    }
+    if let Some(grad) = grad_prefix {
+        sums.add_prefix(grad);
+    }
+    Ok(())
+}
+
+/// Rows of one sequence and head that one task takes, and the keys that they see.
+struct Chunk {
+    /// Which sequence.
+    index: usize,
+    /// All rows of the task; more than a tile can hold.
+    rows: Range<usize>,
+    /// The sequence and head, and the first tile of the rows.
+    tile: Tile,
+    /// Keys of its own sequence whose sums it keeps.
+    keys: Range<usize>,
+    /// Keys of the prefix whose sums it keeps.
+    prefix_len: usize,
+}
+
+impl Chunk {
+    /// Rows of the sums of keys, and as many of values.
+    fn sums_rows(&self) -> usize {
+        self.prefix_len + self.keys.len()
+    }
+
+    fn sums_len(&self, pass: &task::Pass<'_>) -> usize {
+        2 * self.sums_rows() * pass.layout.padded_dim
+    }
+}
+
+/// Every chunk, by sequence, then by head, then by row.
+fn chunks(pass: &task::Pass<'_>) -> Vec<Chunk> {
+    let shape = pass.layout.shape;
+    let num_kv_heads = shape.spec().num_kv_heads;
+    let mut chunks = Vec::new();
+    for index in 0..shape.num_sequences() {
+        let sequence = shape.sequence(index);
+        let num_rows = sequence.q_len * shape.group();
+        let len = num_rows.div_ceil(TASKS.div_ceil(num_kv_heads)).next_multiple_of(ROWS).max(MIN_ROWS);
+        for kv_head in 0..num_kv_heads {
+            for first_row in (0..num_rows).step_by(len) {
+                let rows = first_row..num_rows.min(first_row + len);
+                let all = Tile { sequence, kv_head, first_row, rows: rows.len() };
+                chunks.push(Chunk {
+                    index,
+                    tile: all,
+                    rows,
+                    keys: if pass.needs_kv { all.visible(shape) } else { 0..0 },
+                    prefix_len: if pass.needs_prefix { shape.prefix_len() } else { 0 },
+                });
+            }
+        }
+    }
+    chunks
+}

@@ -1,0 +1,67 @@
+//! `o_i = sum_j p_ij v_j` with `p_ij = exp(s_ij - lse_i)`, block by block with a running softmax.
+//!
+//! Source: Dao 2023, "FlashAttention-2: Faster attention with better parallelism and work partitioning", algorithm 1.
+
+mod narrow;
+mod wide;
+
+use std::f32::consts::LN_2;
+
+pub(crate) use wide::{compute_scores, score_factor};
+
+use crate::blocks::Operands;
+use crate::isa::InstructionSet;
+use crate::tile::Layout;
+use crate::workspace::Shared;
+use crate::{AttentionError, AttentionShape, Forward};
+
+/// Computes attention and the log-sum-exp of its scores. Memory beyond the results does not grow with the sequences.
+///
+/// A query that sees no key gets `o = 0` and `softmax_lse = -inf`. The result of a query depends only on its own sequence
+/// and the prefix, bit for bit, and not on the number of threads.
+///
+/// # Errors
+/// [`AttentionError::Length`], [`AttentionError::RowStride`] or [`AttentionError::PrefixMissing`] if an argument does not
+/// fit the shape; [`AttentionError::Device`] without memory.
+pub fn forward(shape: &AttentionShape<'_>, args: Forward<'_>) -> Result<(), AttentionError> {
+    forward_with(InstructionSet::best(), shape, args)
+}
+
+pub(crate) fn forward_with(
+    isa: InstructionSet,
+    shape: &AttentionShape<'_>,
+    args: Forward<'_>,
+) -> Result<(), AttentionError> {
+    args.check(shape)?;
+    let layout = Layout::new(isa, shape);
+    let operands = Operands { q: args.q, k: args.k, v: args.v, prefix: args.prefix };
+    let results = Results { shape, o: Shared::new(args.o), softmax_lse: Shared::new(args.softmax_lse) };
+    let (narrow, wide): (Vec<_>, Vec<_>) =
+        (0..shape.num_sequences()).map(|i| shape.sequence(i)).partition(|sequence| narrow::suits(shape, sequence));
+    wide::forward(&layout, &operands, &wide, &results)?;
+    narrow::forward(&layout, &operands, &narrow, &results)
+}
+
+/// Where tasks write what they have computed.
+struct Results<'a> {
+    shape: &'a AttentionShape<'a>,
+    o: Shared<'a>,
+    softmax_lse: Shared<'a>,
+}
+
+impl Results<'_> {
+    /// Writes the result of one (token, head) from sums of `2^(s - max)` and of their products with the values.
+    ///
+    /// # Safety
+    /// No other thread writes the same (token, head).
+    unsafe fn write(&self, (token, head): (usize, usize), max: f32, sum: f32, weighted: &[f32]) {
+        let spec = self.shape.spec();
+        let (factor, lse) = if sum == 0.0 { (0.0, f32::NEG_INFINITY) } else { (1.0 / sum, (max + sum.log2()) * LN_2) };
+        // SAFETY: the part belongs to this (token, head) alone, and the caller vouches for the rest.
+        let o = unsafe { self.o.part((token * spec.num_heads + head) * spec.head_dim, spec.head_dim) };
+        o.iter_mut().zip(weighted).for_each(|(o, x)| *o = factor * x);
+        // SAFETY: as above.
+        let lse_of_row = unsafe { self.softmax_lse.part(head * self.shape.num_q_tokens() + token, 1) };
+        lse_of_row[0] = lse;
+    }
+}

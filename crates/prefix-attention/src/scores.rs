@@ -1,0 +1,140 @@
+//! What happens to a block of scores between the products: soft-capping, the mask, the softmax and its derivative.
+//!
+//! A block is `[keys, width]`: a row for each key, a column for each query of the tile. So sums over keys run along
+//! columns, and no loop here has to combine the lanes of a register. Scores are in units of `ln 2`, for [`exp2`].
+
+use std::f32::consts::LOG2_E;
+
+use device::math;
+use device::simd::{Isa, Kernel};
+
+use crate::exp2::exp2;
+use crate::tile::ROWS;
+
+/// `s = softcap * log2 e * tanh(s)`, for scores that were scaled by `softmax_scale / softcap`.
+pub(crate) struct Softcap<'a> {
+    pub(crate) scores: &'a mut [f32],
+    pub(crate) softcap: f32,
+}
+
+impl Kernel for Softcap<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let bound = self.softcap * LOG2_E;
+        for s in self.scores {
+            *s = bound * math::tanh::<I>(*s);
+        }
+    }
+}
+
+/// Hides keys: `s = -inf` for keys outside of `[first, end)` of their query.
+pub(crate) struct Mask<'a> {
+    pub(crate) scores: &'a mut [f32],
+    pub(crate) width: usize,
+    /// By query, relative to the block's first key.
+    pub(crate) first: &'a [i32; ROWS],
+    /// As `first`.
+    pub(crate) end: &'a [i32; ROWS],
+}
+
+impl Kernel for Mask<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        for (key, scores) in self.scores.chunks_exact_mut(self.width).enumerate() {
+            let key = key as i32;
+            for ((s, &first), &end) in scores.iter_mut().zip(self.first).zip(self.end) {
+                *s = if first <= key && key < end { *s } else { f32::NEG_INFINITY };
+            }
+        }
+    }
+}
+
+/// The running softmax of a tile's queries: Milakov and Gimelshein 2018, "Online normalizer calculation for softmax".
+pub(crate) struct Softmax {
+    /// Largest score so far.
+    pub(crate) max: [f32; ROWS],
+    /// Sum of `2^(s - max)` so far.
+    pub(crate) sum: [f32; ROWS],
+    /// Factor of what was accumulated before the last block.
+    pub(crate) rescale: [f32; ROWS],
+}
+
+impl Softmax {
+    pub(crate) fn new() -> Self {
+        Self { max: [f32::NEG_INFINITY; ROWS], sum: [0.0; ROWS], rescale: [0.0; ROWS] }
+    }
+}
+
+/// Takes a block into the running softmax and replaces its scores by `2^(s - max)`.
+pub(crate) struct Absorb<'a> {
+    pub(crate) scores: &'a mut [f32],
+    pub(crate) width: usize,
+    pub(crate) softmax: &'a mut Softmax,
+}
+
+impl Kernel for Absorb<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Softmax { max, sum, rescale } = self.softmax;
+        let old = *max;
+        for scores in self.scores.chunks_exact(self.width) {
+            for (max, &s) in max.iter_mut().zip(scores) {
+                *max = if s > *max { s } else { *max };
+            }
+        }
+        // Where no key was visible yet the maximum is -inf; any finite number in its place gives 2^-inf = 0.
+        let shift = max.map(|m| if m == f32::NEG_INFINITY { 0.0 } else { m });
+        for i in 0..ROWS {
+            rescale[i] = exp2::<I>(old[i] - shift[i]);
+            sum[i] *= rescale[i];
+        }
+        for scores in self.scores.chunks_exact_mut(self.width) {
+            for ((s, &shift), sum) in scores.iter_mut().zip(&shift).zip(sum.iter_mut()) {
+                *s = exp2::<I>(*s - shift);
+                *sum += *s;
+            }
+        }
+    }
+}
+
+/// From scores and `dP` to probabilities and the gradients of the scores: `p = 2^(s - lse)`, `ds = p (dp - delta)`, and
+/// with soft-capping `ds = p (dp - delta) (1 - (s / (softcap log2 e))^2)`. Both arrays are overwritten.
+pub(crate) struct Differentiate<'a> {
+    pub(crate) scores: &'a mut [f32],
+    pub(crate) grads: &'a mut [f32],
+    pub(crate) width: usize,
+    /// By query, in units of `ln 2`; infinite for a query that sees nothing.
+    pub(crate) lse: &'a [f32; ROWS],
+    /// By query: `sum_c o[c] do[c]`, which is `sum_j p_j dp_j`.
+    pub(crate) delta: &'a [f32; ROWS],
+    pub(crate) softcap: Option<f32>,
+}
+
+impl Kernel for Differentiate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let inverse = self.softcap.map_or(0.0, |cap| 1.0 / (cap * LOG2_E));
+        let rows = self.scores.chunks_exact_mut(self.width).zip(self.grads.chunks_exact_mut(self.width));
+        for (scores, grads) in rows {
+            for (((s, g), &lse), &delta) in scores.iter_mut().zip(grads).zip(self.lse).zip(self.delta) {
+                let p = exp2::<I>(*s - lse);
+                let tanh = *s * inverse;
+                let slope = 1.0 - tanh * tanh;
+                *g = p * (*g - delta);
+                if self.softcap.is_some() {
+                    // A hidden score is -inf, and its slope with it; p is 0 there.
+                    *g *= if slope > 0.0 { slope } else { 0.0 };
+                }
+                *s = p;
+            }
+        }
+    }
+}
