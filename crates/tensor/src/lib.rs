@@ -7,6 +7,7 @@
 //! | what is recorded of an op, and when | [`tape`] |
 //! | trainable values in one flat buffer | [`Parameters`] |
 //! | their gradients in one flat buffer | [`Gradients`] |
+//! | keys and values of a growing text | [`RowBuffer`] |
 //! | one op: formula, forward, backward | [`ops`], a file each |
 //!
 //! The tape is built as ops run. An op whose inputs need no gradient is not recorded and saves nothing; the gradient of a
@@ -22,6 +23,7 @@ pub mod gradcheck;
 mod gradients;
 pub mod ops;
 mod parameters;
+mod row_buffer;
 mod shape;
 mod storage;
 pub mod tape;
@@ -32,10 +34,12 @@ pub use backward::{Sink, backward};
 pub use error::TensorError;
 pub use gradients::Gradients;
 pub use parameters::Parameters;
+pub use row_buffer::RowBuffer;
 pub use shape::Shape;
 pub use storage::Read;
 pub use tape::{Mode, no_grad};
 pub use tensor::Tensor;
+pub use transformer::{Activation, RopeTable, cross_entropy::LossSum};
 pub use weight::{Layout, Weight};
 
 /// A result of this crate.

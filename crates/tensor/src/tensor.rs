@@ -81,6 +81,12 @@ impl Tensor {
         Self::make(shape, storage, History::Leaf { id: tape::next_id() })
     }
 
+    /// A constant that views a part of `memory`.
+    pub(crate) fn constant_in(memory: &Arc<Memory>, start: usize, shape: Shape) -> Self {
+        let storage = Storage::Memory { memory: Arc::clone(memory), start, dtype: DType::F32 };
+        Self::make(shape, storage, History::Constant)
+    }
+
     fn make(shape: Shape, storage: Storage, history: History) -> Self {
         Self(Arc::new(Inner { shape, storage, history }))
     }
