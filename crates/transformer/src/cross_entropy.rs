@@ -235,3 +235,88 @@ impl<C: Cap> Kernel for Gradient<'_, C> {
         row[label] -= at_label;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, numeric_gradient, values, widen, with_threads};
+    use proptest::prelude::*;
+
+    fn reference(shape: Shape, logits: &[f64], labels: &[i64]) -> f64 {
+        let capped = |x: f64| shape.softcap.map_or(x, |cap| f64::from(cap) * (x / f64::from(cap)).tanh());
+        let rows = logits.chunks(shape.vocab_size).zip(labels).filter(|(_, label)| **label != IGNORE_INDEX);
+        rows.map(|(row, &label)| row.iter().map(|&x| capped(x).exp()).sum::<f64>().ln() - capped(row[label as usize]))
+            .sum()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn loss_and_gradient_are_the_formula(
+            labels in proptest::collection::vec(prop_oneof![1 => Just(IGNORE_INDEX), 3 => 0i64..7], 1..6),
+            extra in 0usize..100,
+            cap in proptest::option::of(1f32..30.0),
+            seed: u64,
+        ) {
+            let shape = Shape { rows: labels.len(), vocab_size: 7 + extra, softcap: cap };
+            let mut logits = values(shape.rows * shape.vocab_size, seed, 8.0);
+            let wide = widen(&logits);
+            let sum = forward(shape, &logits, &labels).unwrap();
+            let expected = reference(shape, &wide, &labels);
+            // Logits up to 8 in f32; their exponentials to two units in the last place.
+            prop_assert!((sum.loss - expected).abs() <= 5e-6 * labels.len() as f64, "{} {expected}", sum.loss);
+            prop_assert_eq!(sum.num_supervised, labels.iter().filter(|&&l| l != IGNORE_INDEX).count());
+            prop_assert_eq!(forward_backward(shape, &mut logits, &labels, 0.5).unwrap(), sum);
+            let numeric = numeric_gradient(&wide, |logits| 0.5 * reference(shape, logits, &labels));
+            assert_close(&logits, &numeric, 1e-6);
+        }
+    }
+
+    #[test]
+    fn an_accurate_prediction_is_counted_once() {
+        let shape = Shape { rows: 4, vocab_size: 3, softcap: None };
+        // Right, wrong, a tie that the first wins, ignored.
+        let logits = [0.0, 5.0, 1.0, 5.0, 0.0, 1.0, 2.0, 2.0, 2.0, 0.0, 9.0, 0.0];
+        let sum = forward(shape, &logits, &[1, 2, 0, IGNORE_INDEX]).unwrap();
+        assert_eq!((sum.num_supervised, sum.num_correct), (3, 2));
+        assert_eq!(forward(shape, &logits, &[1, 2, 1, IGNORE_INDEX]).unwrap().num_correct, 1);
+    }
+
+    #[test]
+    fn large_logits_do_not_overflow_and_nan_is_not_hidden() {
+        let shape = Shape { rows: 1, vocab_size: 3, softcap: None };
+        assert_eq!(forward(shape, &[3e38, 0.0, f32::NEG_INFINITY], &[0]).unwrap().loss, 0.0);
+        assert!(forward(shape, &[f32::NAN, 0.0, 1.0], &[2]).unwrap().loss.is_nan());
+        let mut logits = [7.0; 3];
+        let none = forward_backward(shape, &mut logits, &[IGNORE_INDEX], 1.0).unwrap();
+        assert_eq!((none, logits), (LossSum::default(), [0.0; 3]));
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let shape = Shape { rows: 50, vocab_size: 5003, softcap: Some(30.0) };
+        let logits = values(shape.rows * shape.vocab_size, 1, 20.0);
+        let labels: Vec<i64> = (0..50).map(|i| i * 100).collect();
+        let [one, four] = with_threads(|| {
+            let mut logits = logits.clone();
+            let sum = forward_backward(shape, &mut logits, &labels, 1.0).unwrap();
+            (sum.loss.to_bits(), logits)
+        });
+        assert!(one == four);
+    }
+
+    #[test]
+    fn labels_and_caps_are_checked() {
+        let shape = Shape { rows: 2, vocab_size: 3, softcap: None };
+        for label in [3, -1, i64::MAX] {
+            let refused = forward(shape, &[0.0; 6], &[0, label]);
+            assert!(
+                matches!(refused, Err(TransformerError::Label { index: 1, label: l, vocab_size: 3 }) if l == label)
+            );
+        }
+        assert!(matches!(forward(shape, &[0.0; 6], &[0]), Err(TransformerError::Length { argument: "labels", .. })));
+        assert!(matches!(forward(shape, &[0.0; 5], &[0, 0]), Err(TransformerError::Length { argument: "logits", .. })));
+        let capped = Shape { softcap: Some(0.0), ..shape };
+        assert!(matches!(forward(capped, &[0.0; 6], &[0, 0]), Err(TransformerError::Softcap { .. })));
+    }
+}

@@ -214,3 +214,54 @@ impl<F: Function> Kernel for BackwardRow<'_, F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::values;
+    use crate::{TransformerError, activation};
+    use proptest::prelude::*;
+
+    fn fuse(features: usize, gate: &[f32], up: &[f32]) -> Vec<f32> {
+        gate.chunks(features).zip(up.chunks(features)).flat_map(|(gate, up)| [gate, up].concat()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn it_is_the_activation_times_up(rows in 1usize..6, features in 1usize..90, seed: u64) {
+            let (shape, function, len) = (Shape { rows, features }, Activation::Gelu, rows * features);
+            let (gate, up, dy) = (values(len, seed, 3.0), values(len, seed ^ 1, 3.0), values(len, seed ^ 2, 1.0));
+            let (mut y, mut act, mut slope) = (vec![f32::NAN; len], vec![0.0; len], vec![1.0; len]);
+            let (mut dgate, mut dup) = (y.clone(), y.clone());
+            let separate = GateUp::Separate { gate: &gate, up: &up };
+            forward(shape, function, separate, &mut y).unwrap();
+            let gradient = GateUpMut::Separate { dgate: &mut dgate, dup: &mut dup };
+            backward(shape, function, Backward { gate_up: separate, dy: &dy, gradient }).unwrap();
+            activation::forward(function, &gate, &mut act).unwrap();
+            activation::backward(function, &gate, &mut slope).unwrap();
+            for i in 0..len {
+                // The same functions; only the order of the products differs.
+                prop_assert!((y[i] - act[i] * up[i]).abs() <= 1e-6);
+                prop_assert!((dgate[i] - dy[i] * up[i] * slope[i]).abs() <= 1e-6);
+                prop_assert!((dup[i] - dy[i] * act[i]).abs() <= 1e-6);
+            }
+
+            // Fused is the same, bit for bit.
+            let both = fuse(features, &gate, &up);
+            let (mut fused_y, mut fused_gradient) = (vec![f32::NAN; len], vec![f32::NAN; 2 * len]);
+            forward(shape, function, GateUp::Fused(&both), &mut fused_y).unwrap();
+            let gradient = GateUpMut::Fused(&mut fused_gradient);
+            backward(shape, function, Backward { gate_up: GateUp::Fused(&both), dy: &dy, gradient }).unwrap();
+            prop_assert_eq!(fused_y, y);
+            prop_assert_eq!(fused_gradient, fuse(features, &dgate, &dup));
+        }
+    }
+
+    #[test]
+    fn lengths_are_checked() {
+        let shape = Shape { rows: 2, features: 3 };
+        let refused = forward(shape, Activation::Silu, GateUp::Fused(&[0.0; 11]), &mut [0.0; 6]);
+        assert!(matches!(refused, Err(TransformerError::Length { argument: "gate_up", expected: 12, got: 11, .. })));
+    }
+}

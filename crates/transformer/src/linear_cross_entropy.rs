@@ -32,11 +32,13 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Rows of a chunk: as many as 32 MiB of logits hold, but enough to be worth reading the head for.
-    fn chunk(&self) -> usize {
+    /// Rows of a chunk when `supervised` rows are cut into equal ones: at most what 32 MiB of logits hold, but enough to be
+    /// worth reading the head for.
+    fn chunk(&self, supervised: usize) -> usize {
         const LOGITS: usize = (32 << 20) / size_of::<f32>();
         const FEWEST: usize = 32;
-        (LOGITS / self.vocab_size.max(1)).max(FEWEST)
+        let most = (LOGITS / self.vocab_size.max(1)).max(FEWEST);
+        supervised.div_ceil(supervised.div_ceil(most).max(1))
     }
 }
 
@@ -73,7 +75,7 @@ pub fn forward_backward(shape: Shape, args: Arguments<'_>) -> Result<LossSum> {
         check_len(OP, "dhead", &[vocab_size, width], dhead.len())?;
     }
     let supervised: Vec<u32> = (0..rows as u32).filter(|&row| labels[row as usize] != IGNORE_INDEX).collect();
-    let chunk = shape.chunk().min(supervised.len());
+    let chunk = shape.chunk(supervised.len());
     let scratch = |len| Buffer::scratch(Device::Cpu, DType::F32, len);
     let (mut logits, mut compact) = (scratch(chunk * vocab_size)?, scratch(chunk * width)?);
     let all_rows = rows::Shape { rows, width };
@@ -104,4 +106,91 @@ pub fn forward_backward(shape: Shape, args: Arguments<'_>) -> Result<LossSum> {
         }
     }
     Ok(loss)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TransformerError;
+    use crate::testing::{assert_close, values, widen, with_threads};
+    use half::bf16;
+
+    /// A vocabulary of which 32 MiB hold 64 rows, so that these rows take several chunks.
+    const SHAPE: Shape = Shape { rows: 150, hidden: 12, vocab_size: 131_072, softcap: None };
+
+    fn inputs() -> (Vec<f32>, Vec<bf16>, Vec<i64>) {
+        let head = values(SHAPE.vocab_size * SHAPE.hidden, 2, 1.0).into_iter().map(bf16::from_f32).collect();
+        let label = |i: usize| if i % 3 == 1 { IGNORE_INDEX } else { (i * 7919 % SHAPE.vocab_size) as i64 };
+        (values(SHAPE.rows * SHAPE.hidden, 1, 2.0), head, (0..SHAPE.rows).map(label).collect())
+    }
+
+    #[test]
+    fn chunks_add_up_to_cross_entropy_of_the_whole_product() {
+        let (hidden, stored, labels) = inputs();
+        let Shape { rows, hidden: width, vocab_size, .. } = SHAPE;
+        let head = Matrix::new(&stored[..], vocab_size, width);
+        // 100 of the rows are supervised.
+        assert_eq!(SHAPE.chunk(100), 50);
+        let (mut dhidden, mut dhead) = (vec![f32::NAN; rows * width], vec![1.0; vocab_size * width]);
+        let (dhidden_out, dhead_out) = (Some(&mut dhidden[..]), Some(&mut dhead[..]));
+        let args = Arguments { hidden: &hidden, head, labels: &labels, dhidden: dhidden_out, dhead: dhead_out };
+        let sum = forward_backward(SHAPE, args).unwrap();
+        let only_loss = Arguments { hidden: &hidden, head, labels: &labels, dhidden: None, dhead: None };
+        assert_eq!(forward_backward(SHAPE, only_loss).unwrap(), sum);
+
+        let mut logits = vec![0.0; rows * vocab_size];
+        let x = Matrix::new(&hidden[..], rows, width);
+        gemm(1.0, x, head.transposed(), Update::Overwrite, MatrixMut::new(&mut logits, rows, vocab_size)).unwrap();
+        let whole = cross_entropy::Shape { rows, vocab_size, softcap: None };
+        let expected = cross_entropy::forward_backward(whole, &mut logits, &labels, 1.0).unwrap();
+        // The product may take rows in another order of blocks: a rounding of logits of size 10.
+        assert!((sum.loss - expected.loss).abs() <= 1e-6 * expected.loss);
+        assert_eq!((sum.num_supervised, sum.num_correct), (expected.num_supervised, expected.num_correct));
+        let dlogits = Matrix::new(&logits[..], rows, vocab_size);
+        let (mut whole_dhidden, mut whole_dhead) = (vec![0.0; rows * width], vec![1.0; vocab_size * width]);
+        let product = MatrixMut::new(&mut whole_dhidden, rows, width);
+        gemm(1.0, dlogits, head, Update::Overwrite, product).unwrap();
+        let product = MatrixMut::new(&mut whole_dhead, vocab_size, width);
+        gemm(1.0, dlogits.transposed(), x, Update::Accumulate, product).unwrap();
+        assert_close(&dhidden, &widen(&whole_dhidden), 1e-5);
+        assert_close(&dhead, &widen(&whole_dhead), 1e-5);
+        // Rows that are not supervised have no gradient.
+        assert_eq!(dhidden[width..2 * width], vec![0.0; width]);
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let (hidden, stored, labels) = inputs();
+        let head = Matrix::new(&stored[..], SHAPE.vocab_size, SHAPE.hidden);
+        let [one, four] = with_threads(|| {
+            let mut dhidden = vec![0.0; hidden.len()];
+            let dhidden_out = Some(&mut dhidden[..]);
+            let args = Arguments { hidden: &hidden, head, labels: &labels, dhidden: dhidden_out, dhead: None };
+            (forward_backward(SHAPE, args).unwrap().loss.to_bits(), dhidden)
+        });
+        assert!(one == four);
+    }
+
+    #[test]
+    fn nothing_supervised_is_no_loss() {
+        let shape = Shape { rows: 2, hidden: 1, vocab_size: 2, softcap: None };
+        let mut dhidden = [f32::NAN; 2];
+        let head = Matrix::new(&[1.0f32, 2.0][..], 2, 1);
+        let labels = [IGNORE_INDEX; 2];
+        let args = Arguments { hidden: &[1.0; 2], head, labels: &labels, dhidden: Some(&mut dhidden), dhead: None };
+        assert_eq!(forward_backward(shape, args).unwrap(), LossSum::default());
+        assert_eq!(dhidden, [0.0; 2]);
+    }
+
+    #[test]
+    fn sizes_and_labels_are_checked() {
+        let shape = Shape { rows: 1, hidden: 2, vocab_size: 3, softcap: None };
+        let run = |head: Matrix<'_>, label: i64| {
+            let args = Arguments { hidden: &[1.0; 2], head, labels: &[label], dhidden: None, dhead: None };
+            forward_backward(shape, args)
+        };
+        let head = [1.0f32; 6];
+        assert!(matches!(run(Matrix::new(&head[..], 3, 2), 3), Err(TransformerError::Label { label: 3, .. })));
+        assert!(matches!(run(Matrix::new(&head[..], 2, 3), 0), Err(TransformerError::Gemm(_))));
+    }
 }
