@@ -1,5 +1,6 @@
 //! Chat templates: messages to text.
 
+mod confined;
 mod environment;
 mod generation;
 mod json;
@@ -8,17 +9,16 @@ mod turns;
 
 use std::path::Path;
 
+use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value, context};
 use time::OffsetDateTime;
+
+use confined::{FUEL, confined};
 
 use crate::{Conversation, DataError, SpecialTokens};
 
 pub(crate) use generation::MARKS;
 pub use turns::Rendered;
-
-/// Units of work that one rendering may take. A unit is an instruction or 64 bytes of text, so this stops an endless loop
-/// within about a second and a text of some hundred MB before it is built.
-const FUEL: u64 = 10_000_000;
 
 /// The names by which a model's templates are told apart.
 const DEFAULT: &str = "default";
@@ -85,7 +85,7 @@ impl ChatTemplate {
         }
         let template = Self {
             environment,
-            special_tokens: special_tokens.names.iter().collect(),
+            special_tokens: Value::from(Serde(&special_tokens.names)),
             marks_generation,
             time: OffsetDateTime::UNIX_EPOCH,
         };
@@ -112,8 +112,17 @@ impl ChatTemplate {
     /// [`DataError::OutOfFuel`] for a template that does not come to an end, [`DataError::Template`] for any other failure,
     /// such as the template's own `raise_exception`.
     pub fn render(&self, conversation: &Conversation, add_generation_prompt: bool) -> Result<String, DataError> {
-        let text = self.render_marked(conversation, conversation.len(), add_generation_prompt)?;
-        Ok(generation::split_marks(text).0)
+        confined(|| self.prefix(conversation, conversation.len(), add_generation_prompt))
+    }
+
+    /// The text of the first `count` messages.
+    fn prefix(
+        &self,
+        conversation: &Conversation,
+        count: usize,
+        add_generation_prompt: bool,
+    ) -> Result<String, DataError> {
+        Ok(generation::split_marks(self.render_marked(conversation, count, add_generation_prompt)?).0)
     }
 
     /// The text of the first `count` messages, with the marks of generation blocks in it.
@@ -160,3 +169,6 @@ fn failed(error: &minijinja::Error) -> DataError {
     let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     DataError::Template { line: error.line(), reason }
 }
+
+#[cfg(test)]
+mod tests;

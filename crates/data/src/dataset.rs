@@ -240,3 +240,6 @@ impl<'a> Builder<'a> {
         Ok(self.dataset)
     }
 }
+
+#[cfg(test)]
+mod tests;

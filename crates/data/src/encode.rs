@@ -81,3 +81,6 @@ impl Encoder<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::confined::confined;
 use super::{ChatTemplate, generation};
 use crate::{Conversation, DataError};
 
@@ -32,6 +33,10 @@ impl ChatTemplate {
     /// differently once the turn follows; [`DataError::ReservedCharacter`] if a message contains U+FDD0 or U+FDD1, which
     /// mark generation blocks.
     pub fn render_turns(&self, conversation: &Conversation) -> Result<Vec<Rendered>, DataError> {
+        confined(|| self.turns(conversation))
+    }
+
+    fn turns(&self, conversation: &Conversation) -> Result<Vec<Rendered>, DataError> {
         if self.marks_generation(conversation)? {
             if let Some(character) = conversation.reserved_character() {
                 return Err(DataError::ReservedCharacter { character });
@@ -40,7 +45,7 @@ impl ChatTemplate {
             return Ok(vec![Rendered { text, spans }]);
         }
         let turns: Vec<usize> = conversation.assistant_turns().collect();
-        let whole = self.render(conversation, false)?;
+        let whole = self.prefix(conversation, conversation.len(), false)?;
         let mut spans = Vec::with_capacity(turns.len());
         let mut texts = Vec::with_capacity(turns.len());
         for &turn in &turns {
@@ -60,9 +65,11 @@ impl ChatTemplate {
     /// # Errors
     /// Those of [`render_turns`](Self::render_turns).
     pub fn render_completion(&self, conversation: &Conversation, prompt: usize) -> Result<Rendered, DataError> {
-        let text = self.render(conversation, false)?;
-        let start = self.departure(conversation, prompt, &text)?;
-        Ok(Rendered { spans: vec![start..text.len()], text })
+        confined(|| {
+            let text = self.prefix(conversation, conversation.len(), false)?;
+            let start = self.departure(conversation, prompt, &text)?;
+            Ok(Rendered { spans: vec![start..text.len()], text })
+        })
     }
 
     /// Where `text`, which goes on after the first `count` messages, departs from what a model is prompted with there.
@@ -81,14 +88,5 @@ impl ChatTemplate {
         }
         let common = text.chars().zip(prompt.chars()).take_while(|(a, b)| a == b);
         Ok(common.map(|(c, _)| c.len_utf8()).sum::<usize>().max(history.len()))
-    }
-
-    fn prefix(
-        &self,
-        conversation: &Conversation,
-        count: usize,
-        add_generation_prompt: bool,
-    ) -> Result<String, DataError> {
-        Ok(generation::split_marks(self.render_marked(conversation, count, add_generation_prompt)?).0)
     }
 }
