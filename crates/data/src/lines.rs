@@ -110,7 +110,9 @@ impl Line {
 mod tests {
     use super::*;
 
-    fn objects(content: &[u8], limit: usize) -> Result<Vec<(usize, Map<String, Value>)>, DataError> {
+    type Numbered = Vec<(usize, Map<String, Value>)>;
+
+    fn objects(content: &[u8], limit: usize) -> Result<Numbered, DataError> {
         let mut lines = Lines::new(content, Path::new("rows.jsonl"), limit);
         let mut all = Vec::new();
         loop {

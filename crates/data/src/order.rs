@@ -59,7 +59,7 @@ fn mix(x: u64) -> u64 {
 
 /// `word` scaled to `0..bound`.
 fn below(word: u64, bound: u64) -> u64 {
-    (u128::from(word) * u128::from(bound) >> 64) as u64
+    ((u128::from(word) * u128::from(bound)) >> 64) as u64
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ impl<'a> TextStream<'a> {
     /// The text that `id` makes certain; empty while a character is incomplete.
     ///
     /// # Errors
-    /// [`DataError::Decode`] if the tokenizer cannot decode.
+    /// [`DataError::Tokenizer`] if the tokenizer cannot decode.
     pub fn push(&mut self, id: u32) -> Result<String, DataError> {
         self.ids.push(id);
         let new = self.unseen()?;
@@ -40,7 +40,7 @@ impl<'a> TextStream<'a> {
     /// What was held back, incomplete characters as U+FFFD.
     ///
     /// # Errors
-    /// [`DataError::Decode`] if the tokenizer cannot decode.
+    /// [`DataError::Tokenizer`] if the tokenizer cannot decode.
     pub fn finish(self) -> Result<String, DataError> {
         self.unseen()
     }
@@ -55,8 +55,11 @@ impl<'a> TextStream<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{FIRST_BYTE, byte_tokenizer};
     use proptest::prelude::*;
+    use serde_json::json;
+
+    use crate::Tokenizer;
+    use crate::testing::{FIRST_BYTE, byte_tokenizer, write_tokenizer};
 
     #[test]
     fn a_character_of_four_tokens_appears_with_its_last() {
@@ -69,6 +72,22 @@ mod tests {
         let mut cut = tokenizer.stream(true);
         assert_eq!(cut.push(ids[1]).unwrap(), "");
         assert_eq!(cut.finish().unwrap(), "\u{fffd}");
+    }
+
+    #[test]
+    fn the_blank_that_only_the_first_word_loses_is_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let metaspace =
+            json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true});
+        let tokenizer = json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": metaspace, "post_processor": null, "decoder": metaspace,
+            "model": {"type": "WordLevel", "vocab": {"\u{2581}hello": 0, "\u{2581}world": 1, "?": 2}, "unk_token": "?"},
+        });
+        write_tokenizer(dir.path(), &tokenizer, &json!({}));
+        let tokenizer = Tokenizer::load(dir.path(), 3).unwrap();
+        let mut stream = tokenizer.stream(true);
+        assert_eq!([0, 1, 2, 0].map(|id| stream.push(id).unwrap()), ["hello", " world", "?", " hello"]);
     }
 
     proptest! {

@@ -30,7 +30,7 @@ pub struct Tokenizer {
 
 /// Token ids, and the bytes of the text that each covers. A token that stands for no text has an empty range at 0.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Encoded {
+pub(crate) struct WithOffsets {
     pub(crate) ids: Vec<u32>,
     pub(crate) offsets: Vec<Range<usize>>,
 }
@@ -105,10 +105,10 @@ impl Tokenizer {
     }
 
     /// As [`encode`](Self::encode), with the bytes that each token covers.
-    pub(crate) fn encode_with_offsets(&self, text: &str, add_special_tokens: bool) -> Result<Encoded, DataError> {
+    pub(crate) fn encode_with_offsets(&self, text: &str, add_special_tokens: bool) -> Result<WithOffsets, DataError> {
         let encoding = self.raw(text, add_special_tokens)?;
         let offsets = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
-        Ok(Encoded { ids: self.checked(encoding.get_ids().to_vec())?, offsets })
+        Ok(WithOffsets { ids: self.checked(encoding.get_ids().to_vec())?, offsets })
     }
 
     /// The text of `ids`.

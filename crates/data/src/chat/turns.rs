@@ -68,7 +68,8 @@ impl ChatTemplate {
         confined(|| {
             let text = self.prefix(conversation, conversation.len(), false)?;
             let start = self.departure(conversation, prompt, &text)?;
-            Ok(Rendered { spans: vec![start..text.len()], text })
+            let completion = start..text.len();
+            Ok(Rendered { text, spans: vec![completion] })
         })
     }
 

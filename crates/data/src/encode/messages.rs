@@ -1,6 +1,7 @@
 //! Messages through the model's chat template: the assistant's turns are trained on.
 
 use super::{Encoded, Encoder};
+use crate::tokenizer::WithOffsets;
 use crate::{Conversation, DataError, Rendered};
 
 impl Encoder<'_> {
@@ -26,13 +27,13 @@ impl Encoder<'_> {
     /// The template spelled out every special token, so none is added, neither at the beginning nor at the end. As in
     /// transformers, a token is trained on if any of its characters is within a span.
     fn rendered(&self, rendered: &Rendered) -> Result<Encoded, DataError> {
-        let encoded = self.tokenizer()?.encode_with_offsets(&rendered.text, false)?;
+        let WithOffsets { ids, offsets } = self.tokenizer()?.encode_with_offsets(&rendered.text, false)?;
         let supervised = rendered.spans.iter().filter_map(|span| {
             // First and last are looked for apart: a token of blanks alone may have an empty range.
-            let first = encoded.offsets.iter().position(|token| token.end > span.start)?;
-            let last = encoded.offsets.iter().rposition(|token| token.start < span.end)?;
+            let first = offsets.iter().position(|token| token.end > span.start)?;
+            let last = offsets.iter().rposition(|token| token.start < span.end)?;
             (!span.is_empty() && first <= last).then_some(first..last + 1)
         });
-        Ok(self.causal(encoded.ids.clone(), supervised))
+        Ok(self.causal(ids, supervised))
     }
 }
