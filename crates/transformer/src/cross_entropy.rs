@@ -185,6 +185,16 @@ impl Cap for Capped {
     }
 }
 
+/// `e^z` for a logit `z` below the largest one, and 0 below `e^-69 = 1e-30`: far under the resolution of a sum that is at
+/// least 1, and a gradient full of subnormal numbers would slow the products that read it a hundredfold.
+#[inline(always)]
+fn share<I: Isa>(z: f32) -> f32 {
+    const LEAST: f32 = -69.0;
+    let e = math::exp::<I>(if z < LEAST { LEAST } else { z });
+    // This way round, NaN stays NaN.
+    if z < LEAST { 0.0 } else { e }
+}
+
 struct Statistics<'a, C> {
     row: &'a [f32],
     label: usize,
@@ -202,7 +212,7 @@ impl<C: Cap> Kernel for Statistics<'_, C> {
         let max = cap.cap::<I>(largest).0;
         let mut sum = 0.0f64;
         for part in row.chunks(TERMS) {
-            let terms = fold(part, part, part, |sum, x, _, _| sum + math::exp::<I>(cap.cap::<I>(x).0 - max));
+            let terms = fold(part, part, part, |sum, x, _, _| sum + share::<I>(cap.cap::<I>(x).0 - max));
             sum += f64::from(terms);
         }
         let loss = sum.ln() + f64::from(max) - f64::from(cap.cap::<I>(row[label]).0);
@@ -230,7 +240,7 @@ impl<C: Cap> Kernel for Gradient<'_, C> {
         let at_label = scale * cap.cap::<I>(row[label]).1;
         for x in row.iter_mut() {
             let (capped, slope) = cap.cap::<I>(*x);
-            *x = factor * slope * math::exp::<I>(capped - max);
+            *x = factor * slope * share::<I>(capped - max);
         }
         row[label] -= at_label;
     }
