@@ -7,6 +7,7 @@
 //! | what is recorded of an op, and when | [`tape`] |
 //! | trainable values in one flat buffer | [`Parameters`] |
 //! | their gradients in one flat buffer | [`Gradients`] |
+//! | where the sequences of a batch lie | [`Sequences`] |
 //! | keys and values of a growing text | [`RowBuffer`] |
 //! | one op: formula, forward, backward | [`ops`], a file each |
 //!
@@ -24,6 +25,7 @@ mod gradients;
 pub mod ops;
 mod parameters;
 mod row_buffer;
+mod sequences;
 mod shape;
 mod storage;
 pub mod tape;
@@ -34,7 +36,9 @@ pub use backward::{Sink, backward};
 pub use error::TensorError;
 pub use gradients::Gradients;
 pub use parameters::Parameters;
+pub use prefix_attention::AttentionSpec;
 pub use row_buffer::RowBuffer;
+pub use sequences::Sequences;
 pub use shape::Shape;
 pub use storage::Read;
 pub use tape::{Mode, no_grad};

@@ -119,6 +119,16 @@ impl Tensor {
         Ok(Self::record_storage(op, shape, of.0.storage.clone(), &[of], backward))
     }
 
+    /// The output of an op that saves its own result: the elements of `y`.
+    pub(crate) fn record_output(
+        op: &'static str,
+        y: &Tensor,
+        parents: &[&Tensor],
+        backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
+    ) -> Self {
+        Self::record_storage(op, y.0.shape, y.0.storage.clone(), parents, backward)
+    }
+
     /// The output of a recomputed block: the elements of `y`, needing a gradient whatever its inputs need, because `y`
     /// depends on a trainable value that the block captured.
     pub(crate) fn record_recomputed(

@@ -2,6 +2,7 @@
 
 mod activation;
 mod add;
+mod attention;
 mod checkpoint;
 mod columns;
 mod cross_entropy;
@@ -22,6 +23,7 @@ mod weighted_sum;
 
 pub use activation::activation;
 pub use add::add;
+pub use attention::attention;
 pub use checkpoint::checkpoint;
 pub use columns::columns;
 pub use cross_entropy::cross_entropy;

@@ -1,0 +1,231 @@
+//! Attention over packed sequences, with keys and values set before every sequence.
+//!
+//! o_i = sum_j p_ij v_j      p_i = softmax_j(softmax_scale q_i . k_j)
+//!
+//! dv_j = sum_i p_ij do_i      ds_ij = p_ij (do_i . v_j - do_i . o_i)
+//! dq_i = softmax_scale sum_j ds_ij k_j      dk_j = softmax_scale sum_i ds_ij q_i
+//!
+//! The operands, the result and the log-sum-exp of each row are saved; probabilities are computed again from them.
+
+use std::sync::Arc;
+
+use device::{Buffer, DType};
+use prefix_attention::{
+    AttentionShape, AttentionSpec, Backward, Forward, GradKeyValue, Prefix, TokenRows, backward, forward,
+};
+
+use crate::{Read, Result, Sequences, Sink, Tensor, TensorError};
+
+const OP: &str = "attention";
+
+/// Attention of `q`, `[num_q_tokens, num_heads * head_dim]`, to `k` and `v`, `[num_kv_tokens, num_kv_heads * head_dim]`,
+/// in the shape of `q`. `prefix` are keys and values, `[prefix_len, num_kv_heads * head_dim]` each, that every query sees
+/// before those of its own sequence.
+///
+/// # Errors
+/// [`TensorError::Shape`] or [`TensorError::Kernel`] if the operands do not fit `spec` and `sequences`;
+/// [`TensorError::DType`] unless they are f32.
+pub fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    spec: &AttentionSpec,
+    sequences: &Arc<Sequences>,
+    prefix: Option<(&Tensor, &Tensor)>,
+) -> Result<Tensor> {
+    let operands = Operands {
+        q: q.detach(),
+        k: k.detach(),
+        v: v.detach(),
+        prefix: prefix.map(|(k, v)| (k.detach(), v.detach())),
+        spec: *spec,
+        sequences: Arc::clone(sequences),
+    };
+    let shape = operands.shape()?;
+    let mut o = Buffer::scratch(q.device(), DType::F32, q.count())?;
+    let mut softmax_lse = Buffer::scratch(q.device(), DType::F32, shape.num_q_tokens() * spec.num_heads)?;
+    {
+        let read = operands.read();
+        let [q, k, v] = read.rows(spec)?;
+        let args =
+            Forward { q, k, v, prefix: read.prefix(spec)?, o: o.f32_mut()?, softmax_lse: softmax_lse.f32_mut()? };
+        forward(&shape, args).map_err(TensorError::kernel(OP))?;
+    }
+    let o = Tensor::new(q.shape(), o)?;
+    let parents: Vec<&Tensor> = [q, k, v].into_iter().chain(prefix.into_iter().flat_map(|(k, v)| [k, v])).collect();
+    let saved = o.clone();
+    Ok(Tensor::record_output(OP, &o, &parents, move |grad_o, sink| {
+        operands.backward(&saved, &softmax_lse, &grad_o, sink)
+    }))
+}
+
+/// What the op computes with, without its history.
+struct Operands {
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    prefix: Option<(Tensor, Tensor)>,
+    spec: AttentionSpec,
+    sequences: Arc<Sequences>,
+}
+
+impl Operands {
+    /// Checks every operand against the others.
+    fn shape(&self) -> Result<AttentionShape<'_>> {
+        let prefix_len = self.prefix.as_ref().map_or(0, |(k, _)| k.shape()[0]);
+        let sequences = &self.sequences;
+        let shape = AttentionShape::new(self.spec, sequences.cu_seqlens_q(), sequences.cu_seqlens_kv(), prefix_len)
+            .map_err(TensorError::kernel(OP))?;
+        let AttentionSpec { num_heads, num_kv_heads, head_dim, .. } = self.spec;
+        let (queries, keys) = (shape.num_q_tokens(), shape.num_kv_tokens());
+        let prefix = self.prefix.iter().flat_map(|(k, v)| [("prefix.k", k, prefix_len), ("prefix.v", v, prefix_len)]);
+        expect("q", &self.q, [queries, num_heads * head_dim])?;
+        [("k", &self.k, keys), ("v", &self.v, keys)]
+            .into_iter()
+            .chain(prefix)
+            .try_for_each(|(argument, tensor, rows)| expect(argument, tensor, [rows, num_kv_heads * head_dim]))?;
+        Ok(shape)
+    }
+
+    fn read(&self) -> Reading<'_> {
+        Reading {
+            q: self.q.read(),
+            k: self.k.read(),
+            v: self.v.read(),
+            prefix: self.prefix.as_ref().map(|(k, v)| (k.read(), v.read())),
+        }
+    }
+
+    fn backward(&self, o: &Tensor, softmax_lse: &Buffer, grad_o: &Buffer, sink: &mut Sink<'_>) -> Result<()> {
+        let scratch = |of: &Tensor| Buffer::scratch(of.device(), DType::F32, of.count());
+        let wants_kv = sink.needs(1) || sink.needs(2);
+        let mut grad_q = if sink.needs(0) { Some(scratch(&self.q)?) } else { None };
+        let mut grad_kv = if wants_kv { Some((scratch(&self.k)?, scratch(&self.v)?)) } else { None };
+        let mut grad_prefix = match &self.prefix {
+            Some((k, v)) if sink.needs(3) || sink.needs(4) => Some((scratch(k)?, scratch(v)?)),
+            _ => None,
+        };
+        {
+            let (read, o) = (self.read(), o.read());
+            let [q, k, v] = read.rows(&self.spec)?;
+            let args = Backward {
+                q,
+                k,
+                v,
+                prefix: read.prefix(&self.spec)?,
+                o: o.f32(OP, "o")?,
+                softmax_lse: softmax_lse.f32()?,
+                grad_o: grad_o.f32()?,
+                grad_q: grad_q.as_mut().map(Buffer::f32_mut).transpose()?,
+                grad_kv: grad_kv.as_mut().map(key_value).transpose()?,
+                grad_prefix: grad_prefix.as_mut().map(key_value).transpose()?,
+            };
+            backward(&self.shape()?, args).map_err(TensorError::kernel(OP))?;
+        }
+        let (grad_k, grad_v) = grad_kv.unzip();
+        let (grad_prefix_k, grad_prefix_v) = grad_prefix.unzip();
+        for (index, grad) in [grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v].into_iter().enumerate() {
+            match grad {
+                Some(grad) if sink.needs(index) => sink.give(index, grad)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Operands, to read.
+struct Reading<'a> {
+    q: Read<'a>,
+    k: Read<'a>,
+    v: Read<'a>,
+    prefix: Option<(Read<'a>, Read<'a>)>,
+}
+
+impl Reading<'_> {
+    fn rows(&self, spec: &AttentionSpec) -> Result<[TokenRows<'_>; 3]> {
+        let key_size = spec.num_kv_heads * spec.head_dim;
+        Ok([
+            TokenRows::contiguous(self.q.f32(OP, "q")?, spec.num_heads * spec.head_dim),
+            TokenRows::contiguous(self.k.f32(OP, "k")?, key_size),
+            TokenRows::contiguous(self.v.f32(OP, "v")?, key_size),
+        ])
+    }
+
+    fn prefix(&self, spec: &AttentionSpec) -> Result<Option<Prefix<'_>>> {
+        let Some((k, v)) = &self.prefix else { return Ok(None) };
+        let key_size = spec.num_kv_heads * spec.head_dim;
+        Ok(Some(Prefix {
+            k: TokenRows::contiguous(k.f32(OP, "prefix.k")?, key_size),
+            v: TokenRows::contiguous(v.f32(OP, "prefix.v")?, key_size),
+        }))
+    }
+}
+
+fn key_value((k, v): &mut (Buffer, Buffer)) -> Result<GradKeyValue<'_>> {
+    Ok(GradKeyValue { k: k.f32_mut()?, v: v.f32_mut()? })
+}
+
+fn expect(argument: &'static str, tensor: &Tensor, expected: [usize; 2]) -> Result<()> {
+    if tensor.shape() == expected { Ok(()) } else { Err(tensor.unexpected(OP, argument, format!("{expected:?}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradcheck::{gradcheck, values};
+
+    const SPEC: AttentionSpec = AttentionSpec {
+        num_heads: 4,
+        num_kv_heads: 2,
+        head_dim: 3,
+        softmax_scale: 0.6,
+        causal: true,
+        window: None,
+        softcap: None,
+    };
+
+    fn sequences() -> Arc<Sequences> {
+        Arc::new(Sequences::packed(&[0, 4, 5, 7]).unwrap())
+    }
+
+    #[test]
+    fn gradients() {
+        let specs = [SPEC, AttentionSpec { window: Some(2), ..SPEC }, AttentionSpec { softcap: Some(1.5), ..SPEC }];
+        for spec in specs {
+            let inputs =
+                [values([7, 12], 1), values([7, 6], 2), values([7, 6], 3), values([2, 6], 4), values([2, 6], 5)];
+            let worst =
+                gradcheck(&inputs, |x| attention(&x[0], &x[1], &x[2], &spec, &sequences(), Some((&x[3], &x[4]))))
+                    .unwrap();
+            // Smooth: the error of the central difference.
+            assert!(worst <= 2e-3, "{spec:?}: {worst}");
+            let worst = gradcheck(&inputs[..3], |x| attention(&x[0], &x[1], &x[2], &spec, &sequences(), None)).unwrap();
+            assert!(worst <= 2e-3, "{spec:?}: {worst}");
+        }
+    }
+
+    #[test]
+    fn gradients_of_one_operand_alone() {
+        let inputs = [values([7, 12], 1), values([7, 6], 2), values([7, 6], 3)];
+        for trained in 0..3 {
+            let worst = gradcheck(&inputs[trained..=trained], |x| {
+                let frozen = |i: usize| Tensor::from_f32(inputs[i].0, &inputs[i].1);
+                let operand = |i: usize| if i == trained { Ok(x[0].clone()) } else { frozen(i) };
+                attention(&operand(0)?, &operand(1)?, &operand(2)?, &SPEC, &sequences(), None)
+            })
+            .unwrap();
+            assert!(worst <= 2e-3, "{trained}: {worst}");
+        }
+    }
+
+    #[test]
+    fn operands_that_do_not_fit_are_refused() {
+        let zeros = |shape: [usize; 2]| Tensor::from_f32(shape, &vec![0.0; shape[0] * shape[1]]).unwrap();
+        let (q, k, v) = (zeros([7, 12]), zeros([7, 6]), zeros([6, 6]));
+        let error = attention(&q, &k, &v, &SPEC, &sequences(), None).unwrap_err().to_string();
+        assert_eq!(error, "attention: `v` has shape [6, 6], expected [7, 6]");
+        assert!(attention(&q, &k, &k, &AttentionSpec { num_kv_heads: 3, ..SPEC }, &sequences(), None).is_err());
+        assert!(attention(&q, &k, &k, &SPEC, &sequences(), Some((&k, &v))).is_err());
+    }
+}
