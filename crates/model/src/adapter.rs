@@ -1,0 +1,82 @@
+//! What a parameter-efficient method may change in a frozen model.
+
+use std::sync::Arc;
+
+use tensor::{Result, Tensor, Weight, ops};
+
+use crate::{Context, ModuleId, ParameterId};
+
+/// The hooks through which a method acts on a frozen model. The defaults change nothing, so a method writes only those
+/// that it needs. The model itself is never changed: no adapter is [`NoAdapter`], two adapters are two arguments.
+///
+/// A hook may be called again for the same tokens (gradient checkpointing computes a block twice), so it has to be a
+/// function of its arguments: random numbers come from [`Context::dropout`] and a position, not from a generator.
+pub trait Adapter: Send + Sync {
+    /// A trainable stand-in for a parameter of the base: trained biases and norms, `modules_to_save`, full fine-tuning.
+    /// It has the parameter's shape.
+    fn parameter(&self, id: ParameterId) -> Option<&Tensor> {
+        let _ = id;
+        None
+    }
+
+    /// Whether [`Adapter::linear`] or [`Adapter::embedding`] does something of its own for this module. A head that is not
+    /// adapted is computed together with the loss, without its logits in memory.
+    fn adapts(&self, id: ModuleId) -> bool {
+        let _ = id;
+        false
+    }
+
+    /// One projection of `x` `[num_tokens, in_features]`. `weight` and `bias` are those of [`Adapter::parameter`] where it
+    /// gives some, the base's otherwise.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    fn linear(
+        &self,
+        id: ModuleId,
+        x: &Tensor,
+        weight: &Weight,
+        bias: Option<&Tensor>,
+        context: &Context,
+    ) -> Result<Tensor> {
+        let _ = (id, context);
+        ops::linear(x, weight, bias)
+    }
+
+    /// The rows `ids` of an embedding table, times `scale` if the model has one (Gemma).
+    ///
+    /// # Errors
+    /// Those of the ops.
+    fn embedding(
+        &self,
+        id: ModuleId,
+        ids: &Arc<[u32]>,
+        table: &Tensor,
+        scale: Option<f32>,
+        context: &Context,
+    ) -> Result<Tensor> {
+        let _ = (id, context);
+        ops::embedding(ids, table, scale)
+    }
+
+    /// Keys and values that every query of block `layer` sees before the tokens' own, `[num_virtual_tokens,
+    /// num_key_value_heads * head_dim]` each. They are not rotated.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    fn prefix(&self, layer: usize) -> Result<Option<(Tensor, Tensor)>> {
+        let _ = layer;
+        Ok(None)
+    }
+
+    /// Positions that come before the first token's: with a prefix of P virtual tokens the tokens stand at P, P + 1, ...
+    fn position_offset(&self) -> u32 {
+        0
+    }
+}
+
+/// The base model as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoAdapter;
+
+impl Adapter for NoAdapter {}

@@ -1,0 +1,49 @@
+//! `config.json` of a Hugging Face model directory.
+
+use std::path::Path;
+
+use checkpoint::read_json;
+use serde_json::{Map, Value};
+
+use super::{DecoderConfig, Keys};
+use crate::families::{Family, supported};
+use crate::{ModelError, Result};
+
+/// The file that describes a model.
+pub const CONFIG_FILE: &str = "config.json";
+
+/// The largest file that is read: a vocabulary of labels may stand in it, weights may not.
+const MAX_BYTES: u64 = 16 << 20;
+
+impl DecoderConfig {
+    /// Reads the `config.json` of the model in `dir`, as transformers 4 or 5 wrote it. A key that is absent has the value
+    /// that transformers' class of the family gives it.
+    ///
+    /// # Errors
+    /// [`ModelError::Checkpoint`] if there is no such file or it is not JSON, [`ModelError::UnsupportedFamily`], and
+    /// [`ModelError::Key`], [`ModelError::MissingKey`] or [`ModelError::Unsupported`] for a key that cannot be used.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(CONFIG_FILE);
+        Self::from_json(&path, &read_json(&path, MAX_BYTES)?)
+    }
+
+    /// Reads the content of a `config.json`; `path` is what messages call it.
+    ///
+    /// # Errors
+    /// As [`DecoderConfig::read`].
+    pub fn from_json(path: &Path, json: &Map<String, Value>) -> Result<Self> {
+        let keys = Keys::new(path, json);
+        let Some(model_type) = keys.text("model_type")? else {
+            return Err(keys.missing("model_type", &format!("it names the family, one of {}", supported())));
+        };
+        let Some(family) = Family::find(model_type) else {
+            return Err(ModelError::UnsupportedFamily {
+                path: path.to_owned(),
+                got: model_type.to_owned(),
+                supported: supported(),
+                hint: if model_type == "gemma3" { "; of gemma3 the text part alone is, as gemma3_text" } else { "" },
+            });
+        };
+        (family.read)(&keys)
+    }
+}

@@ -1,0 +1,226 @@
+//! A decoder with its weights.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use checkpoint::Checkpoint;
+use device::DType;
+use tensor::{Sequences, Tensor, ops};
+
+use crate::config::DecoderConfig;
+use crate::load;
+use crate::module::Modules;
+use crate::parts::{Network, Prefix, Scope};
+use crate::rope::RopeTables;
+use crate::{Adapter, Context, Dropout, Input, ModelError, NoAdapter, ParameterId, Result};
+
+/// A frozen causal language model.
+///
+/// It is computed as transformers computes it in evaluation: the dropout that a configuration may ask for within the base
+/// (`attn_pdrop` and its like) is left out in training too, because nothing of the base is trained.
+pub struct Decoder {
+    pub(crate) config: DecoderConfig,
+    pub(crate) network: Network,
+    pub(crate) ropes: RopeTables,
+    modules: Modules,
+    base: Arc<[Tensor]>,
+    dir: PathBuf,
+}
+
+/// How a pass is run.
+#[derive(Clone)]
+pub struct Pass {
+    /// What is added to the base.
+    pub adapter: Arc<dyn Adapter>,
+    /// The key of the adapter's dropout; `None` in evaluation.
+    pub dropout: Option<Dropout>,
+    /// Whether blocks keep their input alone and are computed again in backward.
+    pub gradient_checkpointing: bool,
+}
+
+impl Pass {
+    /// Evaluation with an adapter.
+    pub fn evaluation(adapter: Arc<dyn Adapter>) -> Self {
+        Self { adapter, dropout: None, gradient_checkpointing: false }
+    }
+
+    /// Evaluation of the base alone.
+    pub fn base() -> Self {
+        Self::evaluation(Arc::new(NoAdapter))
+    }
+}
+
+impl Decoder {
+    /// Loads the model in a Hugging Face directory. `dtype` is what the model computes with, as in `from_pretrained`:
+    ///
+    /// | `dtype` | weights stored in it | others |
+    /// |---|---|---|
+    /// | f32 | used where they lie | used where they lie, widened while computing: the same numbers as a widened copy |
+    /// | bf16, f16 | used where they lie | rounded once, into memory of their own |
+    ///
+    /// # Errors
+    /// Those of [`DecoderConfig::read`], [`Checkpoint::open`] and [`Decoder::from_checkpoint`].
+    pub fn load(dir: &Path, dtype: DType) -> Result<Self> {
+        let config = DecoderConfig::read(dir)?;
+        Self::from_checkpoint(config, &Checkpoint::open(dir)?, dtype)
+    }
+
+    /// As [`Decoder::load`], from files that are open already. The mapping lives as long as the model.
+    ///
+    /// # Errors
+    /// [`ModelError::MissingTensors`], [`ModelError::MissingHead`], [`ModelError::ExtraTensors`],
+    /// [`ModelError::TensorShape`], [`ModelError::TensorDtype`]; [`ModelError::Tensor`] without memory.
+    pub fn from_checkpoint(config: DecoderConfig, checkpoint: &Checkpoint, dtype: DType) -> Result<Self> {
+        let (network, mut modules) = Network::declare(&config, dtype);
+        let base = load::load(&config, &mut modules, checkpoint, dtype)?.into();
+        let ropes = RopeTables::new(config.ropes());
+        Ok(Self { config, network, ropes, modules, base, dir: checkpoint.dir().to_owned() })
+    }
+
+    /// What the model is.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// Its modules and parameters, in model order.
+    pub fn modules(&self) -> &Modules {
+        &self.modules
+    }
+
+    /// Number of blocks.
+    pub fn num_layers(&self) -> usize {
+        self.network.blocks.len()
+    }
+
+    /// The base's value of a parameter, in the dtype it is held in.
+    pub fn parameter(&self, id: ParameterId) -> &Tensor {
+        &self.base[id.index()]
+    }
+
+    /// Checks that every weight is a finite number. It reads the whole model once.
+    ///
+    /// # Errors
+    /// [`ModelError::NonFinite`] with the first tensor and element that is not.
+    pub fn check_finite(&self) -> Result<()> {
+        for parameter in self.modules.parameters().filter(|p| p.tied_to.is_none()) {
+            let read = self.base[parameter.id.index()].read();
+            if let Some(index) = load::check_finite(read.elements()) {
+                let (dir, name, got) = (self.dir.clone(), parameter.name.clone(), read.elements().get(index));
+                return Err(ModelError::NonFinite { dir, name, index, got });
+            }
+        }
+        Ok(())
+    }
+
+    /// Hidden states after the last norm, `[num_tokens, hidden_size]`.
+    ///
+    /// # Errors
+    /// [`ModelError::TokenId`], [`ModelError::TooLong`], and [`ModelError::Tensor`] from an op or the adapter.
+    pub fn forward(&self, input: &Input, pass: &Pass) -> Result<Tensor> {
+        let scope = self.scope(input, pass)?;
+        let x = self.embed(input, &scope)?;
+        self.run_blocks(x, &scope, pass.gradient_checkpointing)
+    }
+
+    /// Logits of `hidden`, some rows of what [`Decoder::forward`] gave: `[rows, vocab_size]`.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`].
+    pub fn logits(&self, hidden: &Tensor, pass: &Pass) -> Result<Tensor> {
+        let logits = self.network.head.forward(hidden, &self.head_scope(hidden, pass)?)?;
+        match self.config.final_logit_softcapping {
+            Some(cap) => Ok(ops::softcap(&logits, cap)?),
+            None => Ok(logits),
+        }
+    }
+
+    /// The sum of the cross-entropies of `hidden`'s rows, a scalar. `targets[i]` is the token that row `i` should predict
+    /// (labels already shifted), or -100 for a row that is not trained on.
+    ///
+    /// # Errors
+    /// [`ModelError::BatchLength`] if there is not one target for each row; [`ModelError::Tensor`], for a target outside
+    /// the vocabulary among others.
+    pub fn loss(&self, hidden: &Tensor, targets: &[i64], pass: &Pass) -> Result<Tensor> {
+        let (head, softcap) = (&self.network.head, self.config.final_logit_softcapping);
+        let rows = hidden.shape()[0];
+        if targets.len() != rows {
+            return Err(ModelError::BatchLength { argument: "targets", expected: rows, got: targets.len() });
+        }
+        if !pass.adapter.adapts(head.module) {
+            let weight = head.weight(&self.head_scope(hidden, pass)?)?;
+            return Ok(ops::linear_cross_entropy(hidden, &weight, targets, softcap)?);
+        }
+        let supervised: Arc<[u32]> = (0..rows as u32).filter(|&row| targets[row as usize] != IGNORED).collect();
+        let targets: Vec<i64> = supervised.iter().map(|&row| targets[row as usize]).collect();
+        let hidden = ops::select_rows(hidden, &supervised)?;
+        let logits = head.forward(&hidden, &self.head_scope(&hidden, pass)?)?;
+        Ok(ops::cross_entropy(&logits, &targets, softcap)?)
+    }
+
+    /// What the parts of the model see in a pass over `input`.
+    pub(crate) fn scope(&self, input: &Input, pass: &Pass) -> Result<Scope> {
+        self.check(input)?;
+        let offset = pass.adapter.position_offset();
+        let positions: Arc<[u32]> = match offset {
+            0 => Arc::clone(&input.positions),
+            _ => input.positions.iter().map(|p| p + offset).collect(),
+        };
+        let ropes = self.ropes.rows(&input.sequences, &positions)?.into();
+        let context = Context { sequences: Arc::clone(&input.sequences), positions, dropout: pass.dropout };
+        if let (Some(_), Some(last)) = (&self.network.positions, context.positions.iter().max()) {
+            let limit = self.config.max_position_embeddings;
+            if *last as usize >= limit {
+                return Err(ModelError::TooLong { got: *last as usize, limit });
+            }
+        }
+        Ok(Scope { adapter: Arc::clone(&pass.adapter), base: Arc::clone(&self.base), context, ropes })
+    }
+
+    /// The scope of the head, which sees rows and no sequences.
+    fn head_scope(&self, hidden: &Tensor, pass: &Pass) -> Result<Scope> {
+        let rows = hidden.shape()[0] as u32;
+        let sequences = Arc::new(Sequences::packed(&[0, rows])?);
+        let context = Context { sequences, positions: (0..rows).collect(), dropout: pass.dropout };
+        Ok(Scope { adapter: Arc::clone(&pass.adapter), base: Arc::clone(&self.base), context, ropes: [].into() })
+    }
+
+    pub(crate) fn embed(&self, input: &Input, scope: &Scope) -> Result<Tensor> {
+        let x = self.network.embedding.forward(&input.input_ids, scope)?;
+        match &self.network.positions {
+            Some(positions) => Ok(ops::add(&x, &positions.forward(&scope.context.positions, scope)?)?),
+            None => Ok(x),
+        }
+    }
+
+    fn run_blocks(&self, mut x: Tensor, scope: &Scope, gradient_checkpointing: bool) -> Result<Tensor> {
+        for (layer, block) in self.network.blocks.iter().enumerate() {
+            let prefix = scope.adapter.prefix(layer)?;
+            x = if gradient_checkpointing {
+                let (block, scope) = (Arc::clone(block), scope.clone());
+                // A prefix may be computed from parameters that all layers share: its history stays outside of the block.
+                let inputs: Vec<&Tensor> = [&x].into_iter().chain(prefix.iter().flat_map(|(k, v)| [k, v])).collect();
+                ops::checkpoint(&inputs, move |inputs| {
+                    let prefix: Option<Prefix> = match inputs {
+                        [_, k, v] => Some((k.clone(), v.clone())),
+                        _ => None,
+                    };
+                    block.forward(&inputs[0], prefix.as_ref(), &scope, None)
+                })?
+            } else {
+                block.forward(&x, prefix.as_ref(), scope, None)?
+            };
+        }
+        Ok(self.network.norm.forward(&x, scope)?)
+    }
+
+    fn check(&self, input: &Input) -> Result<()> {
+        let vocab_size = self.config.vocab_size;
+        match input.input_ids.iter().position(|&id| id as usize >= vocab_size) {
+            Some(index) => Err(ModelError::TokenId { index, id: input.input_ids[index], vocab_size }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The label of a row that is not trained on.
+const IGNORED: i64 = -100;

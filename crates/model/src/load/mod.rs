@@ -1,0 +1,130 @@
+//! Weights out of the files: found by name, checked against the configuration, used where they lie.
+
+mod finite;
+mod head;
+mod storage;
+mod stored_names;
+
+use checkpoint::{Checkpoint, MappedTensor};
+use device::DType;
+use tensor::Tensor;
+
+use crate::config::DecoderConfig;
+use crate::error::TensorNames;
+use crate::module::{Module, ModuleKind, Modules, Parameter};
+use crate::{ModelError, Result};
+
+pub(crate) use finite::check_finite;
+use head::HeadSource;
+pub use stored_names::StoredNames;
+
+/// The tensors of `modules`' parameters, by id. Unties the head in `modules` if the files hold another one than the
+/// embedding.
+///
+/// # Errors
+/// [`ModelError::MissingTensors`], [`ModelError::MissingHead`], [`ModelError::ExtraTensors`],
+/// [`ModelError::TensorShape`], [`ModelError::TensorDtype`].
+pub(crate) fn load(
+    config: &DecoderConfig,
+    modules: &mut Modules,
+    checkpoint: &Checkpoint,
+    dtype: DType,
+) -> Result<Vec<Tensor>> {
+    let names = StoredNames::new(config, checkpoint);
+    let head = HeadSource::find(config, modules, checkpoint, &names)?;
+    head.apply(modules);
+    let found = find(modules, checkpoint, &names, &head)?;
+    refuse_extra(modules, checkpoint, &names)?;
+    let mut tensors: Vec<Tensor> = Vec::with_capacity(found.len());
+    for (parameter, mapped) in modules.parameters().zip(&found) {
+        check_shape(config, modules, parameter, mapped, checkpoint)?;
+        // Parameters of one tensor share what it is loaded as, a rounded copy too.
+        let shared = parameter.tied_to.filter(|id| found[id.index()].name() == mapped.name());
+        tensors.push(match shared {
+            Some(id) => tensors[id.index()].clone(),
+            None => storage::frozen(checkpoint.dir(), mapped, dtype)?,
+        });
+    }
+    Ok(tensors)
+}
+
+/// The file's tensor of every parameter.
+fn find(
+    modules: &Modules,
+    checkpoint: &Checkpoint,
+    names: &StoredNames,
+    head: &HeadSource,
+) -> Result<Vec<MappedTensor>> {
+    let mut missing = Vec::new();
+    let mut found = Vec::with_capacity(modules.parameters().len());
+    for parameter in modules.parameters() {
+        match checkpoint.get(&names.of(head.source(parameter, modules))) {
+            Some(mapped) => found.push(mapped),
+            None => missing.push(parameter.name.clone()),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    Err(ModelError::MissingTensors { dir: checkpoint.dir().to_owned(), names: TensorNames(missing) })
+}
+
+fn refuse_extra(modules: &Modules, checkpoint: &Checkpoint, names: &StoredNames) -> Result<()> {
+    let known: std::collections::HashSet<String> = modules.parameters().map(|p| names.of(&p.name)).collect();
+    let extra: Vec<String> =
+        checkpoint.names().filter(|name| !known.contains(*name) && !is_buffer(name)).map(str::to_owned).collect();
+    if extra.is_empty() {
+        return Ok(());
+    }
+    Err(ModelError::ExtraTensors { dir: checkpoint.dir().to_owned(), names: TensorNames(extra) })
+}
+
+/// Constants that older files store beside the weights: causal masks and rotation frequencies.
+fn is_buffer(name: &str) -> bool {
+    const BUFFERS: [&str; 5] =
+        [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"];
+    BUFFERS.iter().any(|buffer| name.ends_with(buffer))
+}
+
+fn check_shape(
+    config: &DecoderConfig,
+    modules: &Modules,
+    parameter: &Parameter,
+    mapped: &MappedTensor,
+    checkpoint: &Checkpoint,
+) -> Result<()> {
+    if mapped.shape() == parameter.shape {
+        return Ok(());
+    }
+    Err(ModelError::TensorShape {
+        dir: checkpoint.dir().to_owned(),
+        name: mapped.name().to_owned(),
+        expected: parameter.shape.clone(),
+        got: mapped.shape().to_owned(),
+        reason: sizes(config, modules.get(parameter.module)),
+    })
+}
+
+/// The sizes that a module's shape follows from, under the names of Llama's keys.
+fn sizes(config: &DecoderConfig, module: &Module) -> String {
+    let hidden = config.hidden_size;
+    match module.kind {
+        _ if module.is_head => format!("`vocab_size` {}, `hidden_size` {hidden}", config.vocab_size),
+        ModuleKind::Embedding { num_embeddings, .. } if module.path == config.names.embedding => {
+            format!("`vocab_size` {num_embeddings}, `hidden_size` {hidden}")
+        }
+        ModuleKind::Embedding { num_embeddings, .. } => {
+            format!("`max_position_embeddings` {num_embeddings}, `hidden_size` {hidden}")
+        }
+        ModuleKind::Linear { .. } if module.path.contains(".mlp.") => {
+            format!("`hidden_size` {hidden}, `intermediate_size` {}", config.intermediate_size)
+        }
+        ModuleKind::Linear { .. } | ModuleKind::Norm { .. } => {
+            let heads = config.heads;
+            format!(
+                "`hidden_size` {hidden}, `num_attention_heads` {}, `num_key_value_heads` {}, `head_dim` {}",
+                heads.num_attention_heads, heads.num_key_value_heads, heads.head_dim
+            )
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What a file calls a parameter.
+
+use checkpoint::Checkpoint;
+
+use crate::config::DecoderConfig;
+
+/// Maps names of parameters to the names of tensors in one model's files. They differ where a file was written from the
+/// model without its head, as the first files of GPT-2 were, and where the head has an older name.
+#[derive(Clone, Debug)]
+pub struct StoredNames {
+    /// What the files leave out at the front.
+    left_out: Option<String>,
+    /// The head's path, and what the files call it.
+    head: Option<(&'static str, &'static str)>,
+}
+
+impl StoredNames {
+    /// Looks at which names the files hold.
+    pub fn new(config: &DecoderConfig, checkpoint: &Checkpoint) -> Self {
+        let base = format!("{}.", config.names.base);
+        let bare = !checkpoint.names().any(|name| name.starts_with(&base));
+        let renamed = |alias: &&'static str| checkpoint.contains(&format!("{alias}.weight"));
+        let head = config.names.head_alias.filter(renamed).map(|alias| (config.names.head, alias));
+        Self { left_out: bare.then_some(base), head }
+    }
+
+    /// The tensor of the parameter called `name`.
+    pub fn of(&self, name: &str) -> String {
+        if let Some((path, stored)) = self.head {
+            if let Some(rest) = name.strip_prefix(path) {
+                return format!("{stored}{rest}");
+            }
+        }
+        let stored = self.left_out.as_ref().and_then(|base| name.strip_prefix(base.as_str()));
+        stored.unwrap_or(name).to_owned()
+    }
+}

@@ -1,0 +1,177 @@
+//! What a model consists of: its modules under their Hugging Face paths, and the parameters that they hold.
+
+use device::DType;
+use tensor::Layout;
+
+/// Names one module of a model: its position in [`Modules::iter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModuleId(u32);
+
+/// Names one parameter of a model: its position in [`Modules::parameters`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParameterId(u32);
+
+impl ModuleId {
+    /// The position in [`Modules::iter`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl ParameterId {
+    /// The position in [`Modules::parameters`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a module computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModuleKind {
+    /// `y = x W^T + b`: `nn.Linear`, or `Conv1D` where `layout` says that the weight lies the other way round.
+    Linear {
+        /// Columns of `x`.
+        in_features: usize,
+        /// Columns of `y`.
+        out_features: usize,
+        /// How the weight lies in memory.
+        layout: Layout,
+    },
+    /// Rows of a table: `nn.Embedding`.
+    Embedding {
+        /// Rows.
+        num_embeddings: usize,
+        /// Columns.
+        embedding_dim: usize,
+    },
+    /// RMSNorm or LayerNorm.
+    Norm {
+        /// Elements of a row.
+        size: usize,
+    },
+}
+
+/// A leaf module: one that holds parameters.
+#[derive(Clone, Debug)]
+pub struct Module {
+    /// Its name here.
+    pub id: ModuleId,
+    /// Its name in Hugging Face's module tree, such as `model.layers.0.self_attn.q_proj`.
+    pub path: String,
+    /// The block that it is in; `None` for embeddings, the last norm and the head.
+    pub layer: Option<usize>,
+    /// What it computes, with its sizes.
+    pub kind: ModuleKind,
+    /// Whether it is the output embedding, which "all-linear" leaves out.
+    pub is_head: bool,
+    /// Its `weight`.
+    pub weight: ParameterId,
+    /// Its `bias`, if it has one.
+    pub bias: Option<ParameterId>,
+}
+
+/// A parameter of a module.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Its name here.
+    pub id: ParameterId,
+    /// Its name in Hugging Face's state dict: the module's path followed by `.weight` or `.bias`.
+    pub name: String,
+    /// The module that holds it.
+    pub module: ModuleId,
+    /// Its sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// The parameter whose values this one shares in the base model (a tied head). They are still two parameters: an
+    /// adapter that replaces one has to replace the other, if they shall stay tied.
+    pub tied_to: Option<ParameterId>,
+}
+
+impl Parameter {
+    /// Number of elements.
+    pub fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Bytes that it takes in `dtype`.
+    pub fn size_bytes(&self, dtype: DType) -> usize {
+        self.count() * dtype.size_bytes()
+    }
+}
+
+/// Every leaf module of a model, in the order in which the model uses them, and every parameter.
+#[derive(Clone, Debug, Default)]
+pub struct Modules {
+    modules: Vec<Module>,
+    parameters: Vec<Parameter>,
+}
+
+impl Modules {
+    /// The modules in model order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Module> {
+        self.modules.iter()
+    }
+
+    /// The module called `id`.
+    pub fn get(&self, id: ModuleId) -> &Module {
+        &self.modules[id.index()]
+    }
+
+    /// The module at a Hugging Face path.
+    pub fn find(&self, path: &str) -> Option<&Module> {
+        self.modules.iter().find(|m| m.path == path)
+    }
+
+    /// The parameters in model order.
+    pub fn parameters(&self) -> impl ExactSizeIterator<Item = &Parameter> {
+        self.parameters.iter()
+    }
+
+    /// The parameter called `id`.
+    pub fn parameter(&self, id: ParameterId) -> &Parameter {
+        &self.parameters[id.index()]
+    }
+
+    /// The parameter of a Hugging Face name.
+    pub fn find_parameter(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.iter().find(|p| p.name == name)
+    }
+
+    /// The output embedding.
+    pub fn head(&self) -> Option<&Module> {
+        self.modules.iter().find(|m| m.is_head)
+    }
+
+    /// Number of parameter values; tied ones count once.
+    pub fn count(&self) -> usize {
+        self.parameters.iter().filter(|p| p.tied_to.is_none()).map(Parameter::count).sum()
+    }
+
+    /// Adds a module whose weight has `weight_shape`, with a bias of `bias` elements if there is one.
+    pub(crate) fn add(
+        &mut self,
+        path: String,
+        layer: Option<usize>,
+        kind: ModuleKind,
+        weight_shape: Vec<usize>,
+        bias: Option<usize>,
+    ) -> &mut Module {
+        let id = ModuleId(self.modules.len() as u32);
+        let weight = self.add_parameter(format!("{path}.weight"), id, weight_shape);
+        let bias = bias.map(|size| self.add_parameter(format!("{path}.bias"), id, vec![size]));
+        self.modules.push(Module { id, path, layer, kind, is_head: false, weight, bias });
+        &mut self.modules[id.index()]
+    }
+
+    /// Marks `module` as the head, its weight tied to `tied_to` if given.
+    pub(crate) fn set_head(&mut self, module: ModuleId, tied_to: Option<ParameterId>) {
+        self.modules[module.index()].is_head = true;
+        let weight = self.modules[module.index()].weight;
+        self.parameters[weight.index()].tied_to = tied_to;
+    }
+
+    fn add_parameter(&mut self, name: String, module: ModuleId, shape: Vec<usize>) -> ParameterId {
+        let id = ParameterId(self.parameters.len() as u32);
+        self.parameters.push(Parameter { id, name, module, shape, tied_to: None });
+        id
+    }
+}

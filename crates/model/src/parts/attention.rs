@@ -1,0 +1,165 @@
+//! Attention of one block: projections, norms of heads, rotation, the op, output projection.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use tensor::{AttentionSpec, ops};
+use tensor::{Result, Tensor};
+
+use super::{Linear, Norm, Scope};
+use crate::cache::LayerCache;
+use crate::config::{DecoderConfig, Heads, Positions, Projection};
+use crate::module::Modules;
+
+/// Keys and values before the tokens' own.
+pub(crate) type Prefix = (Tensor, Tensor);
+
+/// The attention of one block.
+#[derive(Debug)]
+pub(crate) struct Attention {
+    projection: QueryKeyValue,
+    head_norms: Option<[Norm; 2]>,
+    output: Linear,
+    heads: Heads,
+    /// Index into [`Scope::ropes`]; `None` where positions are learned.
+    rope: Option<usize>,
+    spec: AttentionSpec,
+}
+
+#[derive(Debug)]
+enum QueryKeyValue {
+    Separate([Linear; 3]),
+    /// One module, and the columns of its output that are queries, keys and values.
+    Fused(Linear, [Columns; 3]),
+}
+
+type Columns = Arc<[Range<usize>]>;
+
+impl Attention {
+    /// Adds the modules of block `layer`, whose path is `block`, to the list.
+    pub(crate) fn declare(modules: &mut Modules, config: &DecoderConfig, block: &str, layer: usize) -> Self {
+        let (attention, heads) = (config.attention, config.heads);
+        let (hidden, query, key) = (config.hidden_size, heads.query_size(), heads.key_value_size());
+        let mut linear = |path: &str, size, bias| {
+            Linear::declare(modules, format!("{block}.{path}"), Some(layer), size, attention.layout, bias)
+        };
+        let fused = [hidden, query + 2 * key];
+        let projection = match attention.projection {
+            Projection::Separate { query: q, key: k, value: v } => QueryKeyValue::Separate([
+                linear(q, [hidden, query], attention.bias),
+                linear(k, [hidden, key], attention.bias),
+                linear(v, [hidden, key], attention.bias),
+            ]),
+            Projection::Fused { path } => {
+                QueryKeyValue::Fused(linear(path, fused, attention.bias), side_by_side(heads))
+            }
+            Projection::FusedByHead { path } => {
+                QueryKeyValue::Fused(linear(path, fused, attention.bias), head_by_head(heads))
+            }
+        };
+        let output = linear(attention.output, [query, hidden], attention.output_bias);
+        let head_norms = attention.head_norms.map(|paths| {
+            paths
+                .map(|path| Norm::declare(modules, format!("{block}.{path}"), Some(layer), heads.head_dim, config.norm))
+        });
+        let own = config.layers[layer];
+        Self {
+            projection,
+            head_norms,
+            output,
+            heads,
+            rope: matches!(config.positions, Positions::Rotary(_)).then_some(own.rope),
+            spec: AttentionSpec {
+                num_heads: heads.num_attention_heads,
+                num_kv_heads: heads.num_key_value_heads,
+                head_dim: heads.head_dim,
+                softmax_scale: own.softmax_scale,
+                causal: true,
+                window: own.window,
+                softcap: attention.softcap,
+            },
+        }
+    }
+
+    /// `x`: `[num_tokens, hidden_size]`, returned in the same shape.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        prefix: Option<&Prefix>,
+        scope: &Scope,
+        cache: Option<&mut LayerCache>,
+    ) -> Result<Tensor> {
+        // [num_tokens, num_attention_heads * head_dim] and twice [num_tokens, num_key_value_heads * head_dim]
+        let [q, k, v] = self.project(x, scope)?;
+        let [q, k] = match &self.head_norms {
+            Some([q_norm, k_norm]) => [self.norm_heads(q_norm, &q, scope)?, self.norm_heads(k_norm, &k, scope)?],
+            None => [q, k],
+        };
+        let [q, k] = match self.rope {
+            Some(rope) => [self.rotate(&q, rope, scope)?, self.rotate(&k, rope, scope)?],
+            None => [q, k],
+        };
+        let prefix = prefix.map(|(k, v)| (k, v));
+        let attended = match cache {
+            None => ops::attention(&q, &k, &v, &self.spec, &scope.context.sequences, prefix)?,
+            Some(cache) => {
+                let (k, v, sequences) = cache.append(&k, &v)?;
+                ops::attention(&q, &k, &v, &self.spec, &sequences, prefix)?
+            }
+        };
+        self.output.forward(&attended, scope)
+    }
+
+    fn project(&self, x: &Tensor, scope: &Scope) -> Result<[Tensor; 3]> {
+        match &self.projection {
+            QueryKeyValue::Separate([q, k, v]) => {
+                Ok([q.forward(x, scope)?, k.forward(x, scope)?, v.forward(x, scope)?])
+            }
+            QueryKeyValue::Fused(linear, [q, k, v]) => {
+                let qkv = linear.forward(x, scope)?;
+                Ok([ops::columns(&qkv, q)?, ops::columns(&qkv, k)?, ops::columns(&qkv, v)?])
+            }
+        }
+    }
+
+    /// Norms every head of `x` by itself.
+    fn norm_heads(&self, norm: &Norm, x: &Tensor, scope: &Scope) -> Result<Tensor> {
+        let head_dim = self.heads.head_dim;
+        let heads = ops::reshape(x, [x.count() / head_dim, head_dim])?; // [num_tokens * num_heads, head_dim]
+        ops::reshape(&norm.forward(&heads, scope)?, x.shape())
+    }
+
+    fn rotate(&self, x: &Tensor, rope: usize, scope: &Scope) -> Result<Tensor> {
+        let rope = &scope.ropes[rope];
+        ops::rope(x, &rope.table, &rope.rows, self.heads.head_dim)
+    }
+}
+
+/// All queries, all keys, all values.
+fn side_by_side(heads: Heads) -> [Columns; 3] {
+    let (query, key) = (heads.query_size(), heads.key_value_size());
+    [0..query, query..query + key, query + key..query + 2 * key].map(|columns| Arc::from([columns]))
+}
+
+/// Query, key and value of the first head, then of the second, ...
+fn head_by_head(heads: Heads) -> [Columns; 3] {
+    let Heads { num_attention_heads, head_dim, .. } = heads;
+    [0, 1, 2].map(|part| {
+        let start = |head| (3 * head + part) * head_dim;
+        (0..num_attention_heads).map(|head| start(head)..start(head) + head_dim).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_fused_projections() {
+        let heads = Heads { num_attention_heads: 4, num_key_value_heads: 2, head_dim: 3 };
+        assert_eq!(side_by_side(heads).map(|columns| columns.to_vec()), [vec![0..12], vec![12..18], vec![18..24]]);
+        let heads = Heads { num_attention_heads: 2, num_key_value_heads: 2, head_dim: 3 };
+        let expected = [vec![0..3, 9..12], vec![3..6, 12..15], vec![6..9, 15..18]];
+        assert_eq!(head_by_head(heads).map(|columns| columns.to_vec()), expected);
+    }
+}

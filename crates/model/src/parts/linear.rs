@@ -1,0 +1,48 @@
+//! A projection `y = x W^T + b`.
+
+use tensor::{Layout, Result, Tensor, Weight};
+
+use super::Scope;
+use crate::module::{ModuleKind, Modules};
+use crate::{ModuleId, ParameterId};
+
+/// A linear module.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Linear {
+    pub(crate) module: ModuleId,
+    pub(crate) weight: ParameterId,
+    bias: Option<ParameterId>,
+    layout: Layout,
+}
+
+impl Linear {
+    /// Adds the module to the list. `size` is `[in_features, out_features]`.
+    pub(crate) fn declare(
+        modules: &mut Modules,
+        path: String,
+        layer: Option<usize>,
+        size: [usize; 2],
+        layout: Layout,
+        bias: bool,
+    ) -> Self {
+        let [in_features, out_features] = size;
+        let shape = match layout {
+            Layout::OutIn => vec![out_features, in_features],
+            Layout::InOut => vec![in_features, out_features],
+        };
+        let kind = ModuleKind::Linear { in_features, out_features, layout };
+        let module = modules.add(path, layer, kind, shape, bias.then_some(out_features));
+        Self { module: module.id, weight: module.weight, bias: module.bias, layout }
+    }
+
+    /// `x`: `[num_tokens, in_features]`, returned as `[num_tokens, out_features]`.
+    pub(crate) fn forward(&self, x: &Tensor, scope: &Scope) -> Result<Tensor> {
+        let bias = self.bias.map(|id| scope.parameter(id));
+        scope.adapter.linear(self.module, x, &self.weight(scope)?, bias, &scope.context)
+    }
+
+    /// The weight of this pass.
+    pub(crate) fn weight(&self, scope: &Scope) -> Result<Weight> {
+        Weight::dense(scope.parameter(self.weight).clone(), self.layout)
+    }
+}

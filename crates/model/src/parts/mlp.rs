@@ -1,0 +1,54 @@
+//! The feed-forward part of a block.
+
+use tensor::{Activation, ops};
+use tensor::{Result, Tensor};
+
+use super::{Linear, Scope};
+use crate::config::{DecoderConfig, MlpInput};
+use crate::module::Modules;
+
+/// An MLP.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mlp {
+    input: Input,
+    output: Linear,
+    activation: Activation,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Input {
+    Plain(Linear),
+    Gated { gate: Linear, up: Linear },
+    FusedGated(Linear),
+}
+
+impl Mlp {
+    /// Adds the modules of block `layer`, whose path is `block`, to the list.
+    pub(crate) fn declare(modules: &mut Modules, config: &DecoderConfig, block: &str, layer: usize) -> Self {
+        let mlp = config.mlp;
+        let mut linear = |path: &str, size| {
+            Linear::declare(modules, format!("{block}.{path}"), Some(layer), size, mlp.layout, mlp.bias)
+        };
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let input = match mlp.input {
+            MlpInput::Plain { up } => Input::Plain(linear(up, [hidden, inner])),
+            MlpInput::Gated { gate, up } => {
+                Input::Gated { gate: linear(gate, [hidden, inner]), up: linear(up, [hidden, inner]) }
+            }
+            MlpInput::FusedGated { path } => Input::FusedGated(linear(path, [hidden, 2 * inner])),
+        };
+        Self { input, output: linear(mlp.output, [inner, hidden]), activation: mlp.activation }
+    }
+
+    /// `x`: `[num_tokens, hidden_size]`, returned in the same shape.
+    pub(crate) fn forward(&self, x: &Tensor, scope: &Scope) -> Result<Tensor> {
+        let inner = match &self.input {
+            Input::Plain(up) => ops::activation(&up.forward(x, scope)?, self.activation)?,
+            Input::Gated { gate, up } => {
+                ops::gated_activation(&gate.forward(x, scope)?, &up.forward(x, scope)?, self.activation)?
+            }
+            Input::FusedGated(linear) => ops::gated_activation_fused(&linear.forward(x, scope)?, self.activation)?,
+        };
+        self.output.forward(&inner, scope)
+    }
+}

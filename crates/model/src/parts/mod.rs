@@ -1,0 +1,20 @@
+//! The parts of a decoder. Each declares its modules when it is made and looks its parameters up when it runs, so that the
+//! parts of a model are known before a weight is read, and an adapter can put others in their place.
+
+mod attention;
+mod block;
+mod embedding;
+mod linear;
+mod mlp;
+mod network;
+mod norm;
+mod scope;
+
+pub(crate) use attention::{Attention, Prefix};
+pub(crate) use block::Block;
+pub(crate) use embedding::Embedding;
+pub(crate) use linear::Linear;
+pub(crate) use mlp::Mlp;
+pub(crate) use network::Network;
+pub(crate) use norm::Norm;
+pub(crate) use scope::Scope;

@@ -1,0 +1,34 @@
+//! Rotary position embedding: which frequencies a model rotates by.
+//!
+//! Channel pair `j` of a head is rotated by `position * inv_freq[j]`, and cosines and sines are multiplied by the scaling's
+//! attention factor. Source: Su et al. 2021, "RoFormer". The scalings that stretch it to longer texts have a file each.
+//!
+//! All numbers are rounded as transformers rounds them: the exponent, the power, its reciprocal and the angle are f32
+//! values each, because at position 10^4 the rounding of an angle already shows in the logits.
+
+mod config;
+mod default;
+mod dynamic;
+mod linear;
+mod llama3;
+mod longrope;
+mod tables;
+mod yarn;
+
+pub use config::{RopeConfig, RopeScaling};
+pub(crate) use config::{RopeContext, flat_parameters};
+pub use dynamic::Dynamic;
+pub use linear::Linear;
+pub use llama3::Llama3;
+pub use longrope::Longrope;
+pub(crate) use tables::{RopeRows, RopeTables};
+pub use yarn::Yarn;
+
+/// What a sequence is rotated by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frequencies {
+    /// Radians per position, one for each channel pair.
+    pub inv_freq: Vec<f32>,
+    /// Factor of cosines and sines.
+    pub attention_factor: f32,
+}
