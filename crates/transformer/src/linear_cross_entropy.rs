@@ -32,13 +32,11 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Rows of a chunk when `supervised` rows are cut into equal ones: at most what 32 MiB of logits hold, but enough to be
-    /// worth reading the head for.
-    fn chunk(&self, supervised: usize) -> usize {
-        const LOGITS: usize = (32 << 20) / size_of::<f32>();
-        const FEWEST: usize = 32;
-        let most = (LOGITS / self.vocab_size.max(1)).max(FEWEST);
-        supervised.div_ceil(supervised.div_ceil(most).max(1))
+    /// The most rows of a chunk: what 64 MiB of logits hold, but enough to be worth reading the head for.
+    fn most_rows(&self) -> usize {
+        const LOGITS: usize = (64 << 20) / size_of::<f32>();
+        const FEWEST: usize = 64;
+        (LOGITS / self.vocab_size.max(1)).max(FEWEST)
     }
 }
 
@@ -63,6 +61,10 @@ pub struct Arguments<'a> {
 /// [`crate::TransformerError::Label`], [`crate::TransformerError::Softcap`], [`crate::TransformerError::Length`],
 /// [`crate::TransformerError::Gemm`] for a head of another shape, [`crate::TransformerError::Device`] without memory.
 pub fn forward_backward(shape: Shape, args: Arguments<'_>) -> Result<LossSum> {
+    in_chunks(shape, args, shape.most_rows())
+}
+
+fn in_chunks(shape: Shape, args: Arguments<'_>, most_rows: usize) -> Result<LossSum> {
     let Arguments { hidden, head, labels, mut dhidden, mut dhead } = args;
     let Shape { rows, hidden: width, vocab_size, softcap } = shape;
     cross_entropy::Shape { rows, vocab_size, softcap }.check(labels)?;
@@ -75,7 +77,8 @@ pub fn forward_backward(shape: Shape, args: Arguments<'_>) -> Result<LossSum> {
         check_len(OP, "dhead", &[vocab_size, width], dhead.len())?;
     }
     let supervised: Vec<u32> = (0..rows as u32).filter(|&row| labels[row as usize] != IGNORE_INDEX).collect();
-    let chunk = shape.chunk(supervised.len());
+    // Chunks of equal size: a short last one would read the whole head for a few rows.
+    let chunk = supervised.len().div_ceil(supervised.len().div_ceil(most_rows).max(1));
     let scratch = |len| Buffer::scratch(Device::Cpu, DType::F32, len);
     let (mut logits, mut compact) = (scratch(chunk * vocab_size)?, scratch(chunk * width)?);
     let all_rows = rows::Shape { rows, width };
@@ -115,8 +118,7 @@ mod tests {
     use crate::testing::{assert_close, values, widen, with_threads};
     use half::bf16;
 
-    /// A vocabulary of which 32 MiB hold 64 rows, so that these rows take several chunks.
-    const SHAPE: Shape = Shape { rows: 150, hidden: 12, vocab_size: 131_072, softcap: None };
+    const SHAPE: Shape = Shape { rows: 50, hidden: 12, vocab_size: 300, softcap: None };
 
     fn inputs() -> (Vec<f32>, Vec<bf16>, Vec<i64>) {
         let head = values(SHAPE.vocab_size * SHAPE.hidden, 2, 1.0).into_iter().map(bf16::from_f32).collect();
@@ -129,33 +131,40 @@ mod tests {
         let (hidden, stored, labels) = inputs();
         let Shape { rows, hidden: width, vocab_size, .. } = SHAPE;
         let head = Matrix::new(&stored[..], vocab_size, width);
-        // 100 of the rows are supervised.
-        assert_eq!(SHAPE.chunk(100), 50);
-        let (mut dhidden, mut dhead) = (vec![f32::NAN; rows * width], vec![1.0; vocab_size * width]);
-        let (dhidden_out, dhead_out) = (Some(&mut dhidden[..]), Some(&mut dhead[..]));
-        let args = Arguments { hidden: &hidden, head, labels: &labels, dhidden: dhidden_out, dhead: dhead_out };
-        let sum = forward_backward(SHAPE, args).unwrap();
-        let only_loss = Arguments { hidden: &hidden, head, labels: &labels, dhidden: None, dhead: None };
-        assert_eq!(forward_backward(SHAPE, only_loss).unwrap(), sum);
 
         let mut logits = vec![0.0; rows * vocab_size];
         let x = Matrix::new(&hidden[..], rows, width);
         gemm(1.0, x, head.transposed(), Update::Overwrite, MatrixMut::new(&mut logits, rows, vocab_size)).unwrap();
         let whole = cross_entropy::Shape { rows, vocab_size, softcap: None };
         let expected = cross_entropy::forward_backward(whole, &mut logits, &labels, 1.0).unwrap();
-        // The product may take rows in another order of blocks: a rounding of logits of size 10.
-        assert!((sum.loss - expected.loss).abs() <= 1e-6 * expected.loss);
-        assert_eq!((sum.num_supervised, sum.num_correct), (expected.num_supervised, expected.num_correct));
         let dlogits = Matrix::new(&logits[..], rows, vocab_size);
         let (mut whole_dhidden, mut whole_dhead) = (vec![0.0; rows * width], vec![1.0; vocab_size * width]);
         let product = MatrixMut::new(&mut whole_dhidden, rows, width);
         gemm(1.0, dlogits, head, Update::Overwrite, product).unwrap();
         let product = MatrixMut::new(&mut whole_dhead, vocab_size, width);
         gemm(1.0, dlogits.transposed(), x, Update::Accumulate, product).unwrap();
-        assert_close(&dhidden, &widen(&whole_dhidden), 1e-5);
-        assert_close(&dhead, &widen(&whole_dhead), 1e-5);
-        // Rows that are not supervised have no gradient.
-        assert_eq!(dhidden[width..2 * width], vec![0.0; width]);
+
+        for most_rows in [1, 7, 34, 1000] {
+            let (mut dhidden, mut dhead) = (vec![f32::NAN; rows * width], vec![1.0; vocab_size * width]);
+            let (dhidden_out, dhead_out) = (Some(&mut dhidden[..]), Some(&mut dhead[..]));
+            let args = Arguments { hidden: &hidden, head, labels: &labels, dhidden: dhidden_out, dhead: dhead_out };
+            let sum = in_chunks(SHAPE, args, most_rows).unwrap();
+            let only_loss = Arguments { hidden: &hidden, head, labels: &labels, dhidden: None, dhead: None };
+            assert_eq!(in_chunks(SHAPE, only_loss, most_rows).unwrap(), sum);
+            // Products of few rows are summed in another order: roundings of logits of size 10.
+            assert!((sum.loss - expected.loss).abs() <= 1e-6 * expected.loss);
+            assert_eq!((sum.num_supervised, sum.num_correct), (expected.num_supervised, expected.num_correct));
+            assert_close(&dhidden, &widen(&whole_dhidden), 1e-5);
+            assert_close(&dhead, &widen(&whole_dhead), 1e-5);
+            // Rows that are not supervised have no gradient.
+            assert_eq!(dhidden[width..2 * width], vec![0.0; width]);
+        }
+    }
+
+    #[test]
+    fn the_logits_in_memory_are_bounded() {
+        let most = |vocab_size| Shape { vocab_size, ..SHAPE }.most_rows();
+        assert_eq!((most(32_768), most(262_144), most(1 << 40)), (512, 64, 64));
     }
 
     #[test]
@@ -166,7 +175,7 @@ mod tests {
             let mut dhidden = vec![0.0; hidden.len()];
             let dhidden_out = Some(&mut dhidden[..]);
             let args = Arguments { hidden: &hidden, head, labels: &labels, dhidden: dhidden_out, dhead: None };
-            (forward_backward(SHAPE, args).unwrap().loss.to_bits(), dhidden)
+            (in_chunks(SHAPE, args, 20).unwrap().loss.to_bits(), dhidden)
         });
         assert!(one == four);
     }
