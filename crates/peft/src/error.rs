@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use checkpoint::{CheckpointError, Quoted};
+use gemm::GemmError;
+use model::ModelError;
 use tensor::TensorError;
 
 /// Errors of methods and their files.
@@ -72,10 +74,113 @@ pub enum PeftError {
         /// The model's `model_type`.
         model_type: String,
     },
+    /// A module that the method cannot adapt.
+    #[error("`target_modules` means {}, which is {kind}; linear modules and embeddings can be adapted", Quoted(module))]
+    UnsupportedTarget {
+        /// Its name.
+        module: String,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// A rank beyond which nothing more can be expressed.
+    #[error(
+        "{}: rank {rank} exceeds {limit}, the smaller side of its weight; lower `r`, or give it a `rank_pattern`",
+        Quoted(module)
+    )]
+    RankTooLarge {
+        /// The module.
+        module: String,
+        /// As configured.
+        rank: usize,
+        /// The smaller side of its weight.
+        limit: usize,
+    },
+    /// `modules_to_save` names nothing of the model.
+    #[error("`modules_to_save` names {}, which this model does not have", Quoted(name))]
+    NoModuleToSave {
+        /// As configured.
+        name: String,
+    },
+    /// The keys of a file and those of the method differ.
+    #[error("{}: {problems}; the adapter belongs to another base model or configuration", path.display())]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// Which.
+        problems: Problems,
+    },
+    /// A file that holds weights of a base model which is not this one.
+    #[error("{}: tensor {} differs from the base model's own; the adapter belongs to another base model", path.display(), Quoted(tensor))]
+    OtherBase {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A value that is not a number.
+    #[error("tensor {} is not finite at element {element}; it is neither saved nor used", Quoted(tensor))]
+    NonFinite {
+        /// The tensor.
+        tensor: String,
+        /// Where, in row-major order.
+        element: usize,
+    },
+    /// A part of a method that the base has no place for.
+    #[error("{} cannot be merged: {reason}", Quoted(module))]
+    Unmergeable {
+        /// The module.
+        module: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The model refused.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A product failed.
+    #[error(transparent)]
+    Gemm(#[from] GemmError),
     /// Reading or writing failed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// An op failed.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+}
+
+/// Keys that do not fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems {
+    /// Keys that the file should have.
+    pub missing: Vec<String>,
+    /// Keys that mean nothing here.
+    pub unexpected: Vec<String>,
+    /// Keys with a shape, expected and got.
+    pub misshapen: Vec<String>,
+}
+
+impl Problems {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.unexpected.is_empty() && self.misshapen.is_empty()
+    }
+}
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        /// Keys of one kind that a message shows.
+        const SHOWN: usize = 5;
+        let kinds = [("missing", &self.missing), ("unexpected", &self.unexpected), ("misshapen", &self.misshapen)];
+        let mut separator = "";
+        for (kind, keys) in kinds.into_iter().filter(|(_, keys)| !keys.is_empty()) {
+            write!(f, "{separator}{} {kind}:", keys.len())?;
+            for key in keys.iter().take(SHOWN) {
+                write!(f, " {}", Quoted(key))?;
+            }
+            if keys.len() > SHOWN {
+                f.write_str(" ...")?;
+            }
+            separator = "; ";
+        }
+        Ok(())
+    }
 }

@@ -6,24 +6,42 @@
 //! | which modules a configuration means | [`targets`] |
 //! | what a tensor is called in a file | [`names`] |
 //! | where parameters start | [`init`] |
+//! | a method attached to a model | [`Method`]: [`lora::Lora`], [`Full`] |
+//! | a new one, or one from a directory | [`attach`], [`open()`] |
+//! | its files | [`save()`], [`stage`], [`load()`] |
+//!
+//! A method joins with a file or folder of its own: a configuration, a type that is a [`model::Adapter`] and a [`Method`],
+//! and a line in [`AdapterConfig`] and [`attach`]. Files, loading, merging and checkpoints are then there.
 
 #![forbid(unsafe_code)]
 
 mod config;
+mod declare;
 mod default_targets;
 mod error;
 mod fields;
+mod finite;
+mod full;
 pub mod init;
+mod load;
 pub mod lora;
+mod method;
 mod modules;
 pub mod names;
+mod open;
 pub mod python_json;
+mod save;
 pub mod targets;
 
 pub use config::{AdapterConfig, Common, TaskType};
 pub use default_targets::lora_target_modules;
-pub use error::PeftError;
+pub use error::{PeftError, Problems};
+pub use full::Full;
+pub use load::load;
+pub use method::{Method, SavedTensor, Source};
 pub use modules::{ModuleNames, OneOrMany};
+pub use open::{attach, open};
+pub use save::{save, stage};
 
 /// What was read and left aside: a line each, for a log.
 pub type Warnings = Vec<String>;

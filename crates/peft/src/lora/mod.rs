@@ -2,7 +2,63 @@
 //!
 //! Sources: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models"; Kalajdzievski 2023, "A Rank Stabilization
 //! Scaling Factor for Fine-Tuning with LoRA".
+//!
+//! | parameter | key in the file | shape |
+//! |---|---|---|
+//! | A, B of a linear module | `lora_A.weight`, `lora_B.weight` | `[r, in]`, `[out, r]`, also where the base is GPT-2's transposed `Conv1D` |
+//! | bias of B (`lora_bias`) | `lora_B.bias` | `[out]` |
+//! | A, B of an embedding | `lora_embedding_A`, `lora_embedding_B` | `[r, vocab]`, `[dim, r]` |
+//! | bias of an adapted module | `base_layer.bias` | `[out]` |
+//! | other biases, `modules_to_save` | their own names | their own |
 
+mod adapter;
+mod attach;
 mod config;
+mod merge;
+mod plan;
+mod skeleton;
 
+use model::Modules;
+use tensor::{Parameters, Tensor};
+
+use crate::method::SavedTensor;
+
+pub use attach::trainable;
 pub use config::{Bias, InitLoraWeights, LoraConfig};
+
+/// A LoRA adapter attached to a model.
+pub struct Lora {
+    config: LoraConfig,
+    fan_in_fan_out: bool,
+    modules: Modules,
+    parameters: Parameters,
+    /// What is added to each module, by its number.
+    sites: Vec<Option<Site>>,
+    /// What stands in for each parameter of the base, by its number.
+    trained: Vec<Option<Tensor>>,
+    saved: Vec<SavedTensor>,
+}
+
+/// What is added to one module.
+#[derive(Clone)]
+struct Site {
+    /// `[r, in]`; of an embedding `[vocab, r]`.
+    lora_a: Tensor,
+    /// `[out, r]`.
+    lora_b: Tensor,
+    lora_bias: Option<Tensor>,
+    scaling: f32,
+}
+
+impl Lora {
+    /// The configuration, `target_modules` as they are saved.
+    pub fn config(&self) -> &LoraConfig {
+        &self.config
+    }
+
+    /// Names of the adapted modules in model order.
+    pub fn adapted(&self) -> impl Iterator<Item = &str> {
+        let adapted = self.modules.iter().filter(|module| self.sites[module.id.index()].is_some());
+        adapted.map(|module| module.path.as_str())
+    }
+}

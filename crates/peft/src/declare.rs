@@ -1,0 +1,57 @@
+//! Trainable values are declared one after another and made all at once.
+
+use model::{Decoder, ParameterId};
+use tensor::{Parameters, Shape};
+
+use crate::{PeftError, init};
+
+/// Where a trainable value starts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start {
+    /// Zero.
+    Zeros,
+    /// Uniform in `[-bound, bound)`.
+    Uniform(f32),
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f32),
+    /// The base's own value.
+    Base(ParameterId),
+}
+
+/// Trainable values in the order they were declared.
+#[derive(Default)]
+pub(crate) struct Declarations {
+    entries: Vec<(String, Shape, Start)>,
+}
+
+impl Declarations {
+    /// Adds one; returns its position.
+    pub(crate) fn add(&mut self, name: impl Into<String>, shape: &[usize], start: Start) -> usize {
+        self.entries.push((name.into(), shape.into(), start));
+        self.entries.len() - 1
+    }
+
+    /// Names and sizes.
+    pub(crate) fn shapes(&self) -> impl Iterator<Item = (&str, Shape)> {
+        self.entries.iter().map(|(name, shape, _)| (name.as_str(), *shape))
+    }
+
+    /// Makes them, drawing from `seed` and each one's position.
+    pub(crate) fn build(self, base: &Decoder, seed: u64) -> Result<Parameters, PeftError> {
+        let parameters = Parameters::zeros(self.shapes().map(|(name, shape)| (name.to_owned(), shape)))?;
+        for (index, (_, shape, start)) in self.entries.into_iter().enumerate() {
+            let draw = |fill: &dyn Fn(&mut [f32])| {
+                let mut values = vec![0.0; shape.count()];
+                fill(&mut values);
+                parameters.set(index, &values)
+            };
+            match start {
+                Start::Zeros => {}
+                Start::Uniform(bound) => draw(&|values| init::uniform(values, bound, seed, index))?,
+                Start::Normal(deviation) => draw(&|values| init::normal(values, deviation, seed, index))?,
+                Start::Base(id) => parameters.set(index, &base.parameter(id).to_vec())?,
+            }
+        }
+        Ok(parameters)
+    }
+}

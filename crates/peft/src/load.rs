@@ -1,0 +1,76 @@
+//! A method's file, read back into the trainable values.
+
+use std::collections::BTreeSet;
+
+use checkpoint::{MappedTensor, SafetensorsFile};
+
+use crate::method::{Method, SavedTensor, Source};
+use crate::save::transpose;
+use crate::{PeftError, Problems, names};
+
+/// Sets every trainable value of `method` from `file`. Values of any floating type are taken; keys may still have the
+/// adapter's name in them (`lora_A.default.weight`).
+///
+/// PEFT only warns about keys that do not fit, and an adapter then does nothing or half of what it did. Here all of them
+/// are an error.
+///
+/// # Errors
+/// [`PeftError::Keys`] lists what is missing, unknown and misshapen; [`PeftError::OtherBase`] if the file holds values of
+/// another base model; [`PeftError::NonFinite`]; [`PeftError::Checkpoint`]. Nothing is changed unless all keys fit.
+pub fn load(method: &dyn Method, file: &SafetensorsFile) -> Result<(), PeftError> {
+    let parameters = method.parameters();
+    let expected = method.tensors();
+    let mut found: Vec<(&SavedTensor, MappedTensor)> = Vec::with_capacity(expected.len());
+    let mut problems = Problems::default();
+    let mut known = BTreeSet::new();
+    for tensor in file.tensors() {
+        let key = names::without_adapter_name(tensor.name());
+        let fits = |saved: &&SavedTensor| saved.name == key || saved.alias.as_ref() == Some(&key);
+        match expected.iter().find(fits) {
+            Some(saved) if !known.insert(saved.name.as_str()) => problems.unexpected.push(tensor.name().to_owned()),
+            Some(saved) => {
+                let shape = saved.shape(parameters);
+                if tensor.shape() != shape {
+                    problems.misshapen.push(format!("{key} is {:?}, expected {shape:?}", tensor.shape()));
+                }
+                found.push((saved, tensor));
+            }
+            None => problems.unexpected.push(tensor.name().to_owned()),
+        }
+    }
+    // Base values are a courtesy of whoever saved them.
+    let needed = expected.iter().filter(|saved| !matches!(saved.source, Source::Base(_)));
+    problems.missing = needed.filter(|saved| !known.contains(saved.name.as_str())).map(|s| s.name.clone()).collect();
+    if !problems.is_empty() {
+        return Err(PeftError::Keys { path: file.path().to_owned(), problems });
+    }
+    // Read twice rather than kept: a whole model may be in the file.
+    for (saved, tensor) in &found {
+        check(saved, tensor)?;
+    }
+    for (saved, tensor) in &found {
+        match saved.source {
+            Source::Trained(index) => parameters.set(index, &tensor.to_f32()?)?,
+            Source::Transposed(index) => {
+                let columns = tensor.shape().last().copied().unwrap_or(1);
+                parameters.set(index, &transpose(&tensor.to_f32()?, columns))?;
+            }
+            Source::Base(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the values are numbers, and those of the base its own.
+fn check(saved: &SavedTensor, tensor: &MappedTensor) -> Result<(), PeftError> {
+    let values = tensor.to_f32()?;
+    if let Some(element) = values.iter().position(|value| !value.is_finite()) {
+        return Err(PeftError::NonFinite { tensor: tensor.name().to_owned(), element });
+    }
+    match &saved.source {
+        Source::Base(base) if base.to_vec() != values => {
+            Err(PeftError::OtherBase { path: tensor.file().path().to_owned(), tensor: saved.name.clone() })
+        }
+        _ => Ok(()),
+    }
+}

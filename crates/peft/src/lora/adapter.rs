@@ -1,0 +1,86 @@
+//! LoRA in the forward pass.
+
+use std::sync::Arc;
+
+use ::lora::Dropout;
+use model::{Adapter, Context, ModuleId, ParameterId};
+use tensor::ops::{self, LoraOperands};
+use tensor::{Layout, Parameters, Result, Tensor, TensorError, Weight};
+
+use super::{Lora, LoraConfig};
+use crate::method::{Method, SavedTensor};
+use crate::{AdapterConfig, PeftError};
+
+impl Adapter for Lora {
+    fn parameter(&self, id: ParameterId) -> Option<&Tensor> {
+        self.trained[id.index()].as_ref()
+    }
+
+    fn adapts(&self, id: ModuleId) -> bool {
+        self.sites[id.index()].is_some()
+    }
+
+    fn linear(
+        &self,
+        id: ModuleId,
+        x: &Tensor,
+        weight: &Weight,
+        bias: Option<&Tensor>,
+        context: &Context,
+    ) -> Result<Tensor> {
+        let Some(site) = &self.sites[id.index()] else { return ops::linear(x, weight, bias) };
+        let operands = LoraOperands {
+            a: site.lora_a.clone(),
+            b: site.lora_b.clone(),
+            bias: site.lora_bias.clone(),
+            scaling: site.scaling,
+            dropout: dropout(&self.config, id, context)?,
+        };
+        ops::lora_linear(x, weight, bias, &operands)
+    }
+
+    /// `table[ids] + s A[ids] B^T`, all of it times `scale`. Nothing is dropped: a token has no elements to drop.
+    fn embedding(
+        &self,
+        id: ModuleId,
+        ids: &Arc<[u32]>,
+        table: &Tensor,
+        scale: Option<f32>,
+        _context: &Context,
+    ) -> Result<Tensor> {
+        let rows = ops::embedding(ids, table, scale)?;
+        let Some(site) = &self.sites[id.index()] else { return Ok(rows) };
+        let low = ops::embedding(ids, &site.lora_a, Some(site.scaling * scale.unwrap_or(1.0)))?; // [num_tokens, r]
+        let update = ops::linear(&low, &Weight::dense(site.lora_b.clone(), Layout::OutIn)?, None)?;
+        ops::add(&rows, &update)
+    }
+}
+
+/// The mask of one module's input in this pass.
+fn dropout(config: &LoraConfig, id: ModuleId, context: &Context) -> Result<Option<Dropout>> {
+    let probability = config.lora_dropout as f32;
+    let Some(key) = context.dropout.filter(|_| probability > 0.0) else { return Ok(None) };
+    Dropout::new(probability, key.stream(id)).map(Some).map_err(TensorError::kernel("lora_dropout"))
+}
+
+impl Method for Lora {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn config_text(&self) -> Option<String> {
+        Some(AdapterConfig::Lora(self.config.clone()).to_text(self.fan_in_fan_out))
+    }
+
+    fn tensors(&self) -> Vec<SavedTensor> {
+        self.saved.clone()
+    }
+
+    fn merges(&self, id: ParameterId) -> bool {
+        self.merges_parameter(id)
+    }
+
+    fn merge(&self, id: ParameterId, values: &mut [f32]) -> Result<(), PeftError> {
+        self.merge_parameter(id, values)
+    }
+}

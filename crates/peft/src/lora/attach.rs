@@ -1,0 +1,107 @@
+//! Making a LoRA adapter's parameters for a model.
+
+use model::{Decoder, ModuleKind, Modules};
+use tensor::{Shape, Tensor};
+
+use super::plan::Plan;
+use super::skeleton::{DeclaredSite, Skeleton, sizes};
+use super::{Lora, LoraConfig, Site};
+use crate::method::{SavedTensor, Source};
+use crate::{ModuleNames, PeftError, Warnings, names};
+
+/// The embeddings whose base weights PEFT saves along with the adapter when they are adapted.
+const EMBEDDINGS: [&str; 2] = ["embed_tokens", "lm_head"];
+
+/// Names and sizes of the parameters that `config` trains in a model, without its weights: to say what a run will need.
+///
+/// # Errors
+/// As [`Lora::new`].
+pub fn trainable(config: &LoraConfig, model_type: &str, modules: &Modules) -> Result<Vec<(String, Shape)>, PeftError> {
+    let plan = Plan::new(config.clone(), model_type, modules)?;
+    plan.check_ranks(modules)?;
+    Ok(Skeleton::new(&plan, modules).declarations.shapes().map(|(name, shape)| (name.to_owned(), shape)).collect())
+}
+
+impl Lora {
+    /// A new adapter of `base`, ready to be trained. What was configured and means nothing is said in the warnings.
+    ///
+    /// # Errors
+    /// [`PeftError::NoTargets`], [`PeftError::NoDefaultTargets`], [`PeftError::UnsupportedTarget`],
+    /// [`PeftError::RankTooLarge`], [`PeftError::NoModuleToSave`], [`PeftError::Pattern`], [`PeftError::Tensor`].
+    pub fn new(config: LoraConfig, base: &Decoder, seed: u64) -> Result<(Self, Warnings), PeftError> {
+        let plan = Plan::new(config, base.config().family.model_type, base.modules())?;
+        plan.check_ranks(base.modules())?;
+        Self::attach(plan, base, seed)
+    }
+
+    /// An adapter of `base` whose values are about to be loaded. Its ranks may be any: PEFT allows them.
+    pub(crate) fn to_load(config: LoraConfig, base: &Decoder) -> Result<(Self, Warnings), PeftError> {
+        Self::attach(Plan::new(config, base.config().family.model_type, base.modules())?, base, 0)
+    }
+
+    fn attach(plan: Plan, base: &Decoder, seed: u64) -> Result<(Self, Warnings), PeftError> {
+        let modules = base.modules();
+        let Skeleton { declarations, sites, trained, mut saved } = Skeleton::new(&plan, modules);
+        saved.extend(embeddings(&plan, base));
+        let parameters = declarations.build(base, seed)?;
+        let leaves: Vec<Tensor> = parameters.tensors().cloned().collect();
+        let Plan { config, fan_in_fan_out, warnings, .. } = plan;
+        let lora = Self {
+            config,
+            fan_in_fan_out,
+            modules: modules.clone(),
+            parameters,
+            sites: sites.into_iter().map(|site| site.map(|site| site.with(&leaves))).collect(),
+            trained: trained.into_iter().map(|index| index.map(|index| leaves[index].clone())).collect(),
+            saved,
+        };
+        Ok((lora, warnings))
+    }
+}
+
+impl DeclaredSite {
+    fn with(self, leaves: &[Tensor]) -> Site {
+        Site {
+            lora_a: leaves[self.lora_a].clone(),
+            lora_b: leaves[self.lora_b].clone(),
+            lora_bias: self.lora_bias.map(|index| leaves[index].clone()),
+            scaling: self.scaling,
+        }
+    }
+}
+
+impl Plan {
+    /// Refuses ranks beyond which a product of two matrices can express nothing more.
+    fn check_ranks(&self, modules: &Modules) -> Result<(), PeftError> {
+        for site in &self.sites {
+            let module = modules.get(site.module);
+            let (input, output) = sizes(module);
+            let limit = input.min(output);
+            if site.rank > limit {
+                return Err(PeftError::RankTooLarge { module: module.path.clone(), rank: site.rank, limit });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The base weights of adapted embeddings, which PEFT saves if `target_modules` names them by these very names.
+fn embeddings(plan: &Plan, base: &Decoder) -> Vec<SavedTensor> {
+    let modules = base.modules();
+    let adapted = || plan.sites.iter().map(|site| modules.get(site.module));
+    let named = match &plan.config.target_modules {
+        Some(ModuleNames::List(names)) => names.iter().any(|name| EMBEDDINGS.contains(&name.as_str())),
+        _ => adapted().any(|module| EMBEDDINGS.iter().any(|name| module.path.rsplit('.').next() == Some(name))),
+    };
+    if !named {
+        return Vec::new();
+    }
+    let input = modules.iter().find(|module| matches!(module.kind, ModuleKind::Embedding { .. }));
+    let both = adapted().filter(|module| module.is_head || input.is_some_and(|input| input.id == module.id));
+    both.map(|module| SavedTensor {
+        name: names::key(&module.path, "base_layer.weight"),
+        alias: None,
+        source: Source::Base(base.parameter(module.weight).clone()),
+    })
+    .collect()
+}

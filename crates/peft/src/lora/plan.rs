@@ -1,0 +1,124 @@
+//! What a configuration means in a model: which modules are adapted with which rank, and which parameters are trained.
+
+use std::collections::BTreeSet;
+
+use model::{Module, ModuleId, ModuleKind, Modules, ParameterId};
+use tensor::Layout;
+
+use super::{Bias, LoraConfig};
+use crate::targets::{Candidate, Selection, first_match};
+use crate::{ModuleNames, PeftError, Warnings, lora_target_modules};
+
+/// A configuration applied to a model's modules.
+pub(super) struct Plan {
+    /// With `target_modules` as they are saved.
+    pub(super) config: LoraConfig,
+    /// The adapted modules in model order.
+    pub(super) sites: Vec<PlannedSite>,
+    /// Parameters of the base that are trained as they are: biases and `modules_to_save`, in model order.
+    pub(super) trained: Vec<ParameterId>,
+    /// Whether adapted weights are stored `[in, out]`.
+    pub(super) fan_in_fan_out: bool,
+    /// What was configured and means nothing.
+    pub(super) warnings: Warnings,
+}
+
+/// One module to adapt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct PlannedSite {
+    pub(super) module: ModuleId,
+    pub(super) rank: usize,
+    pub(super) scaling: f32,
+}
+
+impl Plan {
+    pub(super) fn new(mut config: LoraConfig, model_type: &str, modules: &Modules) -> Result<Self, PeftError> {
+        let target_modules = match config.target_modules.take() {
+            Some(names) => names,
+            None => default_targets(model_type)?,
+        };
+        let candidates: Vec<Candidate<'_>> = modules.iter().map(candidate).collect();
+        let selection = Selection {
+            target_modules: &target_modules,
+            exclude_modules: config.exclude_modules.as_ref(),
+            modules_to_save: config.modules_to_save.as_deref().unwrap_or_default(),
+            layers_to_transform: config.layers_to_transform.as_ref(),
+            layers_pattern: config.layers_pattern.as_ref(),
+        };
+        let targets = selection.resolve(&candidates)?;
+        let mut sites = Vec::new();
+        for module in modules.iter().filter(|module| targets.matched.contains(&module.path)) {
+            sites.push(site(&config, module)?);
+        }
+        let trained = trained(&config, modules, &sites)?;
+        let unused = |name: &String| format!("`target_modules` name {} means no module", checkpoint::Quoted(name));
+        let warnings = targets.unmatched.iter().map(unused).collect();
+        let transposed = |site: &PlannedSite| {
+            matches!(modules.get(site.module).kind, ModuleKind::Linear { layout: Layout::InOut, .. })
+        };
+        let fan_in_fan_out = sites.iter().any(transposed);
+        config.target_modules = Some(targets.target_modules.sorted());
+        Ok(Self { config, sites, trained, fan_in_fan_out, warnings })
+    }
+}
+
+fn default_targets(model_type: &str) -> Result<ModuleNames, PeftError> {
+    let names = lora_target_modules(model_type)
+        .ok_or_else(|| PeftError::NoDefaultTargets { model_type: model_type.to_owned() })?;
+    Ok(ModuleNames::List(names.iter().map(|&name| name.to_owned()).collect()))
+}
+
+fn candidate(module: &Module) -> Candidate<'_> {
+    let linear = matches!(module.kind, ModuleKind::Linear { .. }) && !module.is_head;
+    Candidate { name: &module.path, linear }
+}
+
+fn site(config: &LoraConfig, module: &Module) -> Result<PlannedSite, PeftError> {
+    match module.kind {
+        ModuleKind::Linear { .. } => {}
+        ModuleKind::Embedding { .. } if config.lora_bias => {
+            return Err(PeftError::UnsupportedTarget {
+                module: module.path.clone(),
+                kind: "an embedding: it has no lora_bias",
+            });
+        }
+        ModuleKind::Embedding { .. } => {}
+        ModuleKind::Norm { .. } => {
+            return Err(PeftError::UnsupportedTarget { module: module.path.clone(), kind: "a norm" });
+        }
+    }
+    let rank = first_match("rank_pattern", &config.rank_pattern, &module.path)?.unwrap_or(config.r);
+    let alpha = first_match("alpha_pattern", &config.alpha_pattern, &module.path)?.unwrap_or(config.lora_alpha);
+    let scaling = alpha / if config.use_rslora { (rank as f64).sqrt() } else { rank as f64 };
+    Ok(PlannedSite { module: module.id, rank, scaling: scaling as f32 })
+}
+
+fn trained(config: &LoraConfig, modules: &Modules, sites: &[PlannedSite]) -> Result<Vec<ParameterId>, PeftError> {
+    let names = config.modules_to_save.as_deref().unwrap_or_default();
+    for name in names {
+        if !modules.iter().any(|module| is_saved(&module.path, name)) {
+            return Err(PeftError::NoModuleToSave { name: name.clone() });
+        }
+    }
+    let adapted: BTreeSet<ModuleId> = sites.iter().map(|site| site.module).collect();
+    let mut trained = Vec::new();
+    for module in modules.iter() {
+        let whole = names.iter().any(|name| is_saved(&module.path, name));
+        if whole {
+            trained.push(module.weight);
+        }
+        let bias = match config.bias {
+            Bias::None => false,
+            Bias::All => true,
+            Bias::LoraOnly => adapted.contains(&module.id),
+        };
+        trained.extend(module.bias.filter(|_| whole || bias));
+    }
+    Ok(trained)
+}
+
+/// Whether `modules_to_save` means this module: PEFT compares the ends of names, without looking for a dot before them, and
+/// takes a module with all that is in it.
+fn is_saved(path: &str, name: &str) -> bool {
+    path.ends_with(name) || path.match_indices('.').any(|(dot, _)| path[..dot].ends_with(name))
+}

@@ -1,0 +1,79 @@
+//! What every method has in common beyond its hooks in the model.
+
+use checkpoint::ADAPTER_WEIGHTS;
+use model::{Adapter, ParameterId};
+use tensor::{Parameters, Tensor};
+
+use crate::PeftError;
+
+/// A fine-tuning method attached to a model: hooks in the forward pass, trainable values, files, and the way back into
+/// the base weights.
+pub trait Method: Adapter {
+    /// The trainable values. Their order never changes, so that an optimizer's state can follow it.
+    fn parameters(&self) -> &Parameters;
+
+    /// The text of `adapter_config.json`; `None` if what is saved is a model and not an adapter.
+    fn config_text(&self) -> Option<String>;
+
+    /// The name of the file of tensors.
+    fn weights_file(&self) -> &'static str {
+        ADAPTER_WEIGHTS
+    }
+
+    /// The tensors of that file.
+    fn tensors(&self) -> Vec<SavedTensor>;
+
+    /// Whether [`Method::merge`] changes this parameter of the base.
+    fn merges(&self, id: ParameterId) -> bool;
+
+    /// Folds the method into one parameter of the base, given as `values` in its own shape and row-major: with all of them
+    /// merged the base alone computes what base and method computed.
+    ///
+    /// # Errors
+    /// [`PeftError::Unmergeable`] if the base has no room for a part of the method; [`PeftError::NonFinite`].
+    fn merge(&self, id: ParameterId, values: &mut [f32]) -> Result<(), PeftError>;
+
+    /// Whether parameters that are tied in the base stay so when merged, because both changed alike.
+    fn keeps_ties(&self) -> bool {
+        false
+    }
+}
+
+/// A tensor of a method's file.
+#[derive(Clone, Debug)]
+pub struct SavedTensor {
+    /// The key in the file.
+    pub name: String,
+    /// Another key under which older files have it.
+    pub alias: Option<String>,
+    /// Where its values are.
+    pub source: Source,
+}
+
+/// Where the values of a saved tensor are.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A trainable value, by its position among [`Method::parameters`].
+    Trained(usize),
+    /// The transpose of a trainable matrix.
+    Transposed(usize),
+    /// Values of the frozen base that are saved along with the method.
+    Base(Tensor),
+}
+
+impl SavedTensor {
+    /// The trainable value `index` under its own shape.
+    pub(crate) fn trained(name: impl Into<String>, index: usize) -> Self {
+        Self { name: name.into(), alias: None, source: Source::Trained(index) }
+    }
+
+    /// The sizes in the file.
+    pub(crate) fn shape(&self, parameters: &Parameters) -> Vec<usize> {
+        let leaf = |index: usize| parameters.tensors().nth(index).map(|leaf| leaf.shape().to_vec()).unwrap_or_default();
+        match &self.source {
+            Source::Trained(index) => leaf(*index),
+            Source::Transposed(index) => leaf(*index).into_iter().rev().collect(),
+            Source::Base(tensor) => tensor.shape().to_vec(),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! From a configuration or a directory to a method that is attached to a model.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use checkpoint::{ADAPTER_CONFIG, AdapterDirectory};
+use model::Decoder;
+
+use crate::lora::Lora;
+use crate::method::Method;
+use crate::{AdapterConfig, PeftError, Warnings, load};
+
+/// Attaches a new adapter to `base`, its starting values drawn from `seed`.
+///
+/// # Errors
+/// Those of the method, such as [`Lora::new`].
+pub fn attach(config: AdapterConfig, base: &Decoder, seed: u64) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
+    match config {
+        AdapterConfig::Lora(config) => {
+            let (lora, warnings) = Lora::new(config, base, seed)?;
+            Ok((Arc::new(lora), warnings))
+        }
+    }
+}
+
+/// Attaches the adapter saved in `dir`, in PEFT's format, to `base`.
+///
+/// # Errors
+/// Those of [`AdapterDirectory::open`], [`AdapterConfig::read`], [`attach`] and [`load()`].
+pub fn open(dir: &Path, base: &Decoder) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
+    let directory = AdapterDirectory::open(dir)?;
+    let (config, mut warnings) = AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?;
+    let (method, more) = match config {
+        AdapterConfig::Lora(config) => Lora::to_load(config, base)?,
+    };
+    warnings.extend(more);
+    load(&method, &directory.weights)?;
+    Ok((Arc::new(method), warnings))
+}

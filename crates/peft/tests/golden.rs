@@ -1,0 +1,225 @@
+//! Every way of configuring LoRA against what Python PEFT computed and saved: logits, loss, every gradient, three steps of
+//! AdamW, the files, and the merged model.
+
+mod support;
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+
+use checkpoint::{CheckpointError, Dtype, SafetensorsFile, Storage, TensorSpec, write_safetensors};
+use device::DType;
+use model::{Decoder, Pass};
+use support::{
+    Batch, assert_close, by_key, cases, data, decoder, floats, integers, logits, loss_and_gradients, pass, train,
+};
+use tunesmith_peft::{AdapterConfig, Method, PeftError, attach, load, names, open, save};
+
+/// Both sides compute in f32 and differ in the order of sums; logits and gradients here are sums of at most a few hundred
+/// terms, each rounded to 6e-8.
+const SAME: f32 = 2e-5;
+/// Three steps on, differences have gone through AdamW, which divides by the gradient's own size.
+const AFTER_TRAINING: f32 = 2e-4;
+
+struct Case {
+    folder: String,
+    decoder: Decoder,
+    io: SafetensorsFile,
+    batch: Batch,
+}
+
+impl Case {
+    fn all() -> impl Iterator<Item = Self> {
+        cases("peft", "adapter_config.json").into_iter().map(|name| Self::read(&name))
+    }
+
+    fn read(name: &str) -> Self {
+        let folder = format!("peft/{name}");
+        let family = name.split('-').next().unwrap();
+        let io = SafetensorsFile::open(data(&folder).join("io.safetensors")).unwrap();
+        let (ids, mask, labels) =
+            (integers(&io, "input_ids"), integers(&io, "attention_mask"), integers(&io, "labels"));
+        let row = |row: usize| {
+            let tokens = row * 10..row * 10 + mask[row * 10..row * 10 + 10].iter().sum::<i64>() as usize;
+            (ids[tokens.clone()].to_vec(), labels[tokens].to_vec())
+        };
+        let batch = Batch::new(&[row(0), row(1)]);
+        Self { decoder: decoder(&format!("peft/base-{family}")), folder, io, batch }
+    }
+
+    fn path(&self, file: &str) -> std::path::PathBuf {
+        data(&self.folder).join(file)
+    }
+
+    /// The method that the case's configuration asks for, with the values that PEFT started from.
+    fn start(&self) -> Arc<dyn Method> {
+        let path = self.path("adapter_config.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (config, _) = AdapterConfig::read(&path, &text).unwrap();
+        let (method, warnings) = attach(config, &self.decoder, 1).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        load(&*method, &SafetensorsFile::open(self.path("trainable_init.safetensors")).unwrap()).unwrap();
+        method
+    }
+
+    /// Recorded logits of the tokens that are no padding: ten of the first row, seven of the second.
+    fn expected_logits(&self, name: &str) -> Vec<f32> {
+        let logits = floats(&self.io, name);
+        let vocab_size = logits.len() / 20;
+        logits[..17 * vocab_size].to_vec()
+    }
+
+    fn logits(&self, pass: &Pass) -> Vec<f32> {
+        logits(&self.decoder, &self.batch.input, pass)
+    }
+}
+
+#[test]
+fn logits_loss_and_gradients_at_the_start() {
+    for case in Case::all() {
+        let method = case.start();
+        let folder = &case.folder;
+        assert_close(
+            &format!("{folder} base"),
+            &case.logits(&Pass::base()),
+            &case.expected_logits("logits_base"),
+            SAME,
+        );
+        assert_close(
+            &format!("{folder} logits"),
+            &case.logits(&pass(&method)),
+            &case.expected_logits("logits_init"),
+            SAME,
+        );
+        let (loss, gradients) = loss_and_gradients(&case.decoder, &case.batch, &method, &pass(&method));
+        assert_close(&format!("{folder} loss"), &[loss], &floats(&case.io, "loss_init"), SAME);
+        let got = by_key(&method, |leaf| gradients.of(leaf).unwrap().to_vec());
+        let recorded = case.io.names().filter_map(|name| name.strip_prefix("grad."));
+        let recorded: Vec<(String, &str)> = recorded.map(|name| (names::without_adapter_name(name), name)).collect();
+        assert_eq!(recorded.len(), got.len(), "{folder}");
+        for (key, gradient) in got {
+            let (_, name) = recorded.iter().find(|(recorded, _)| *recorded == key).unwrap();
+            assert_close(&format!("{folder} {key}"), &gradient, &floats(&case.io, &format!("grad.{name}")), SAME);
+        }
+    }
+}
+
+#[test]
+fn three_steps_of_adamw() {
+    for case in Case::all() {
+        let method = case.start();
+        let losses: Vec<f32> =
+            serde_json::from_str(&std::fs::read_to_string(case.path("losses.json")).unwrap()).unwrap();
+        let got: Vec<f32> = train(&case.decoder, &case.batch, &method, 3).iter().map(|[loss, _]| *loss).collect();
+        assert_close(&format!("{} losses", case.folder), &got, &losses, AFTER_TRAINING);
+        let saved = SafetensorsFile::open(case.path("adapter_model.safetensors")).unwrap();
+        for (key, values) in by_key(&method, |leaf| leaf.to_vec()) {
+            assert_close(&format!("{} {key}", case.folder), &values, &floats(&saved, &key), AFTER_TRAINING);
+        }
+    }
+}
+
+#[test]
+fn an_adapter_of_peft_is_loaded_and_saved_byte_for_byte() {
+    let out = tempfile::tempdir().unwrap();
+    for case in Case::all() {
+        let (method, warnings) = open(&data(&case.folder), &case.decoder).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let (got, expected) = (case.logits(&pass(&method)), case.expected_logits("logits_final"));
+        assert_close(&format!("{} reloaded", case.folder), &got, &expected, SAME);
+        save(&*method, &Storage, out.path()).unwrap();
+        let read = |path: &Path| std::fs::read(path.join("adapter_model.safetensors")).unwrap();
+        assert_eq!(read(out.path()), read(&data(&case.folder)), "{}", case.folder);
+        let (again, _) = open(out.path(), &case.decoder).unwrap();
+        assert_eq!(case.logits(&pass(&again)), got);
+    }
+}
+
+#[test]
+fn the_merged_model_computes_what_the_adapted_one_did() {
+    for case in Case::all() {
+        let (method, _) = open(&data(&case.folder), &case.decoder).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let base = data(&format!("peft/base-{}", case.folder.split(['/', '-']).nth(1).unwrap()));
+        std::fs::copy(base.join("config.json"), out.path().join("config.json")).unwrap();
+        let merged = merge_into(&*method, &case.decoder, &out.path().join("model.safetensors"));
+        if case.folder.ends_with("llama-lora-bias") {
+            // As in PEFT: the base has no bias that could take it up.
+            assert!(matches!(merged, Err(PeftError::Unmergeable { .. })));
+            continue;
+        }
+        merged.unwrap();
+        let decoder = Decoder::load(out.path(), DType::F32).unwrap();
+        let got = logits(&decoder, &case.batch.input, &Pass::base());
+        assert_close(&format!("{} merged", case.folder), &got, &case.expected_logits("logits_final"), SAME);
+    }
+}
+
+/// Writes the base with `method` folded in, in f32.
+fn merge_into(method: &dyn Method, decoder: &Decoder, path: &Path) -> Result<(), PeftError> {
+    let tied = |parameter: &model::Parameter| parameter.tied_to.is_some();
+    let parameters = || decoder.modules().parameters().filter(|p| !tied(p) || method.merges(p.id));
+    let specs: Vec<TensorSpec> =
+        parameters().map(|p| TensorSpec { name: p.name.clone(), dtype: Dtype::F32, shape: p.shape.clone() }).collect();
+    write_safetensors::<PeftError>(&Storage, path, &specs, &[("format", "pt")], |spec| {
+        let id = decoder.modules().find_parameter(&spec.name).unwrap().id;
+        let mut values = decoder.parameter(id).to_vec();
+        if method.merges(id) {
+            method.merge(id, &mut values)?;
+        }
+        Ok(Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect()))
+    })
+}
+
+#[test]
+fn what_does_not_fit_a_file_is_listed() {
+    let case = Case::read("llama-lora");
+    let method = case.start();
+    let other = |name: &str| {
+        let file = SafetensorsFile::open(data(&format!("peft/{name}")).join("adapter_model.safetensors")).unwrap();
+        load(&*method, &file).unwrap_err()
+    };
+    let before = by_key(&method, |leaf| leaf.to_vec());
+    let error = other("gpt2-lora");
+    let PeftError::Keys { problems, .. } = &error else { panic!("{error}") };
+    assert_eq!((problems.missing.len(), problems.unexpected.len()), (8, 4));
+    assert!(error.to_string().contains("8 missing:") && error.to_string().contains("c_attn.lora_A.weight"), "{error}");
+    let PeftError::Keys { problems, .. } = other("llama-lora-layers") else { panic!() };
+    assert_eq!((problems.missing.len(), problems.unexpected.len(), problems.misshapen.len()), (4, 2, 0));
+    let PeftError::Keys { problems, .. } = other("llama-lora-rslora-pattern-all-linear") else { panic!() };
+    assert_eq!(problems.misshapen.len(), 2);
+    assert!(problems.misshapen[0].ends_with("q_proj.lora_A.weight is [2, 32], expected [4, 32]"));
+    assert_eq!(by_key(&method, |leaf| leaf.to_vec()), before);
+}
+
+#[test]
+fn adapters_of_another_base_or_with_nan_are_refused() {
+    let case = Case::read("llama-lora-embed-head");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(case.path("adapter_config.json"), dir.path().join("adapter_config.json")).unwrap();
+    let original = SafetensorsFile::open(case.path("adapter_model.safetensors")).unwrap();
+    let damaged = |key: &str, value: f32| {
+        let specs: Vec<TensorSpec> = original
+            .tensors()
+            .map(|t| TensorSpec { name: t.name().to_owned(), dtype: t.dtype(), shape: t.shape().to_vec() })
+            .collect();
+        write_safetensors::<CheckpointError>(
+            &Storage,
+            &dir.path().join("adapter_model.safetensors"),
+            &specs,
+            &[],
+            |spec| {
+                let mut bytes = original.get(&spec.name).unwrap().bytes().to_vec();
+                if spec.name.ends_with(key) {
+                    bytes[..4].copy_from_slice(&value.to_le_bytes());
+                }
+                Ok(Cow::Owned(bytes))
+            },
+        )
+        .unwrap();
+        open(dir.path(), &case.decoder).err().expect("must be refused")
+    };
+    assert!(matches!(damaged("embed_tokens.base_layer.weight", 9.0), PeftError::OtherBase { .. }));
+    let error = damaged("layers.1.self_attn.q_proj.lora_B.weight", f32::NAN);
+    assert!(error.to_string().contains("q_proj.lora_B.weight` is not finite at element 0"), "{error}");
+}

@@ -1,0 +1,152 @@
+//! Reference data of Python PEFT, and one training step to compare with it.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use adamw::{AdamW, Group, Step};
+use checkpoint::SafetensorsFile;
+use device::DType;
+use model::{Decoder, Input, Pass};
+use tensor::{Gradients, Tensor, backward};
+use tunesmith_peft::{Method, Source};
+
+/// A path under `tests/data` of the workspace.
+pub(crate) fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data").join(path)
+}
+
+/// Names of the folders in a folder of reference data that hold `file`.
+pub(crate) fn cases(folder: &str, file: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(data(folder)).unwrap().map(|entry| entry.unwrap());
+    let with_file = entries.filter(|entry| entry.path().join(file).exists());
+    let mut names: Vec<String> = with_file.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert!(!names.is_empty(), "{folder} holds nothing with {file}");
+    names
+}
+
+/// The model in a folder of reference data.
+pub(crate) fn decoder(folder: &str) -> Decoder {
+    Decoder::load(&data(folder), DType::F32).unwrap()
+}
+
+/// Sequences to train on, and what each token should predict.
+pub(crate) struct Batch {
+    pub(crate) input: Input,
+    /// -100 where nothing is to be predicted.
+    pub(crate) targets: Vec<i64>,
+}
+
+impl Batch {
+    /// Rows of token ids and labels; a label belongs to the token before it.
+    pub(crate) fn new(rows: &[(Vec<i64>, Vec<i64>)]) -> Self {
+        let ids: Vec<Vec<u32>> = rows.iter().map(|(ids, _)| ids.iter().map(|&id| id as u32).collect()).collect();
+        let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let targets = rows.iter().flat_map(|(_, labels)| labels[1..].iter().copied().chain([-100])).collect();
+        Self { input: Input::from_sequences(&sequences).unwrap(), targets }
+    }
+
+    fn num_supervised(&self) -> f32 {
+        self.targets.iter().filter(|&&target| target != -100).count() as f32
+    }
+}
+
+/// Integers of a tensor in a file of reference data.
+pub(crate) fn integers(file: &SafetensorsFile, name: &str) -> Vec<i64> {
+    let tensor = file.get(name).unwrap_or_else(|| panic!("no {name}"));
+    tensor.bytes().as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect()
+}
+
+/// Floats of a tensor in a file of reference data.
+pub(crate) fn floats(file: &SafetensorsFile, name: &str) -> Vec<f32> {
+    file.get(name).unwrap_or_else(|| panic!("no {name}")).to_f32().unwrap()
+}
+
+/// Evaluation with `method`.
+pub(crate) fn pass(method: &Arc<dyn Method>) -> Pass {
+    Pass::evaluation(method.clone())
+}
+
+/// Logits of every token.
+pub(crate) fn logits(decoder: &Decoder, input: &Input, pass: &Pass) -> Vec<f32> {
+    let hidden = decoder.forward(input, pass).unwrap();
+    decoder.logits(&hidden, pass).unwrap().to_vec()
+}
+
+/// The mean loss, and the gradients of the method's parameters.
+pub(crate) fn loss_and_gradients(
+    decoder: &Decoder,
+    batch: &Batch,
+    method: &Arc<dyn Method>,
+    pass: &Pass,
+) -> (f32, Gradients) {
+    let mut gradients = Gradients::new(method.parameters().tensors()).unwrap();
+    let hidden = decoder.forward(&batch.input, pass).unwrap();
+    let loss = decoder.loss(&hidden, &batch.targets, pass).unwrap();
+    let supervised = batch.num_supervised();
+    backward(&loss, 1.0 / supervised, &mut gradients).unwrap();
+    (loss.item().unwrap() / supervised, gradients)
+}
+
+/// Trains `method` for some steps on one batch, learning rate 1e-2 and weight decay 0.01; returns the loss before each and
+/// the norm of its gradient.
+pub(crate) fn train(decoder: &Decoder, batch: &Batch, method: &Arc<dyn Method>, steps: u64) -> Vec<[f32; 2]> {
+    let optimizer = AdamW { weight_decay: 0.01, ..AdamW::default() };
+    let count = method.parameters().count();
+    let groups = [Group { range: 0..count, learning_rate: 1.0, weight_decay: 1.0 }];
+    let (mut exp_avg, mut exp_avg_sq) = (vec![0.0; count], vec![0.0; count]);
+    let step = |step| {
+        let (loss, gradients) = loss_and_gradients(decoder, batch, method, &pass(method));
+        let gradients = gradients.flat().unwrap();
+        let update = |parameters: &mut [f32]| {
+            let (exp_avg, exp_avg_sq) = (&mut exp_avg[..], &mut exp_avg_sq[..]);
+            let grad_scale = 1.0;
+            adamw::step(
+                &optimizer,
+                Step {
+                    step,
+                    learning_rate: 1e-2,
+                    grad_scale,
+                    groups: &groups,
+                    gradients,
+                    parameters,
+                    exp_avg,
+                    exp_avg_sq,
+                },
+            )
+        };
+        method.parameters().update(update).unwrap().unwrap();
+        [loss, gradients.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt() as f32]
+    };
+    (1..=steps).map(step).collect()
+}
+
+/// Each trained tensor of a method's file: its key, and what `of` gives for the leaf, in the layout of the file.
+pub(crate) fn by_key(method: &Arc<dyn Method>, of: impl Fn(&Tensor) -> Vec<f32>) -> Vec<(String, Vec<f32>)> {
+    let leaf = |index: usize| method.parameters().tensors().nth(index).unwrap();
+    let values = |source: &Source| match *source {
+        Source::Trained(index) => Some(of(leaf(index))),
+        Source::Transposed(index) => Some(transposed(&of(leaf(index)), leaf(index).shape())),
+        _ => None,
+    };
+    method.tensors().into_iter().filter_map(|tensor| Some((tensor.name, values(&tensor.source)?))).collect()
+}
+
+fn transposed(values: &[f32], shape: &[usize]) -> Vec<f32> {
+    let &[rows, columns] = shape else { panic!("{shape:?} is no matrix") };
+    (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
+}
+
+/// Asserts that `got` is `expected` within `tolerance` of the largest expected value.
+pub(crate) fn assert_close(what: &str, got: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let scale = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
+        let difference = (got - expected).abs();
+        assert!(
+            difference <= tolerance * scale,
+            "{what}[{i}]: {got}, expected {expected} ({difference:e} off, scale {scale:e})"
+        );
+    }
+}
