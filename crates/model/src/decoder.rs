@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use checkpoint::Checkpoint;
 use device::DType;
-use tensor::{Sequences, Tensor, ops};
+use tensor::{LossSum, Sequences, Tensor, no_grad, ops};
 
 use crate::config::DecoderConfig;
 use crate::load;
@@ -142,19 +142,40 @@ impl Decoder {
     /// the vocabulary among others.
     pub fn loss(&self, hidden: &Tensor, targets: &[i64], pass: &Pass) -> Result<Tensor> {
         let (head, softcap) = (&self.network.head, self.config.final_logit_softcapping);
-        let rows = hidden.shape()[0];
-        if targets.len() != rows {
-            return Err(ModelError::BatchLength { argument: "targets", expected: rows, got: targets.len() });
-        }
+        let supervised = supervised(hidden, targets)?;
         if !pass.adapter.adapts(head.module) {
             let weight = head.weight(&self.head_scope(hidden, pass)?)?;
             return Ok(ops::linear_cross_entropy(hidden, &weight, targets, softcap)?);
         }
-        let supervised: Arc<[u32]> = (0..rows as u32).filter(|&row| targets[row as usize] != IGNORED).collect();
-        let targets: Vec<i64> = supervised.iter().map(|&row| targets[row as usize]).collect();
-        let hidden = ops::select_rows(hidden, &supervised)?;
-        let logits = head.forward(&hidden, &self.head_scope(&hidden, pass)?)?;
+        let (logits, targets) = self.logits_of(hidden, targets, &supervised, pass)?;
         Ok(ops::cross_entropy(&logits, &targets, softcap)?)
+    }
+
+    /// As [`Decoder::loss`], with the number of supervised and of correctly predicted tokens, for evaluation: nothing is
+    /// recorded.
+    ///
+    /// # Errors
+    /// As [`Decoder::loss`].
+    pub fn evaluate(&self, hidden: &Tensor, targets: &[i64], pass: &Pass) -> Result<LossSum> {
+        let (head, softcap) = (&self.network.head, self.config.final_logit_softcapping);
+        let supervised = supervised(hidden, targets)?;
+        if !pass.adapter.adapts(head.module) {
+            let weight = head.weight(&self.head_scope(hidden, pass)?)?;
+            return Ok(ops::linear_cross_entropy_statistics(hidden, &weight, targets, softcap)?);
+        }
+        let mut sum = LossSum::default();
+        for rows in supervised.chunks(EVALUATED_ROWS) {
+            let (logits, targets) = no_grad(|| self.logits_of(hidden, targets, rows, pass))?;
+            sum.add(ops::cross_entropy_statistics(&logits, &targets, softcap)?);
+        }
+        Ok(sum)
+    }
+
+    /// Logits, before the soft cap, and targets of the rows `rows`.
+    fn logits_of(&self, hidden: &Tensor, targets: &[i64], rows: &[u32], pass: &Pass) -> Result<(Tensor, Vec<i64>)> {
+        let targets = rows.iter().map(|&row| targets[row as usize]).collect();
+        let hidden = ops::select_rows(hidden, &rows.into())?;
+        Ok((self.network.head.forward(&hidden, &self.head_scope(&hidden, pass)?)?, targets))
     }
 
     /// What the parts of the model see in a pass over `input`.
@@ -224,3 +245,14 @@ impl Decoder {
 
 /// The label of a row that is not trained on.
 const IGNORED: i64 = -100;
+/// Rows whose logits an adapted head computes at once in evaluation.
+const EVALUATED_ROWS: usize = 256;
+
+/// The rows that are trained on.
+fn supervised(hidden: &Tensor, targets: &[i64]) -> Result<Vec<u32>> {
+    let rows = hidden.shape()[0];
+    if targets.len() != rows {
+        return Err(ModelError::BatchLength { argument: "targets", expected: rows, got: targets.len() });
+    }
+    Ok((0..rows as u32).filter(|&row| targets[row as usize] != IGNORED).collect())
+}

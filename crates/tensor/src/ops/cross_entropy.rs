@@ -3,19 +3,19 @@
 //! dlogits = dy (softmax(l) - onehot(label)) dl/dlogits
 
 use device::{Buffer, DType};
-use transformer::cross_entropy::{Shape, forward, forward_backward};
+use transformer::cross_entropy::{LossSum, Shape, forward, forward_backward};
 
 use crate::{Result, Tensor, TensorError};
+
+const OP: &str = "cross_entropy";
 
 /// The loss sum of `logits`, `[num_tokens, vocab_size]`, as a scalar. `labels[i]` is what row `i` should predict.
 ///
 /// # Errors
 /// [`TensorError::Kernel`] for a label outside the vocabulary or not one for each row; [`TensorError::DType`].
 pub fn cross_entropy(logits: &Tensor, labels: &[i64], softcap: Option<f32>) -> Result<Tensor> {
-    const OP: &str = "cross_entropy";
-    let (rows, vocab_size) = logits.matrix_shape(OP, "logits")?;
-    let shape = Shape { rows, vocab_size, softcap };
-    let sum = forward(shape, logits.read().f32(OP, "logits")?, labels).map_err(TensorError::kernel(OP))?;
+    let shape = shape(logits, softcap)?;
+    let sum = cross_entropy_statistics(logits, labels, softcap)?;
     let (saved, labels) = (logits.detach(), labels.to_vec());
     Tensor::record(OP, [1], Buffer::from_f32(logits.device(), &[sum.loss as f32])?, &[logits], move |grad_y, sink| {
         let mut gradient = Buffer::scratch(saved.device(), DType::F32, saved.count())?;
@@ -24,6 +24,20 @@ pub fn cross_entropy(logits: &Tensor, labels: &[i64], softcap: Option<f32>) -> R
         forward_backward(shape, values, &labels, grad_y.f32()?[0]).map_err(TensorError::kernel(OP))?;
         sink.give(0, gradient)
     })
+}
+
+/// The loss sum with the number of supervised and of correctly predicted tokens, for evaluation: nothing is recorded.
+///
+/// # Errors
+/// As [`cross_entropy`].
+pub fn cross_entropy_statistics(logits: &Tensor, labels: &[i64], softcap: Option<f32>) -> Result<LossSum> {
+    let shape = shape(logits, softcap)?;
+    forward(shape, logits.read().f32(OP, "logits")?, labels).map_err(TensorError::kernel(OP))
+}
+
+fn shape(logits: &Tensor, softcap: Option<f32>) -> Result<Shape> {
+    let (rows, vocab_size) = logits.matrix_shape(OP, "logits")?;
+    Ok(Shape { rows, vocab_size, softcap })
 }
 
 #[cfg(test)]

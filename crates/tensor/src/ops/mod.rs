@@ -26,7 +26,7 @@ pub use add::add;
 pub use attention::attention;
 pub use checkpoint::checkpoint;
 pub use columns::columns;
-pub use cross_entropy::cross_entropy;
+pub use cross_entropy::{cross_entropy, cross_entropy_statistics};
 pub use embedding::embedding;
 pub use gated_activation::{gated_activation, gated_activation_fused};
 pub use layer_norm::layer_norm;
