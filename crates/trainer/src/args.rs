@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::PossibleValue;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::Overrides;
+use crate::config::{BaseDType, Overrides};
 
 /// Fine-tune pretrained transformers by training a small set of extra parameters.
 #[derive(Debug, Parser)]
@@ -73,6 +74,16 @@ impl ConfigArgs {
     }
 }
 
+impl ValueEnum for BaseDType {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Float32, Self::BFloat16]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}
+
 /// `train`.
 #[derive(Args, Debug)]
 pub struct TrainArgs {
@@ -107,9 +118,9 @@ pub struct ModelArgs {
     /// auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// auto (as in the files), float32 or bfloat16.
+    /// What the base computes with; auto is as in its files.
     #[arg(long, default_value = "auto")]
-    pub dtype: String,
+    pub dtype: BaseDType,
     /// Threads to compute with; 0 takes every core.
     #[arg(long, default_value_t = 0)]
     pub threads: usize,

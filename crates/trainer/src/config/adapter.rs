@@ -112,6 +112,15 @@ pub enum Method {
     Full,
 }
 
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Method::Lora => "lora",
+            Method::Full => "full",
+        })
+    }
+}
+
 impl Choice for Method {
     const CHOICES: &'static [(&'static str, Self)] = &[("lora", Self::Lora), ("full", Self::Full)];
     const ABSENT: &'static [&'static str] =

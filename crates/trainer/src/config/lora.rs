@@ -1,5 +1,6 @@
 //! `[adapter]` as PEFT's LoRA configuration.
 
+use peft::ModuleNames;
 use peft::lora::LoraConfig;
 use serde::Serialize;
 
@@ -12,7 +13,8 @@ impl LoraSettings {
     }
 
     /// These settings over `adapter`'s, the configuration of an adapter to go on from. The structure is the adapter's: only
-    /// what training alone reads, the dropout, may differ.
+    /// what training alone reads, the dropout, may differ. Whether `"all-linear"` means the adapter's modules, the model has
+    /// to say.
     ///
     /// # Errors
     /// A line for each key that is set to another value than the adapter's, naming both.
@@ -21,7 +23,10 @@ impl LoraSettings {
         let mut conflicts = Conflicts(Vec::new());
         conflicts.check("r", &merged.r, &adapter.r);
         conflicts.check("lora_alpha", &merged.lora_alpha, &adapter.lora_alpha);
-        conflicts.check("target_modules", &merged.target_modules, &adapter.target_modules);
+        // PEFT saves "all-linear" as the names that it meant, which are known only with the model.
+        if !merged.target_modules.as_ref().is_some_and(ModuleNames::is_all_linear) {
+            conflicts.check("target_modules", &merged.target_modules, &adapter.target_modules);
+        }
         conflicts.check("exclude_modules", &merged.exclude_modules, &adapter.exclude_modules);
         conflicts.check("modules_to_save", &merged.modules_to_save, &adapter.modules_to_save);
         conflicts.check("layers_to_transform", &merged.layers_to_transform, &adapter.layers_to_transform);
@@ -73,11 +78,11 @@ impl Conflicts {
     }
 }
 
-/// As JSON, lists of names sorted: PEFT keeps them as sets.
+/// As JSON, lists sorted: PEFT keeps names as sets and patterns by name.
 fn shown(value: &impl Serialize) -> String {
     let mut value = serde_json::to_value(value).unwrap_or_default();
-    if let Some(items) = value.as_array_mut().filter(|items| items.iter().all(serde_json::Value::is_string)) {
-        items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+    if let Some(items) = value.as_array_mut() {
+        items.sort_by_key(ToString::to_string);
     }
     value.to_string()
 }
@@ -85,7 +90,6 @@ fn shown(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use peft::ModuleNames;
 
     fn names(list: &[&str]) -> Option<ModuleNames> {
         Some(ModuleNames::List(list.iter().map(|s| (*s).to_owned()).collect()))

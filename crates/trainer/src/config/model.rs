@@ -48,6 +48,15 @@ pub enum BaseDType {
 }
 
 impl BaseDType {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            BaseDType::Auto => "auto",
+            BaseDType::Float32 => "float32",
+            BaseDType::BFloat16 => "bfloat16",
+        }
+    }
+
     /// The element type, or `None` for that of the files.
     pub fn dtype(self) -> Option<DType> {
         match self {

@@ -14,6 +14,12 @@ pub enum OutputError {
         /// As given.
         path: PathBuf,
     },
+    /// It must not exist, and does.
+    #[error("{} exists already; choose a name that is free", .path.display())]
+    Exists {
+        /// As given.
+        path: PathBuf,
+    },
     /// The probe failed.
     #[error("output_dir {} cannot be written to: {source}; choose another, or change its permissions", .path.display())]
     NotWritable {

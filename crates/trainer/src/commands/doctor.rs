@@ -1,0 +1,65 @@
+//! `doctor`: what this machine and this build offer, what is missing, and why.
+
+use crate::Error;
+use crate::commands::EXIT_DONE;
+use crate::console::Console;
+use crate::memory;
+use crate::units::Bytes;
+
+pub(super) fn run() -> Result<u8, Error> {
+    let console = Console::default();
+    let line = |name: &str, text: String| console.line(format_args!("{name:<8} {text}"));
+    line("version", format!("tunesmith {}", env!("CARGO_PKG_VERSION")));
+    line("cpu", format!("{}; {}", threads(), instruction_sets()));
+    line(
+        "memory",
+        memory::available_bytes().map_or_else(|| "unknown".to_owned(), |b| format!("{} available", Bytes(b))),
+    );
+    match device::cuda::probe() {
+        Ok(gpus) => {
+            for gpu in gpus {
+                let (major, minor) = gpu.compute_capability;
+                let memory = Bytes(gpu.memory_bytes as u64);
+                line(
+                    "gpu",
+                    format!("cuda:{}: {}, {memory}, compute capability {major}.{minor}", gpu.ordinal, gpu.name),
+                );
+            }
+        }
+        Err(missing) => line("gpu", format!("none: {missing}")),
+    }
+    line("kernels", "cpu: built; cuda: not part of this version, training runs on the cpu".to_owned());
+    line("methods", "lora, full".to_owned());
+    Ok(EXIT_DONE)
+}
+
+fn threads() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match std::env::var("RAYON_NUM_THREADS") {
+        Ok(limit) => format!("{cores} cores, RAYON_NUM_THREADS={limit}"),
+        Err(_) => format!("{cores} cores"),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn instruction_sets() -> String {
+    let found = [
+        ("avx2", std::is_x86_feature_detected!("avx2")),
+        ("fma", std::is_x86_feature_detected!("fma")),
+        ("f16c", std::is_x86_feature_detected!("f16c")),
+        ("avx512f", std::is_x86_feature_detected!("avx512f")),
+        ("avx512bw", std::is_x86_feature_detected!("avx512bw")),
+        ("avx512bf16", std::is_x86_feature_detected!("avx512bf16")),
+    ];
+    let names: Vec<&str> = found.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
+    if names.contains(&"avx2") && names.contains(&"fma") {
+        names.join(" ")
+    } else {
+        "no avx2 with fma: training works and is slow".to_owned()
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn instruction_sets() -> String {
+    format!("{} with the vectors that every such processor has", std::env::consts::ARCH)
+}

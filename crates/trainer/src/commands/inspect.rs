@@ -1,0 +1,110 @@
+//! `inspect`: what a directory holds, from the headers of its files.
+
+use std::path::Path;
+
+use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, Checkpoint, SafetensorsFile};
+use model::DecoderConfig;
+use peft::AdapterConfig;
+use serde_json::{Map, Value, json};
+
+use crate::Error;
+use crate::args::InspectArgs;
+use crate::commands::EXIT_DONE;
+use crate::console::Console;
+use crate::units::{Bytes, Grouped};
+
+pub(super) fn run(args: &InspectArgs) -> Result<u8, Error> {
+    let console = Console::new(args.json);
+    let is_adapter = args.dir.join(ADAPTER_CONFIG).exists();
+    let (found, warnings) = if is_adapter { adapter(&args.dir)? } else { (model(&args.dir)?, Vec::new()) };
+    warnings.iter().for_each(|warning| console.warning(warning));
+    if args.json {
+        console.result(&found);
+    } else {
+        found.iter().filter(|(_, value)| !value.is_null()).for_each(|(key, value)| {
+            console.line(format_args!("{key:<22} {}", shown(key, value)));
+        });
+    }
+    Ok(EXIT_DONE)
+}
+
+fn model(dir: &Path) -> Result<Map<String, Value>, Error> {
+    let config = DecoderConfig::read(dir)?;
+    let weights = Checkpoint::open(dir)?;
+    let files = weights.files();
+    let mut found = summary(files);
+    found.extend(object(json!({
+        "kind": "model",
+        "model_type": config.family.model_type,
+        "num_hidden_layers": config.layers.len(),
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_attention_heads": config.heads.num_attention_heads,
+        "num_key_value_heads": config.heads.num_key_value_heads,
+        "head_dim": config.heads.head_dim,
+        "vocab_size": config.vocab_size,
+        "max_position_embeddings": config.max_position_embeddings,
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "files": files.iter().filter_map(|file| file.path().file_name()?.to_str()).collect::<Vec<_>>(),
+        "tokenizer": dir.join("tokenizer.json").exists(),
+        "notes": weights.notes(),
+    })));
+    Ok(found)
+}
+
+fn adapter(dir: &Path) -> Result<(Map<String, Value>, Vec<String>), Error> {
+    let directory = AdapterDirectory::open(dir)?;
+    let (config, warnings) = AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?;
+    let mut found = summary(std::slice::from_ref(&directory.weights));
+    found.insert("kind".to_owned(), json!("adapter"));
+    match config {
+        AdapterConfig::Lora(lora) => found.extend(object(json!({
+            "peft_type": "LORA",
+            "base_model": lora.common.base_model_name_or_path,
+            "task_type": lora.common.task_type,
+            "r": lora.r,
+            "lora_alpha": lora.lora_alpha,
+            "lora_dropout": lora.lora_dropout,
+            "use_rslora": lora.use_rslora,
+            "target_modules": lora.target_modules,
+            "modules_to_save": lora.modules_to_save,
+            "bias": lora.bias,
+        }))),
+        other => {
+            found.insert("config".to_owned(), json!(format!("{other:?}")));
+        }
+    }
+    Ok((found, warnings))
+}
+
+/// Tensors, values and types of some files.
+fn summary(files: &[SafetensorsFile]) -> Map<String, Value> {
+    let tensors = || files.iter().flat_map(SafetensorsFile::tensors);
+    let mut dtypes: Vec<String> = tensors().map(|tensor| tensor.dtype().to_string()).collect();
+    dtypes.sort_unstable();
+    dtypes.dedup();
+    object(json!({
+        "tensors": tensors().count(),
+        "parameters": tensors().map(|tensor| tensor.len() as u64).sum::<u64>(),
+        "bytes": tensors().map(|tensor| tensor.bytes().len() as u64).sum::<u64>(),
+        "dtypes": dtypes,
+    }))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn shown(key: &str, value: &Value) -> String {
+    match (key, value) {
+        ("bytes", Value::Number(n)) => Bytes(n.as_u64().unwrap_or(0)).to_string(),
+        ("parameters", Value::Number(n)) => Grouped(n.as_u64().unwrap_or(0)).to_string(),
+        (_, Value::Array(items)) => items.iter().map(|item| shown(key, item)).collect::<Vec<_>>().join(", "),
+        // Names come from files of strangers.
+        (_, Value::String(text)) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        (_, other) => other.to_string(),
+    }
+}

@@ -1,0 +1,280 @@
+//! `train`: from a config to an output directory.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use checkpoint::Storage;
+use data::{Dataset, Split, Tokenizer};
+use model::{Adapter, Pass};
+use peft::Method;
+
+use crate::Error;
+use crate::args::TrainArgs;
+use crate::commands::{EXIT_DONE, compute_with};
+use crate::config::{self, Config, Resume};
+use crate::console::Console;
+use crate::generation::{Generation, encode_prompt};
+use crate::run::base_model::{BaseModel, now};
+use crate::run::facts::{self, Fact};
+use crate::run::identity::Identity;
+use crate::run::journal::Journal;
+use crate::run::log::Log;
+use crate::run::model_card::{MODEL_CARD, ModelCard};
+use crate::run::optimizer::Optimizer;
+use crate::run::output_dir::OutputDir;
+use crate::run::progress::Progress;
+use crate::run::record::RunRecord;
+use crate::run::report::{REPORT_FILE, Report, Sample};
+use crate::run::resume::{self, Origin};
+use crate::run::rows::Rows;
+use crate::run::save::save_result;
+use crate::run::trainer::{Ended, Trainer};
+use crate::run::trainer_state::TrainerState;
+use crate::run::{companions, method, training_state};
+use crate::sampling::Sampling;
+use crate::schedule::Schedule;
+use crate::signals::Signals;
+use crate::units::Span;
+
+pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
+    let console = Console::default();
+    let config = Config::load(args.config.config.as_deref(), &args.config.overrides())?;
+    let settings = config.to_toml().map_err(|error| Error::Setting(error.to_string()))?;
+    if args.print_config {
+        console.line(settings.trim_end());
+        return Ok(EXIT_DONE);
+    }
+    let signals = Signals::listen().map_err(Error::Signals)?;
+    let output = OutputDir::open(&config.training.output_dir, &Storage)?;
+    compute_with(&config.training.device, config.training.threads)?;
+    let origin = resume::find(output.path(), &config.training.resume, |note| console.warning(note))?;
+    let finished = match config.training.resume {
+        Resume::Auto => resume::finished(output.path())?,
+        Resume::Never | Resume::From(_) => None,
+    };
+    let begun = origin.as_ref().map(|origin| &origin.record).or(finished.as_ref().map(|(record, _)| record));
+    let started_at = begun.map_or_else(now, |record| record.started_at);
+
+    let setup = Setup::load(&config, started_at)?;
+    let record = RunRecord::new(setup.identity(&config)?, started_at);
+    if let Some((then, state)) = &finished {
+        resume::check_same(output.path(), &then.identity, &record.identity)?;
+        if state.global_step >= setup.max_steps {
+            let dir = output.path().display();
+            console.line(format_args!(
+                "already complete: {} steps are done, and {dir} holds the result",
+                state.global_step
+            ));
+            return Ok(EXIT_DONE);
+        }
+    }
+    if let Some(origin) = &origin {
+        resume::check_same(&origin.path, &origin.record.identity, &record.identity)?;
+    }
+    Run { config, settings, console, signals, output, setup, record }.train(origin)
+}
+
+/// What is loaded before it is known where the run begins.
+struct Setup {
+    base: BaseModel,
+    tokenizer: Option<Tokenizer>,
+    rows: Rows,
+    eval: Option<Dataset>,
+    max_steps: u64,
+}
+
+impl Setup {
+    fn load(config: &Config, started_at: i64) -> Result<Self, Error> {
+        let base = BaseModel::open(&config.model.path, config.model.dtype.dtype())?;
+        let tokenizer = base.tokenizer()?;
+        let template = base.chat_template(config.data.chat_template.as_deref(), tokenizer.as_ref(), started_at)?;
+        let rows_of = |path: &Path| {
+            let (max_length, completion_only) = (config.data.max_length, config.data.completion_only_loss);
+            base.rows(path, tokenizer.as_ref(), template.as_ref(), max_length, completion_only)
+        };
+        let rows = Rows::new(rows_of(&Split::Train.file(&config.data.train)?)?, config)?;
+        let eval = match &config.data.eval {
+            Some(path) => Some(Split::Valid.file(path)?),
+            None if config.data.train.is_dir() => Split::Valid.file(&config.data.train).ok(),
+            None => None,
+        };
+        let eval = eval.map(|path| rows_of(&path)).transpose()?;
+        let max_steps = rows.max_steps(config);
+        let warmup_steps = config.training.warmup_steps;
+        if warmup_steps > max_steps {
+            return Err(Error::Setting(config::warmup_reason(warmup_steps, max_steps)));
+        }
+        Ok(Self { base, tokenizer, rows, eval, max_steps })
+    }
+
+    fn identity(&self, config: &Config) -> Result<Identity, Error> {
+        Ok(Identity::new(config, self.max_steps, self.base.fingerprint()?, self.rows.dataset.sha256()))
+    }
+}
+
+/// A run that is about to take steps.
+struct Run {
+    config: Config,
+    settings: String,
+    console: Console,
+    signals: Signals,
+    output: OutputDir,
+    setup: Setup,
+    record: RunRecord,
+}
+
+impl Run {
+    fn train(&self, origin: Option<Origin>) -> Result<u8, Error> {
+        let (setup, training) = (&self.setup, &self.config.training);
+        let (method, warnings) = method::build(&self.config, &setup.base)?;
+        let facts = self.facts(method.as_ref());
+        facts.iter().for_each(|(name, value)| self.console.line(format_args!("{name}: {value}")));
+        let statistics = setup.rows.dataset.statistics();
+        for warning in warnings.into_iter().chain(facts::warnings(statistics, self.config.data.max_length)) {
+            self.console.warning(warning);
+        }
+        let prompts = self.prompts()?;
+        // Before a checkpoint is loaded: what the base, or the adapter gone on from, makes of them.
+        let before = self.continue_prompts(&method, &prompts)?;
+        let mut optimizer = Optimizer::new(method.parameters(), training)?;
+        let state = self.begin(origin, method.as_ref(), &mut optimizer)?;
+        let log = Log::start(self.output.path(), state.log_history.clone(), &Storage).map_err(Error::Save)?;
+        let progress = Progress::start(self.console, setup.max_steps, state.global_step, state.num_input_tokens_seen);
+        let mut journal = Journal::new(log, progress, TrainerState { max_steps: setup.max_steps, ..state });
+        let trainer = Trainer {
+            model: &setup.base.decoder,
+            method: Arc::clone(&method),
+            rows: &setup.rows,
+            eval: setup.eval.as_ref(),
+            training,
+            schedule: Schedule {
+                scheduler_type: training.lr_scheduler_type,
+                learning_rate: training.learning_rate,
+                warmup_steps: training.warmup_steps,
+                max_steps: setup.max_steps,
+            },
+            record: self.record.clone(),
+            output_dir: self.output.path(),
+            fs: &Storage,
+            signals: &self.signals,
+        };
+        let started = Instant::now();
+        let ended = trainer.train(&mut optimizer, &mut journal);
+        journal.progress.finish();
+        match ended? {
+            Ended::Stopped(signal) => {
+                let step = journal.state().global_step;
+                self.console.line(format_args!(
+                    "stopped by {signal} after step {step}; the same command goes on from checkpoint-{step}"
+                ));
+                Ok(signal.exit_code())
+            }
+            Ended::Finished => {
+                let after = self.continue_prompts(&method, &prompts)?;
+                let samples = samples(&training.sample_prompts, before, after);
+                self.finish(method.as_ref(), &journal, &facts, &samples, started.elapsed())
+            }
+        }
+    }
+
+    fn facts(&self, method: &dyn Method) -> Vec<Fact> {
+        let rows = &self.setup.rows;
+        let mut facts = facts::model(&self.config, &self.setup.base, method);
+        facts.push(facts::rows(rows.dataset.statistics()));
+        facts.push(facts::length(&self.config, self.setup.max_steps, rows.epochs_after(self.setup.max_steps)));
+        facts
+    }
+
+    /// Step 1, or the step after a checkpoint.
+    fn begin(
+        &self,
+        origin: Option<Origin>,
+        method: &dyn Method,
+        optimizer: &mut Optimizer,
+    ) -> Result<TrainerState, Error> {
+        let dir = self.output.path();
+        let Some(Origin { path, record }) = origin else {
+            resume::start_over(dir, &Storage)?;
+            self.record.write(dir, &Storage).map_err(Error::Save)?;
+            let epochs = self.setup.rows.epochs_after(self.setup.max_steps);
+            return Ok(TrainerState::new(&self.config, self.setup.max_steps, epochs));
+        };
+        training_state::read(&path, method.parameters(), optimizer, record.step)?;
+        let state = resume::trainer_state(&path)?;
+        self.record.write(dir, &Storage).map_err(Error::Save)?;
+        self.console.line(format_args!(
+            "resuming from {}: step {} of {}, epoch {:.2}, with optimizer, order and random numbers",
+            path.display(),
+            state.global_step,
+            self.setup.max_steps,
+            state.epoch
+        ));
+        Ok(state)
+    }
+
+    fn prompts(&self) -> Result<Vec<Vec<u32>>, Error> {
+        let texts = &self.config.training.sample_prompts;
+        let Some(tokenizer) = self.setup.tokenizer.as_ref().filter(|_| !texts.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        texts.iter().map(|text| encode_prompt(text, tokenizer, None)).collect()
+    }
+
+    fn continue_prompts(&self, method: &Arc<dyn Method>, prompts: &[Vec<u32>]) -> Result<Vec<String>, Error> {
+        let Some(tokenizer) = &self.setup.tokenizer else { return Ok(Vec::new()) };
+        let generation = Generation {
+            model: &self.setup.base.decoder,
+            pass: &Pass::evaluation(Arc::clone(method) as Arc<dyn Adapter>),
+            sampling: Sampling::GREEDY,
+            max_new_tokens: self.config.training.sample_max_new_tokens,
+            stop_token_ids: &tokenizer.special_tokens().stop_token_ids,
+        };
+        let continue_one = |prompt: &Vec<u32>| {
+            let continuation = generation.run(prompt, |_| Ok(()))?;
+            Ok(tokenizer.decode(&continuation.token_ids, true)?)
+        };
+        prompts.iter().map(continue_one).collect()
+    }
+
+    fn finish(
+        &self,
+        method: &dyn Method,
+        journal: &Journal,
+        facts: &[Fact],
+        samples: &[Sample],
+        elapsed: Duration,
+    ) -> Result<u8, Error> {
+        let (state, dir) = (journal.state(), self.output.path());
+        let base_model = self.config.model.path.display().to_string();
+        let report = Report {
+            title: &format!("{} on {base_model}", self.config.adapter.method),
+            facts,
+            settings: &self.settings,
+            log: journal.entries(),
+            samples,
+        };
+        let is_adapter = self.config.adapter.method != config::Method::Full;
+        let card = ModelCard { base_model: &base_model, is_adapter, facts, settings: &self.settings, dir };
+        let mut documents = vec![(REPORT_FILE, report.to_html()), (MODEL_CARD, card.to_markdown())];
+        if !is_adapter {
+            // What is saved is a model of its own, in the type that it was trained in.
+            documents.extend(companions::of_model(&self.config.model.path, |config| {
+                companions::set_dtype(config, "float32");
+            })?);
+        }
+        save_result(method, &state, &documents, dir, &Storage)?;
+        self.console.line(format_args!(
+            "done: {} steps in {}; {} holds the result, {REPORT_FILE} shows the curves",
+            state.global_step,
+            Span(elapsed),
+            dir.display()
+        ));
+        Ok(EXIT_DONE)
+    }
+}
+
+fn samples(prompts: &[String], before: Vec<String>, after: Vec<String>) -> Vec<Sample> {
+    let each = prompts.iter().zip(before).zip(after);
+    each.map(|((prompt, before), after)| Sample { prompt: prompt.clone(), before, after }).collect()
+}

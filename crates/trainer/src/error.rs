@@ -1,0 +1,186 @@
+//! Everything that ends a command early, and the exit code of each.
+
+use adamw::AdamWError;
+use checkpoint::CheckpointError;
+use data::DataError;
+use device::DeviceError;
+use model::ModelError;
+use peft::PeftError;
+use tensor::TensorError;
+
+use crate::config::ConfigError;
+use crate::internal::EXIT_INTERNAL;
+use crate::run::OutputError;
+use crate::units::Bytes;
+
+/// An output could not be written.
+const EXIT_OUTPUT: u8 = 1;
+/// The command line or the config is wrong.
+pub(crate) const EXIT_USAGE: u8 = 2;
+/// An input file is wrong.
+const EXIT_INPUT: u8 = 3;
+/// Out of memory, or will not fit.
+const EXIT_MEMORY: u8 = 4;
+/// Device trouble.
+const EXIT_DEVICE: u8 = 5;
+/// Training diverged.
+const EXIT_DIVERGED: u8 = 6;
+
+/// Errors of the program. Messages name the file and the key, line or tensor, and say what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The settings are wrong by themselves.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A setting does not fit the model, the rows or the adapter.
+    #[error("{0}")]
+    Setting(String),
+    /// The output directory cannot be used.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// Something could not be written.
+    #[error("{0}; what was saved before is untouched")]
+    Save(#[source] CheckpointError),
+    /// A file cannot be read or is wrong.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The rows, the tokenizer or the chat template are wrong.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model is wrong.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The adapter is wrong.
+    #[error(transparent)]
+    Peft(#[from] PeftError),
+    /// An op failed.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The optimizer refused its arguments.
+    #[error(transparent)]
+    AdamW(#[from] AdamWError),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The plan needs more memory than there is.
+    #[error(
+        "this run needs about {} and {} are available{remedy}",
+        Bytes(*.needed_bytes), Bytes(*.available_bytes)
+    )]
+    WillNotFit {
+        /// By the plan.
+        needed_bytes: u64,
+        /// Of this machine or its control group.
+        available_bytes: u64,
+        /// What would make it fit.
+        remedy: String,
+    },
+    /// The loss or the gradients are no longer numbers.
+    #[error(
+        "training diverged at step {step}: the {what} is {value}; {kept}. Lower training.learning_rate, or look at the \
+         rows of that step"
+    )]
+    Diverged {
+        /// From 1.
+        step: u64,
+        /// `loss` or `gradient norm`.
+        what: &'static str,
+        /// NaN or an infinity.
+        value: f32,
+        /// What the output directory holds.
+        kept: String,
+    },
+    /// A model whose weights are finite and whose logits are not.
+    #[error(
+        "the model computes no finite numbers; its activations overflow: look at the adapter and at the model's dtype"
+    )]
+    NotANumber,
+    /// Signals cannot be listened for.
+    #[error("cannot listen for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+impl Error {
+    /// The exit code of the program that ends with it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Config(_) | Error::Setting(_) => EXIT_USAGE,
+            Error::Output(error) => of_output(error),
+            Error::Save(_) => EXIT_OUTPUT,
+            Error::Checkpoint(error) => of_checkpoint(error),
+            Error::Data(error) => of_data(error),
+            Error::Model(error) => match error {
+                ModelError::Checkpoint(error) => of_checkpoint(error),
+                ModelError::Tensor(error) => of_tensor(error),
+                _ => EXIT_INPUT,
+            },
+            Error::Peft(error) => match error {
+                PeftError::Checkpoint(error) => of_checkpoint(error),
+                PeftError::Tensor(error) => of_tensor(error),
+                PeftError::NoTargets { .. } | PeftError::NoDefaultTargets { .. } | PeftError::Pattern { .. } => {
+                    EXIT_USAGE
+                }
+                _ => EXIT_INPUT,
+            },
+            Error::Tensor(error) => of_tensor(error),
+            Error::AdamW(_) => EXIT_INTERNAL,
+            Error::Device(error) => of_device(error),
+            Error::WillNotFit { .. } => EXIT_MEMORY,
+            Error::Diverged { .. } => EXIT_DIVERGED,
+            Error::NotANumber => EXIT_INPUT,
+            Error::Signals(_) => EXIT_DEVICE,
+        }
+    }
+}
+
+fn of_output(error: &OutputError) -> u8 {
+    match error {
+        OutputError::Checkpoint(error) => of_checkpoint(error),
+        OutputError::State { .. } => EXIT_INPUT,
+        _ => EXIT_USAGE,
+    }
+}
+
+fn of_checkpoint(error: &CheckpointError) -> u8 {
+    if matches!(error, CheckpointError::OutOfMemory { .. }) { EXIT_MEMORY } else { EXIT_INPUT }
+}
+
+fn of_data(error: &DataError) -> u8 {
+    match error {
+        DataError::File(error) => of_checkpoint(error),
+        DataError::Setting { .. } => EXIT_USAGE,
+        _ => EXIT_INPUT,
+    }
+}
+
+fn of_tensor(error: &TensorError) -> u8 {
+    match error {
+        TensorError::Device(error) => of_device(error),
+        // The shapes of an op are this program's business, not the user's.
+        _ => EXIT_INTERNAL,
+    }
+}
+
+fn of_device(error: &DeviceError) -> u8 {
+    match error {
+        DeviceError::OutOfMemory { .. } => EXIT_MEMORY,
+        DeviceError::UnknownDevice { .. } => EXIT_USAGE,
+        _ => EXIT_DEVICE,
+    }
+}
+
+/// An error while something is written: what the file system refuses is [`Error::Save`].
+pub(crate) struct Saving(pub(crate) Error);
+
+impl From<CheckpointError> for Saving {
+    fn from(error: CheckpointError) -> Self {
+        Self(Error::Save(error))
+    }
+}
+
+impl From<Error> for Saving {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}

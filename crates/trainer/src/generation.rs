@@ -1,0 +1,105 @@
+//! Text, token by token.
+
+use checkpoint::Quoted;
+use data::{ChatTemplate, Conversation, Tokenizer};
+use model::config::Positions;
+use model::{Decoder, Pass};
+use tensor::no_grad;
+
+use crate::Error;
+use crate::sampling::Sampling;
+
+/// How a text is continued.
+pub struct Generation<'a> {
+    /// The model.
+    pub model: &'a Decoder,
+    /// Its adapter.
+    pub pass: &'a Pass,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Tokens at most.
+    pub max_new_tokens: usize,
+    /// Tokens that end the text; they are not part of it.
+    pub stop_token_ids: &'a [u32],
+}
+
+/// A continuation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Continuation {
+    /// The new tokens.
+    pub token_ids: Vec<u32>,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+}
+
+/// Why a continuation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// With a stop token.
+    Stop,
+    /// At the number of tokens asked for, or of positions the model has.
+    Length,
+}
+
+impl Generation<'_> {
+    /// Continues `prompt`; `each` is given every new token as it is chosen.
+    ///
+    /// # Errors
+    /// Those of the model and of `each`; [`Error::NotANumber`] if the model computes no numbers.
+    pub fn run(&self, prompt: &[u32], mut each: impl FnMut(u32) -> Result<(), Error>) -> Result<Continuation, Error> {
+        let mut cache = self.model.new_cache()?;
+        let mut token_ids = Vec::new();
+        let mut next = prompt.to_vec();
+        let room = self.positions_left(prompt.len());
+        while token_ids.len() < self.max_new_tokens.min(room) {
+            let logits = self.last_logits(&mut cache, &next)?;
+            let token = self.sampling.choose(&logits, token_ids.len() as u64).ok_or(Error::NotANumber)?;
+            if self.stop_token_ids.contains(&token) {
+                return Ok(Continuation { token_ids, finish_reason: FinishReason::Stop });
+            }
+            each(token)?;
+            token_ids.push(token);
+            next = vec![token];
+        }
+        Ok(Continuation { token_ids, finish_reason: FinishReason::Length })
+    }
+
+    fn last_logits(&self, cache: &mut model::KvCache, tokens: &[u32]) -> Result<Vec<f32>, Error> {
+        let hidden = self.model.forward_cached(cache, tokens, self.pass)?;
+        let last = hidden.shape()[0].saturating_sub(1) as u32;
+        no_grad(|| {
+            let hidden = tensor::ops::select_rows(&hidden, &[last].into())?;
+            Ok(self.model.logits(&hidden, self.pass)?.to_vec())
+        })
+    }
+
+    fn positions_left(&self, used: usize) -> usize {
+        let config = self.model.config();
+        match config.positions {
+            Positions::Learned { .. } => config.max_position_embeddings.saturating_sub(used),
+            Positions::Rotary(_) => usize::MAX,
+        }
+    }
+}
+
+/// The tokens of a prompt: the text as it is, or a user's message in `template`.
+///
+/// # Errors
+/// A prompt without tokens; those of tokenizer and template.
+pub fn encode_prompt(prompt: &str, tokenizer: &Tokenizer, template: Option<&ChatTemplate>) -> Result<Vec<u32>, Error> {
+    let mut ids = match template {
+        None => tokenizer.encode(prompt, true)?,
+        Some(template) => {
+            let message = serde_json::json!({ "role": "user", "content": prompt });
+            let text = template.render(&Conversation::new("messages", vec![message], None)?, true)?;
+            tokenizer.encode(&text, false)?
+        }
+    };
+    if ids.is_empty() {
+        let begin = tokenizer.special_tokens().bos_token_id;
+        let empty = || Error::Setting(format!("the prompt {} has no tokens; give a text", Quoted(prompt)));
+        ids.push(begin.ok_or_else(empty)?);
+    }
+    Ok(ids)
+}

@@ -1,0 +1,111 @@
+//! A model directory opened: its weights, its tokenizer and its chat template.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use checkpoint::Checkpoint;
+use data::{ChatTemplate, DataError, DataOptions, Dataset, Tokenizer};
+use device::DType;
+use model::{Decoder, DecoderConfig};
+
+use super::identity::model_fingerprint;
+use crate::Error;
+
+/// A model and what turns text into its tokens.
+pub struct BaseModel {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The model.
+    pub decoder: Decoder,
+    /// Its files.
+    pub weights: Checkpoint,
+    /// What it computes with.
+    pub dtype: DType,
+}
+
+impl BaseModel {
+    /// Opens the model in `dir` to compute with `dtype`; `None` takes what its configuration names, or f32.
+    ///
+    /// # Errors
+    /// Anything wrong with its files.
+    pub fn open(dir: &Path, dtype: Option<DType>) -> Result<Self, Error> {
+        let config = DecoderConfig::read(dir)?;
+        let weights = Checkpoint::open(dir)?;
+        let dtype = dtype.or(config.dtype).unwrap_or(DType::F32);
+        let decoder = Decoder::from_checkpoint(config, &weights, dtype)?;
+        Ok(Self { dir: dir.to_owned(), decoder, weights, dtype })
+    }
+
+    /// What tells this model from another.
+    ///
+    /// # Errors
+    /// Its configuration cannot be read.
+    pub fn fingerprint(&self) -> Result<String, Error> {
+        Ok(model_fingerprint(&self.dir, &self.weights)?)
+    }
+
+    /// Its tokenizer, if it has one; rows of token ids need none.
+    ///
+    /// # Errors
+    /// A tokenizer that does not work or belongs to another model.
+    pub fn tokenizer(&self) -> Result<Option<Tokenizer>, Error> {
+        match Tokenizer::load(&self.dir, self.decoder.config().vocab_size) {
+            Ok(tokenizer) => Ok(Some(tokenizer)),
+            Err(DataError::NoTokenizer { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The template in the file `path`, or its own, at the time `started_at`.
+    ///
+    /// # Errors
+    /// A template that cannot be read.
+    pub fn chat_template(
+        &self,
+        path: Option<&Path>,
+        tokenizer: Option<&Tokenizer>,
+        started_at: i64,
+    ) -> Result<Option<ChatTemplate>, Error> {
+        let Some(tokenizer) = tokenizer else { return Ok(None) };
+        let special_tokens = tokenizer.special_tokens();
+        let template = match path {
+            Some(path) => Some(ChatTemplate::read(path, special_tokens)?),
+            None => ChatTemplate::load(&self.dir, special_tokens)?,
+        };
+        Ok(template.map(|template| template.with_time(started_at)))
+    }
+
+    /// The rows of the file `path`, none longer than the positions that the model has.
+    ///
+    /// # Errors
+    /// Anything wrong with the rows, with their line.
+    pub fn rows(
+        &self,
+        path: &Path,
+        tokenizer: Option<&Tokenizer>,
+        template: Option<&ChatTemplate>,
+        max_length: usize,
+        completion_only_loss: bool,
+    ) -> Result<Dataset, Error> {
+        let options =
+            DataOptions { max_length, completion_only_loss, ..DataOptions::new(self.decoder.config().vocab_size) };
+        let dataset = Dataset::load(path, tokenizer, template, &options)?;
+        let config = self.decoder.config();
+        let limit = config.max_position_embeddings;
+        if matches!(config.positions, model::config::Positions::Learned { .. }) && dataset.statistics().longest > limit
+        {
+            return Err(Error::Setting(format!(
+                "{} has a row of {} tokens and the model has learned {limit} positions; set data.max_length to at most \
+                 {limit}",
+                path.display(),
+                dataset.statistics().longest
+            )));
+        }
+        Ok(dataset)
+    }
+}
+
+/// The time, in seconds since 1970.
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}

@@ -1,0 +1,48 @@
+//! The files beside the weights that make a directory a model: configuration, tokenizer, chat template.
+
+use std::path::Path;
+
+use checkpoint::{CheckpointError, read_json, read_text};
+use serde_json::{Map, Value};
+
+/// Files that are copied as they are, where a model has them.
+const TEXTS: [&str; 9] = [
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+];
+const CONFIG: &str = "config.json";
+/// The largest of them, a tokenizer, is smaller.
+const LIMIT: u64 = 256 << 20;
+
+/// The companions of the model in `dir`, `config.json` first, with `change` made to it.
+///
+/// # Errors
+/// One cannot be read.
+pub fn of_model(
+    dir: &Path,
+    change: impl FnOnce(&mut Map<String, Value>),
+) -> Result<Vec<(&'static str, String)>, CheckpointError> {
+    let mut config: Map<String, Value> = read_json(&dir.join(CONFIG), LIMIT)?;
+    change(&mut config);
+    let mut files = vec![(CONFIG, serde_json::to_string_pretty(&config).unwrap_or_default() + "\n")];
+    for name in TEXTS {
+        let path = dir.join(name);
+        if path.exists() {
+            files.push((name, read_text(&path, LIMIT)?));
+        }
+    }
+    Ok(files)
+}
+
+/// Says in `config.json` that the weights are stored in `dtype`.
+pub fn set_dtype(config: &mut Map<String, Value>, dtype: &str) {
+    let key = if config.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
+    config.insert(key.to_owned(), Value::from(dtype));
+}

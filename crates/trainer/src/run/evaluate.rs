@@ -1,0 +1,61 @@
+//! Loss and accuracy over all rows of a file.
+
+use data::{Batch, Dataset};
+use model::{Decoder, Pass};
+use tensor::no_grad;
+
+use super::rows::input;
+use crate::Error;
+
+/// Sums over the supervised tokens of a dataset.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// Sum of the losses.
+    pub loss_sum: f64,
+    /// Supervised tokens.
+    pub tokens: u64,
+    /// Those whose label was the most likely token.
+    pub correct: u64,
+}
+
+impl Evaluation {
+    /// The mean loss.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / self.tokens.max(1) as f64
+    }
+
+    /// `exp(loss)`.
+    pub fn perplexity(&self) -> f64 {
+        self.loss().exp()
+    }
+
+    /// The share of tokens that were predicted.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.tokens.max(1) as f64
+    }
+}
+
+/// Evaluates `model` with the adapter of `pass` on `dataset`, `batch_size` rows at a time in the order of the file.
+///
+/// # Errors
+/// Those of the model.
+pub fn evaluate(model: &Decoder, pass: &Pass, dataset: &Dataset, batch_size: usize) -> Result<Evaluation, Error> {
+    let mut sums = Evaluation::default();
+    for batch in batches(dataset, batch_size) {
+        let hidden = no_grad(|| model.forward(&input(&batch)?, pass).map_err(Error::from))?;
+        let sum = model.evaluate(&hidden, &batch.targets(), pass)?;
+        sums.loss_sum += sum.loss;
+        sums.tokens += sum.num_supervised as u64;
+        sums.correct += sum.num_correct as u64;
+    }
+    Ok(sums)
+}
+
+/// The rows of `dataset` in order, `batch_size` at a time.
+pub fn batches(dataset: &Dataset, batch_size: usize) -> impl Iterator<Item = Batch> {
+    let size = batch_size.max(1);
+    (0..dataset.len()).step_by(size).map(move |start| {
+        let rows: Vec<usize> = (start..dataset.len().min(start + size)).collect();
+        Batch::gather(dataset, &rows)
+    })
+}

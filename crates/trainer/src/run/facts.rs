@@ -1,0 +1,128 @@
+//! What is said about a run before it begins, and again in its report and its model card.
+
+use std::collections::BTreeMap;
+
+use checkpoint::Quoted;
+use data::Statistics;
+use peft::Method;
+
+use super::base_model::BaseModel;
+use super::method::adapted_modules;
+use crate::config::{self, Config};
+use crate::units::{Grouped, Share};
+
+/// Name and value.
+pub type Fact = (String, String);
+
+/// The model and what of it is trained.
+pub fn model(config: &Config, base: &BaseModel, method: &dyn Method) -> Vec<Fact> {
+    let decoder = &base.decoder;
+    let trainable = method.parameters().count() as u64;
+    let frozen = decoder.modules().count() as u64;
+    let all = if config.adapter.method == config::Method::Full { trainable } else { frozen + trainable };
+    let mut facts = vec![
+        fact(
+            "model",
+            format!(
+                "{} ({}, {} parameters, {})",
+                Quoted(&base.dir.display().to_string()),
+                decoder.config().family.model_type,
+                Grouped(frozen),
+                base.dtype
+            ),
+        ),
+        fact(
+            "trainable params",
+            format!("{} || all params: {} || trainable%: {}", Grouped(trainable), Grouped(all), Share(trainable, all)),
+        ),
+    ];
+    let adapted: Vec<&str> = adapted_modules(method, decoder).collect();
+    if !adapted.is_empty() {
+        facts.push(fact("adapted modules", format!("{} ({})", adapted.len(), by_last_part(&adapted))));
+    }
+    facts
+}
+
+/// The rows.
+pub fn rows(statistics: &Statistics) -> Fact {
+    let Statistics { examples, tokens, targets, longest, truncated, .. } = statistics;
+    fact(
+        "data",
+        format!(
+            "{} rows, {} tokens, {} supervised, longest {longest}, {truncated} truncated",
+            Grouped(*examples as u64),
+            Grouped(*tokens),
+            Share(*targets, *tokens),
+        ),
+    )
+}
+
+/// What about the rows is likely to be a mistake.
+pub fn warnings(statistics: &Statistics, max_length: usize) -> Vec<String> {
+    let Statistics { truncated, without_targets, empty, split, merged, stopping, examples, .. } = *statistics;
+    let told = [
+        (truncated, format!("{truncated} rows were cut to data.max_length = {max_length} tokens")),
+        (without_targets, format!("{without_targets} rows have no token to train on")),
+        (empty, format!("{empty} rows are empty and left out")),
+        (
+            split,
+            format!("{split} conversations became a row for each answer, as their template renders them differently"),
+        ),
+        (merged, format!("in {merged} rows one token holds the end of the prompt and the start of the completion")),
+        (
+            usize::from(stopping == 0) * examples,
+            "no row teaches to stop: none ends with a stop token of the model that is trained on".to_owned(),
+        ),
+    ];
+    told.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect()
+}
+
+/// How long the run is.
+pub fn length(config: &Config, max_steps: u64, epochs: f64) -> Fact {
+    let training = &config.training;
+    fact(
+        "training",
+        format!(
+            "{} steps of {} x {} sequences, {epochs:.2} epochs, {} learning rate {}",
+            Grouped(max_steps),
+            training.per_device_train_batch_size,
+            training.gradient_accumulation_steps,
+            serde_json::to_value(training.lr_scheduler_type).ok().as_ref().and_then(|v| v.as_str()).unwrap_or_default(),
+            training.learning_rate,
+        ),
+    )
+}
+
+fn fact(name: &str, value: String) -> Fact {
+    (name.to_owned(), value)
+}
+
+/// `q_proj 30, v_proj 30`.
+fn by_last_part(paths: &[&str]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for path in paths {
+        *counts.entry(path.rsplit('.').next().unwrap_or(path)).or_default() += 1;
+    }
+    counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_are_counted_by_their_last_name() {
+        let paths = ["model.layers.0.q_proj", "model.layers.0.v_proj", "model.layers.1.q_proj", "lm_head"];
+        assert_eq!(by_last_part(&paths), "lm_head 1, q_proj 2, v_proj 1");
+    }
+
+    #[test]
+    fn rows_that_never_stop_are_warned_about() {
+        let statistics =
+            Statistics { rows: 3, examples: 3, tokens: 30, targets: 10, truncated: 1, ..Statistics::default() };
+        let warnings = warnings(&statistics, 8);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].contains("1 rows were cut to data.max_length = 8"));
+        assert!(warnings[1].contains("no row teaches to stop"));
+    }
+}

@@ -1,0 +1,70 @@
+//! The rows of a run and the batches of each of its steps.
+
+use data::{Batch, BatchPlan, Bins, Dataset, PlanOptions, first_fit};
+use model::Input;
+
+use crate::Error;
+use crate::config::Config;
+
+/// Encoded rows, and which of them make up which step.
+pub struct Rows {
+    /// The rows to train on.
+    pub dataset: Dataset,
+    plan: BatchPlan,
+}
+
+impl Rows {
+    /// Plans the steps of `config` over `dataset`.
+    ///
+    /// # Errors
+    /// A batch size of zero.
+    pub fn new(dataset: Dataset, config: &Config) -> Result<Self, Error> {
+        let bins = match config.data.packing {
+            true => first_fit(dataset.lengths(), config.data.max_length),
+            false => Bins::singles(dataset.len()),
+        };
+        let options = PlanOptions {
+            per_device_train_batch_size: config.training.per_device_train_batch_size,
+            gradient_accumulation_steps: config.training.gradient_accumulation_steps,
+            shuffle: config.data.shuffle,
+            seed: config.training.seed,
+        };
+        Ok(Self { plan: BatchPlan::new(bins, options)?, dataset })
+    }
+
+    /// Steps of the run that `config` describes.
+    pub fn max_steps(&self, config: &Config) -> u64 {
+        let epochs = config.training.num_train_epochs.unwrap_or(1.0);
+        config.training.max_steps.unwrap_or_else(|| self.plan.steps_for_epochs(epochs).max(1))
+    }
+
+    /// The micro-batches of step `step`, counted from 1: a function of its number alone.
+    pub fn micro_batches(&self, step: u64) -> Vec<Batch> {
+        let step = self.plan.step(step.saturating_sub(1));
+        step.micro_batches.iter().map(|rows| Batch::gather(&self.dataset, rows)).collect()
+    }
+
+    /// Passes over the rows once `steps` steps are done.
+    pub fn epochs_after(&self, steps: u64) -> f64 {
+        self.plan.epochs_after(steps)
+    }
+
+    /// Tokens of the largest micro-batch that can be drawn: that many of the longest rows, or of full bins.
+    pub fn largest_micro_batch(&self, config: &Config) -> usize {
+        let sequences = config.training.per_device_train_batch_size;
+        if config.data.packing {
+            return sequences.saturating_mul(config.data.max_length).min(self.dataset.lengths().sum());
+        }
+        let mut lengths: Vec<usize> = self.dataset.lengths().collect();
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        lengths.iter().take(sequences).sum()
+    }
+}
+
+/// `batch` as the model takes it.
+///
+/// # Errors
+/// None for a batch that was gathered.
+pub fn input(batch: &Batch) -> Result<Input, Error> {
+    Ok(Input::packed(&batch.input_ids, &batch.positions, &batch.cu_seqlens)?)
+}

@@ -1,0 +1,161 @@
+//! The training loop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use checkpoint::Fs;
+use data::{Batch, Dataset};
+use model::{Decoder, Dropout, Pass};
+use peft::Method;
+use tensor::{Gradients, backward};
+
+use super::evaluate::evaluate;
+use super::journal::{Journal, StepResult};
+use super::optimizer::{self, Optimizer};
+use super::record::RunRecord;
+use super::rows::{Rows, input};
+use super::save::{Snapshot, may_be_retried};
+use crate::Error;
+use crate::config::Training;
+use crate::schedule::Schedule;
+use crate::signals::{Signal, Signals};
+
+/// What a run trains, on what, and how.
+pub struct Trainer<'a> {
+    /// The frozen base.
+    pub model: &'a Decoder,
+    /// What is trained.
+    pub method: Arc<dyn Method>,
+    /// The rows to train on.
+    pub rows: &'a Rows,
+    /// The rows to evaluate on.
+    pub eval: Option<&'a Dataset>,
+    /// The settings.
+    pub training: &'a Training,
+    /// The learning rate of each step.
+    pub schedule: Schedule,
+    /// What the run is.
+    pub record: RunRecord,
+    /// Where checkpoints go.
+    pub output_dir: &'a Path,
+    /// How they are written.
+    pub fs: &'a dyn Fs,
+    /// When to stop.
+    pub signals: &'a Signals,
+}
+
+/// How the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All steps are done.
+    Finished,
+    /// A signal came; a checkpoint holds the step that was running.
+    Stopped(Signal),
+}
+
+impl Trainer<'_> {
+    /// Takes every step that `optimizer` has not taken yet.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] at the first loss or gradient that is no number, before anything is updated with it; those of
+    /// the model.
+    pub fn train(&self, optimizer: &mut Optimizer, journal: &mut Journal) -> Result<Ended, Error> {
+        let mut gradients = Gradients::new(self.method.parameters().tensors())?;
+        for step in optimizer.steps() + 1..=self.schedule.max_steps {
+            let batches = self.rows.micro_batches(step);
+            let loss = self.forward_backward(step, &batches, &mut gradients)?;
+            let grad_norm = optimizer::norm(&gradients)?;
+            self.check_finite(step, loss, grad_norm as f32)?;
+            let learning_rate = self.schedule.at(step);
+            optimizer.step(self.method.parameters(), &gradients, grad_norm, learning_rate)?;
+            device::pool::advance();
+            let tokens = batches.iter().map(|batch| batch.num_tokens() as u64).sum();
+            let epoch = self.rows.epochs_after(step);
+            journal.step(StepResult { step, loss, grad_norm: grad_norm as f32, learning_rate, tokens, epoch });
+
+            let is_last = step == self.schedule.max_steps;
+            if is_last || is_due(step, self.training.eval_steps) {
+                self.evaluate(journal)?;
+            }
+            if is_due(step, self.training.save_steps) || (is_last && self.training.save_steps > 0) {
+                self.save_or_warn(optimizer, journal)?;
+            }
+            if let Some(signal) = self.signals.received().filter(|_| !is_last) {
+                self.save(optimizer, journal)?;
+                return Ok(Ended::Stopped(signal));
+            }
+        }
+        Ok(Ended::Finished)
+    }
+
+    /// The mean loss over the supervised tokens of all micro-batches; its gradient is in `gradients`.
+    fn forward_backward(&self, step: u64, batches: &[Batch], gradients: &mut Gradients) -> Result<f32, Error> {
+        gradients.zero()?;
+        let supervised = batches.iter().map(|batch| batch.num_targets).sum::<usize>().max(1);
+        let mut loss_sum = 0.0;
+        // A micro-batch with nothing to predict adds nothing.
+        for (index, batch) in batches.iter().enumerate().filter(|(_, batch)| batch.num_targets > 0) {
+            let pass = self.pass(step, index);
+            let hidden = self.model.forward(&input(batch)?, &pass)?; // [num_tokens, hidden_size]
+            let loss = self.model.loss(&hidden, &batch.targets(), &pass)?;
+            loss_sum += f64::from(loss.item()?);
+            backward(&loss, 1.0 / supervised as f32, gradients)?;
+        }
+        Ok((loss_sum / supervised as f64) as f32)
+    }
+
+    /// Micro-batch `index` of step `step`: every pass of the run has dropout masks of its own.
+    fn pass(&self, step: u64, index: usize) -> Pass {
+        let passes = (step - 1) * self.training.gradient_accumulation_steps as u64 + index as u64;
+        Pass {
+            adapter: Arc::clone(&self.method) as Arc<dyn model::Adapter>,
+            dropout: Some(Dropout { seed: self.training.seed, step: passes as u32 }),
+            gradient_checkpointing: self.training.gradient_checkpointing,
+        }
+    }
+
+    fn check_finite(&self, step: u64, loss: f32, grad_norm: f32) -> Result<(), Error> {
+        let values = [("loss", loss), ("gradient norm", grad_norm)];
+        match values.into_iter().find(|(_, value)| !value.is_finite()) {
+            None => Ok(()),
+            Some((what, value)) => {
+                let kept = match super::checkpoints::newest_whole(self.output_dir, |_| {})? {
+                    Some((found, _)) => format!("{} holds the last good state", found.path.display()),
+                    None => "nothing was saved".to_owned(),
+                };
+                Err(Error::Diverged { step, what, value, kept })
+            }
+        }
+    }
+
+    fn evaluate(&self, journal: &mut Journal) -> Result<(), Error> {
+        let Some(dataset) = self.eval else { return Ok(()) };
+        let started = Instant::now();
+        let pass = Pass::evaluation(Arc::clone(&self.method) as Arc<dyn model::Adapter>);
+        let result = evaluate(self.model, &pass, dataset, self.training.per_device_eval_batch_size)?;
+        journal.evaluation(&result, started.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// A full disk does not end a run: what was saved before is whole, and the next save may work.
+    fn save_or_warn(&self, optimizer: &Optimizer, journal: &Journal) -> Result<(), Error> {
+        match self.save(optimizer, journal) {
+            Err(error) if may_be_retried(&error) => {
+                journal.progress.warning(&format!("{error}; training goes on"));
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn save(&self, optimizer: &Optimizer, journal: &Journal) -> Result<(), Error> {
+        let (method, state, record) = (self.method.as_ref(), &journal.state(), &self.record);
+        let snapshot = Snapshot { method, optimizer, state, record };
+        snapshot.save(self.output_dir, self.training.save_total_limit, self.fs)
+    }
+}
+
+fn is_due(step: u64, every: u64) -> bool {
+    every > 0 && step.is_multiple_of(every)
+}

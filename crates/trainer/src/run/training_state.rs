@@ -1,0 +1,100 @@
+//! `optimizer.safetensors`: parameters and moments, bit for bit.
+//!
+//! An adapter file may hold its tensors in a narrower type than training computes in, so the parameters are here as well.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use checkpoint::{CheckpointError, Dtype, SafetensorsFile, StagedDirectory, TensorSpec};
+use tensor::{Parameters, Tensor};
+
+use super::OutputError;
+use super::optimizer::Optimizer;
+use crate::Error;
+
+/// The file in a checkpoint.
+pub const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+
+const PARAMETER: &str = "parameter.";
+const EXP_AVG: &str = "exp_avg.";
+const EXP_AVG_SQ: &str = "exp_avg_sq.";
+
+/// Writes `parameters` and the moments of `optimizer`.
+///
+/// # Errors
+/// The system's.
+pub fn write(staged: &mut StagedDirectory<'_>, parameters: &Parameters, optimizer: &Optimizer) -> Result<(), Error> {
+    let (exp_avg, exp_avg_sq) = (optimizer.exp_avg.f32()?, optimizer.exp_avg_sq.f32()?);
+    let mut parts = BTreeMap::new();
+    for ((name, range), tensor) in ranges(parameters).zip(parameters.tensors()) {
+        parts.insert(format!("{PARAMETER}{name}"), Part { tensor, moment: None });
+        parts.insert(format!("{EXP_AVG}{name}"), Part { tensor, moment: Some(&exp_avg[range.clone()]) });
+        parts.insert(format!("{EXP_AVG_SQ}{name}"), Part { tensor, moment: Some(&exp_avg_sq[range]) });
+    }
+    let spec = |(name, part): (&String, &Part<'_>)| TensorSpec {
+        name: name.clone(),
+        dtype: Dtype::F32,
+        shape: part.tensor.shape().to_vec(),
+    };
+    let specs: Vec<TensorSpec> = parts.iter().map(spec).collect();
+    staged
+        .write_safetensors(OPTIMIZER_FILE, &specs, &[], |spec| {
+            Ok::<_, CheckpointError>(parts[&spec.name].bytes().into())
+        })
+        .map_err(Error::Save)
+}
+
+/// One tensor of the file: a parameter, or a moment of its shape.
+struct Part<'a> {
+    tensor: &'a Tensor,
+    moment: Option<&'a [f32]>,
+}
+
+impl Part<'_> {
+    fn bytes(&self) -> Vec<u8> {
+        let little_endian = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        match self.moment {
+            Some(values) => little_endian(values),
+            None => little_endian(&self.tensor.to_vec()),
+        }
+    }
+}
+
+/// Reads what [`write`] has written after `steps` steps.
+///
+/// # Errors
+/// A tensor that is missing or has another shape.
+pub fn read(dir: &Path, parameters: &Parameters, optimizer: &mut Optimizer, steps: u64) -> Result<(), Error> {
+    let path = dir.join(OPTIMIZER_FILE);
+    let file = SafetensorsFile::open(&path)?;
+    let expected = 3 * parameters.iter().len();
+    if file.len() != expected {
+        let reason = format!("it holds {} tensors, expected {expected} for these trainable parameters", file.len());
+        return Err(OutputError::State { path, reason }.into());
+    }
+    let values = |prefix: &str, name: &str, shape: &[usize]| -> Result<Vec<f32>, Error> {
+        let key = format!("{prefix}{name}");
+        let wrong = |reason: String| OutputError::State { path: path.clone(), reason };
+        let tensor = file.get(&key).ok_or_else(|| wrong(format!("tensor `{key}` is missing")))?;
+        if tensor.shape() != shape {
+            return Err(wrong(format!("`{key}` has shape {:?}, expected {shape:?}", tensor.shape())).into());
+        }
+        Ok(tensor.to_f32()?)
+    };
+    for (index, ((name, range), tensor)) in ranges(parameters).zip(parameters.tensors()).enumerate() {
+        parameters.set(index, &values(PARAMETER, name, tensor.shape())?)?;
+        optimizer.exp_avg.f32_mut()?[range.clone()].copy_from_slice(&values(EXP_AVG, name, tensor.shape())?);
+        optimizer.exp_avg_sq.f32_mut()?[range].copy_from_slice(&values(EXP_AVG_SQ, name, tensor.shape())?);
+    }
+    optimizer.steps = steps;
+    Ok(())
+}
+
+/// Where each parameter lies in the flat buffers.
+fn ranges(parameters: &Parameters) -> impl Iterator<Item = (&str, std::ops::Range<usize>)> {
+    parameters.iter().scan(0, |start, (name, tensor)| {
+        let range = *start..*start + tensor.count();
+        *start = range.end;
+        Some((name, range))
+    })
+}
