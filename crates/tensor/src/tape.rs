@@ -1,6 +1,6 @@
 //! What is recorded while ops run.
 //!
-//! Every recorded op becomes a [`Node`]: its parents and a closure that turns the gradient of its output into gradients of
+//! Every recorded op becomes a node: its parents and a closure that turns the gradient of its output into gradients of
 //! its inputs. Nodes are numbered as they are made, so a parent's number is always smaller than a child's, and walking the
 //! numbers downwards is a topological order.
 

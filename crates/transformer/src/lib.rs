@@ -13,8 +13,8 @@
 //! | [`softcap`] | `cap * tanh(x / cap)` | `x` |
 //! | [`rows`], [`columns`] | gather and scatter-add | `x` |
 //!
-//! Every entry point takes a `Shape` and a struct of named slices, checks their lengths, and returns a
-//! [`TransformerError`] before it writes anything. Arithmetic is f32; weights are read in the dtype they are stored in.
+//! Entry points take sizes and named slices, check that they fit, and return a [`TransformerError`] before they write
+//! anything if they do not. Arithmetic is f32; weights are read in the dtype they are stored in.
 //! Loops are cut into blocks of fixed size (`device::parallel`) and reductions add their parts in order, so a result does
 //! not depend on the number of threads, bit for bit.
 

@@ -23,11 +23,10 @@ const OP: &str = "linear_cross_entropy";
 pub fn linear_cross_entropy(hidden: &Tensor, head: &Weight, labels: &[i64], softcap: Option<f32>) -> Result<Tensor> {
     let Weight::Dense { tensor, layout } = head;
     let recording = tape::mode() == Mode::Record;
-    let gradient = |of: &Tensor| -> Result<Option<Buffer>> {
-        let wanted = recording && of.requires_grad();
-        Ok(if wanted { Some(Buffer::zeroed(of.device(), DType::F32, of.count())?) } else { None })
-    };
-    let (mut dhidden, mut dhead) = (gradient(hidden)?, gradient(tensor)?);
+    let wanted = |of: &Tensor| recording && of.requires_grad();
+    let mut dhidden =
+        wanted(hidden).then(|| Buffer::scratch(hidden.device(), DType::F32, hidden.count())).transpose()?;
+    let mut dhead = wanted(tensor).then(|| Buffer::zeroed(tensor.device(), DType::F32, tensor.count())).transpose()?;
     if dhead.is_some() && *layout == Layout::InOut {
         return Err(tensor.unexpected(OP, "head", "[vocab_size, hidden_size], because it is trained"));
     }
