@@ -10,19 +10,18 @@ use support::{Recorded, data, load, logits, relative_error, targets, variants};
 use tunesmith_model::{Decoder, DecoderConfig, Input, Pass};
 
 /// Both compute in f32 and add up in another order: a few roundings for each of some ten products of depth 24 to 40, one
-/// after another. The worst of them is below 5e-6; a wrong epsilon, scale, frequency or window shows above 1e-3.
-const TOLERANCE: f32 = 2e-5;
+/// after another. The worst of all variants is 1.3e-6; a wrong epsilon, scale, frequency or window shows above 1e-3.
+const TOLERANCE: f32 = 5e-6;
 
 #[test]
 fn logits_and_losses_are_those_of_transformers() {
-    let mut worst: Vec<(f32, String)> = Vec::new();
     for variant in variants() {
         let (model, recorded, pass) = (load(&variant), Recorded::of(&variant), Pass::base());
         for i in 0..2 {
             let input_ids = recorded.input_ids(i);
             let error = relative_error(&logits(&model, &[&input_ids], &pass), &recorded.floats(&format!("logits.{i}")));
             println!("{variant}: logits.{i} differ by {error:.1e}");
-            worst.push((error, variant.clone()));
+            assert!(error <= TOLERANCE, "{variant}: logits.{i} differ by {error:.1e}");
 
             let targets = targets(&recorded.integers(&format!("labels.{i}")));
             let supervised = targets.iter().filter(|&&t| t != -100).count();
@@ -32,8 +31,6 @@ fn logits_and_losses_are_those_of_transformers() {
             assert!(relative_error(&[loss], &expected) <= TOLERANCE, "{variant}: loss {loss}, expected {expected:?}");
         }
     }
-    let wrong: Vec<_> = worst.iter().filter(|(error, _)| !(*error <= TOLERANCE)).collect();
-    assert!(wrong.is_empty(), "{wrong:?}");
 }
 
 #[test]

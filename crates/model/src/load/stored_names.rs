@@ -26,10 +26,9 @@ impl StoredNames {
 
     /// The tensor of the parameter called `name`.
     pub fn of(&self, name: &str) -> String {
-        if let Some((path, stored)) = self.head {
-            if let Some(rest) = name.strip_prefix(path) {
-                return format!("{stored}{rest}");
-            }
+        let renamed = self.head.and_then(|(path, stored)| Some((stored, name.strip_prefix(path)?)));
+        if let Some((stored, rest)) = renamed {
+            return format!("{stored}{rest}");
         }
         let stored = self.left_out.as_ref().and_then(|base| name.strip_prefix(base.as_str()));
         stored.unwrap_or(name).to_owned()

@@ -1,4 +1,5 @@
-//! What the tests of this crate share: the reference data, and files made from it.
+//! What the tests of this crate share. Each of them is a program of its own and uses a part of it.
+#![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +8,12 @@ use device::DType;
 use tunesmith_model::{Decoder, Input, Pass};
 
 /// Reference data of `tests/data`, by folder.
-pub fn data(folder: &str) -> PathBuf {
+pub(crate) fn data(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data").join(folder)
 }
 
 /// The names of all variants of all families.
-pub fn variants() -> Vec<String> {
+pub(crate) fn variants() -> Vec<String> {
     let entries = std::fs::read_dir(data("families")).unwrap();
     let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -21,55 +22,55 @@ pub fn variants() -> Vec<String> {
 }
 
 /// The model of a variant in f32.
-pub fn load(variant: &str) -> Decoder {
+pub(crate) fn load(variant: &str) -> Decoder {
     Decoder::load(&data("families").join(variant), DType::F32).unwrap_or_else(|error| panic!("{variant}: {error}"))
 }
 
 /// A file of recorded inputs and outputs.
-pub struct Recorded(SafetensorsFile);
+pub(crate) struct Recorded(SafetensorsFile);
 
 impl Recorded {
-    pub fn open(path: PathBuf) -> Self {
+    pub(crate) fn open(path: PathBuf) -> Self {
         Self(SafetensorsFile::open(path).unwrap())
     }
 
-    pub fn of(variant: &str) -> Self {
+    pub(crate) fn of(variant: &str) -> Self {
         Self::open(data("families").join(variant).join("io.safetensors"))
     }
 
-    pub fn floats(&self, name: &str) -> Vec<f32> {
+    pub(crate) fn floats(&self, name: &str) -> Vec<f32> {
         self.0.get(name).unwrap_or_else(|| panic!("no {name}")).to_f32().unwrap()
     }
 
-    pub fn shape(&self, name: &str) -> Vec<usize> {
+    pub(crate) fn shape(&self, name: &str) -> Vec<usize> {
         self.0.get(name).unwrap_or_else(|| panic!("no {name}")).shape().to_vec()
     }
 
-    pub fn integers(&self, name: &str) -> Vec<i64> {
+    pub(crate) fn integers(&self, name: &str) -> Vec<i64> {
         let tensor = self.0.get(name).unwrap_or_else(|| panic!("no {name}"));
         assert_eq!(tensor.dtype(), Dtype::I64);
         tensor.bytes().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect()
     }
 
     /// The tokens of recorded sequence `i`.
-    pub fn input_ids(&self, i: usize) -> Vec<u32> {
+    pub(crate) fn input_ids(&self, i: usize) -> Vec<u32> {
         self.integers(&format!("input_ids.{i}")).iter().map(|&id| id as u32).collect()
     }
 }
 
 /// Labels moved to the token that predicts them.
-pub fn targets(labels: &[i64]) -> Vec<i64> {
+pub(crate) fn targets(labels: &[i64]) -> Vec<i64> {
     labels[1..].iter().copied().chain([-100]).collect()
 }
 
 /// All logits of some sequences packed together.
-pub fn logits(model: &Decoder, sequences: &[&[u32]], pass: &Pass) -> Vec<f32> {
+pub(crate) fn logits(model: &Decoder, sequences: &[&[u32]], pass: &Pass) -> Vec<f32> {
     let hidden = model.forward(&Input::from_sequences(sequences).unwrap(), pass).unwrap();
     model.logits(&hidden, pass).unwrap().to_vec()
 }
 
 /// The largest difference over the largest expected value; infinite if a value is NaN.
-pub fn relative_error(got: &[f32], expected: &[f32]) -> f32 {
+pub(crate) fn relative_error(got: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(got.len(), expected.len());
     let worst =
         got.iter().zip(expected).map(|(g, e)| (g - e).abs()).fold(0.0, |a, b| if b.is_nan() { b } else { a.max(b) });
