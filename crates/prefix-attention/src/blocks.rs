@@ -1,8 +1,8 @@
-//! The keys that a tile meets, block by block: the prefix, then those of its own sequence that the mask leaves.
+//! The keys that queries meet, block by block: the prefix, then those of their own sequence that the mask leaves.
 
 use std::ops::Range;
 
-use crate::tile::{Bounds, KEYS, Tile};
+use crate::tile::{KEYS, Tile};
 use crate::{AttentionShape, Prefix, TokenRows};
 
 /// What both directions read.
@@ -14,7 +14,17 @@ pub(crate) struct Operands<'a> {
     pub(crate) prefix: Option<Prefix<'a>>,
 }
 
+/// Where keys come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Shared by all sequences, visible to every query.
+    Prefix,
+    /// Of the queries' own sequence.
+    Own,
+}
+
 /// At most [`KEYS`] consecutive keys and values of one head.
+#[derive(Clone)]
 pub(crate) struct KeyBlock<'a> {
     pub(crate) source: Source,
     /// Among the keys of the source.
@@ -24,45 +34,54 @@ pub(crate) struct KeyBlock<'a> {
     pub(crate) k_stride: usize,
     pub(crate) v: &'a [f32],
     pub(crate) v_stride: usize,
-    /// Which rows of the tile see which keys; `None` if all see all.
-    pub(crate) bounds: Option<Bounds>,
 }
 
-/// Where keys come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// Shared by all sequences.
-    Prefix,
-    /// Of the tile's sequence.
-    Own,
+impl<'a> KeyBlock<'a> {
+    /// The keys of the block that some row of `tile` sees, if there are any.
+    pub(crate) fn visible_to(&self, shape: &AttentionShape<'_>, tile: &Tile) -> Option<Self> {
+        if self.source == Source::Prefix {
+            return Some(self.clone());
+        }
+        let visible = tile.visible(shape);
+        let keys = self.keys.start.max(visible.start)..self.keys.end.min(visible.end);
+        let skipped = keys.start - self.keys.start;
+        (keys.start < keys.end).then(|| Self {
+            keys,
+            k: &self.k[skipped * self.k_stride..],
+            v: &self.v[skipped * self.v_stride..],
+            ..*self
+        })
+    }
 }
 
-/// The blocks that `tile` meets, in order. Blocks that no row sees are left out.
+/// The blocks that the rows of `tiles`, consecutive ones of one sequence and head, meet, in order. Blocks that none of
+/// them sees are left out.
 pub(crate) fn key_blocks<'a>(
     shape: &'a AttentionShape<'a>,
     operands: &Operands<'a>,
-    tile: &Tile,
-) -> impl Iterator<Item = KeyBlock<'a>> {
-    let (tile, own) = (*tile, (operands.k, operands.v));
-    let column = tile.kv_head * shape.spec().head_dim;
-    let block =
-        move |source, (k, v): (TokenRows<'a>, TokenRows<'a>), start: usize, keys: Range<usize>, bounds| KeyBlock {
-            source,
-            k: k.from(start + keys.start, column),
-            k_stride: k.row_stride,
-            v: v.from(start + keys.start, column),
-            v_stride: v.row_stride,
-            keys,
-            bounds,
-        };
+    tiles: &[Tile],
+) -> impl Iterator<Item = KeyBlock<'a>> + use<'a> {
+    let (first, last) = (tiles[0], tiles[tiles.len() - 1]);
+    let own = (operands.k, operands.v);
+    let column = first.kv_head * shape.spec().head_dim;
+    let block = move |source, (k, v): (TokenRows<'a>, TokenRows<'a>), start: usize, keys: Range<usize>| KeyBlock {
+        source,
+        k: k.from(start + keys.start, column),
+        k_stride: k.row_stride,
+        v: v.from(start + keys.start, column),
+        v_stride: v.row_stride,
+        keys,
+    };
     let prefix = operands.prefix.into_iter().flat_map(move |prefix| {
-        let len = shape.prefix_len();
-        (0..len)
-            .step_by(KEYS)
-            .map(move |key| block(Source::Prefix, (prefix.k, prefix.v), 0, key..len.min(key + KEYS), None))
+        let keys = aligned(0..shape.prefix_len());
+        keys.map(move |keys| block(Source::Prefix, (prefix.k, prefix.v), 0, keys))
     });
-    prefix.chain(tile.key_blocks(shape).map(move |keys| {
-        let bounds = tile.mask(shape, &keys);
-        block(Source::Own, own, tile.sequence.kv_start, keys, bounds)
-    }))
+    let visible = first.visible(shape).start..last.visible(shape).end;
+    prefix.chain(aligned(visible).map(move |keys| block(Source::Own, own, first.sequence.kv_start, keys)))
+}
+
+/// `range` cut at the multiples of [`KEYS`].
+fn aligned(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let Range { start, end } = range;
+    (start / KEYS * KEYS..end).step_by(KEYS).map(move |key| key.max(start)..end.min(key + KEYS))
 }

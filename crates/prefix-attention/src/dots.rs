@@ -22,7 +22,7 @@ pub(crate) struct Dots<'a> {
 
 impl Dots<'_> {
     pub(crate) fn check(&self, out: &[f32]) {
-        assert!(self.keys > 0 && self.dim % MAX_LANES == 0, "dots: {} keys of {}", self.keys, self.dim);
+        assert!(self.keys > 0 && self.dim.is_multiple_of(MAX_LANES), "dots: {} keys of {}", self.keys, self.dim);
         assert!(self.rows * self.dim <= self.q.len(), "dots: q");
         assert!((self.keys - 1) * self.k_row + self.dim <= self.k.len(), "dots: k");
         assert!(self.keys.next_multiple_of(MAX_LANES) <= self.out_row, "dots: out_row");

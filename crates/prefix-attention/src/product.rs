@@ -74,7 +74,7 @@ impl Product<'_> {
         if self.rows == 0 || self.cols == 0 {
             return;
         }
-        assert!(self.depth > 0 && self.cols % MAX_LANES == 0, "product: {} x {}", self.depth, self.cols);
+        assert!(self.depth > 0 && self.cols.is_multiple_of(MAX_LANES), "product: {} x {}", self.depth, self.cols);
         assert!((self.rows - 1) * self.a_row + (self.depth - 1) * self.a_step < self.a.len(), "product: a");
         assert!((self.depth - 1) * self.b_row + self.cols <= self.b.len(), "product: b");
         assert!((self.rows - 1) * self.out_row + self.cols <= self.out.len(), "product: out");
@@ -84,8 +84,11 @@ impl Product<'_> {
         let out = self.out.as_mut_ptr();
         for col in (0..self.cols).step_by(max_vectors * lanes) {
             let vectors = ((self.cols - col) / lanes).min(max_vectors);
-            for row in (0..self.rows).step_by(max_rows) {
-                let rows = (self.rows - row).min(max_rows);
+            // As few tiles as can be, of as equal heights as can be: a short last tile would leave units idle.
+            let tiles = self.rows.div_ceil(max_rows);
+            for index in 0..tiles {
+                let (row, next) = (index * self.rows / tiles, (index + 1) * self.rows / tiles);
+                let rows = next - row;
                 let tile = Tile {
                     depth: self.depth,
                     a: self.a[row * self.a_row..].as_ptr(),
@@ -135,20 +138,18 @@ pub(crate) unsafe fn compute<V: Vector, const ROWS: usize, const VECTORS: usize>
                 }
             }
         }
-        let (mut a, mut b) = (tile.a, tile.b);
+        let rows: [*const f32; ROWS] = std::array::from_fn(|r| tile.a.wrapping_add(r * tile.a_row));
+        let (mut step, mut b) = (0, tile.b);
         for _ in 0..tile.depth {
-            let mut vectors = [V::zero(); VECTORS];
-            for (v, vector) in vectors.iter_mut().enumerate() {
-                *vector = V::load(b.add(v * V::LANES));
-            }
-            for (r, row) in sums.iter_mut().enumerate() {
-                let factor = V::splat(*a.add(r * tile.a_row));
+            let vectors: [V; VECTORS] = std::array::from_fn(|v| V::load(b.add(v * V::LANES)));
+            for (row, from) in sums.iter_mut().zip(rows) {
+                let factor = V::splat(*from.add(step));
                 for (sum, vector) in row.iter_mut().zip(vectors) {
                     *sum = factor.mul_add(vector, *sum);
                 }
             }
-            // Past the last step the pointers are not used: `wrapping_add` may leave the slice.
-            a = a.wrapping_add(tile.a_step);
+            step += tile.a_step;
+            // Past the last step the pointer is not used: `wrapping_add` may leave the slice.
             b = b.wrapping_add(tile.b_row);
         }
         for (r, row) in sums.into_iter().enumerate() {

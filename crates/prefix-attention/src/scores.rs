@@ -81,25 +81,40 @@ impl Kernel for Absorb<'_> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let Softmax { max, sum, rescale } = self.softmax;
-        let old = *max;
-        for scores in self.scores.chunks_exact(self.width) {
-            for (max, &s) in max.iter_mut().zip(scores) {
-                *max = if s > *max { s } else { *max };
+        match self.width {
+            16 => self.absorb::<I, 16>(),
+            32 => self.absorb::<I, 32>(),
+            48 => self.absorb::<I, 48>(),
+            _ => self.absorb::<I, 64>(),
+        }
+    }
+}
+
+impl Absorb<'_> {
+    #[inline(always)]
+    fn absorb<I: Isa, const WIDTH: usize>(self) {
+        let rows = self.scores.as_chunks_mut::<WIDTH>().0;
+        // Copies, which the compiler knows to be apart from the scores.
+        let Softmax { mut max, mut sum, .. } = *self.softmax;
+        for row in rows.iter() {
+            for i in 0..WIDTH {
+                max[i] = if row[i] > max[i] { row[i] } else { max[i] };
             }
         }
         // Where no key was visible yet the maximum is -inf; any finite number in its place gives 2^-inf = 0.
         let shift = max.map(|m| if m == f32::NEG_INFINITY { 0.0 } else { m });
-        for i in 0..ROWS {
-            rescale[i] = exp2::<I>(old[i] - shift[i]);
-            sum[i] *= rescale[i];
+        for i in 0..WIDTH {
+            let rescale = exp2::<I>(self.softmax.max[i] - shift[i]);
+            self.softmax.rescale[i] = rescale;
+            sum[i] *= rescale;
         }
-        for scores in self.scores.chunks_exact_mut(self.width) {
-            for ((s, &shift), sum) in scores.iter_mut().zip(&shift).zip(sum.iter_mut()) {
-                *s = exp2::<I>(*s - shift);
-                *sum += *s;
+        for row in rows {
+            for i in 0..WIDTH {
+                row[i] = exp2::<I>(row[i] - shift[i]);
+                sum[i] += row[i];
             }
         }
+        (self.softmax.max, self.softmax.sum) = (max, sum);
     }
 }
 
@@ -121,19 +136,31 @@ impl Kernel for Differentiate<'_> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
+        match self.width {
+            16 => self.differentiate::<I, 16>(),
+            32 => self.differentiate::<I, 32>(),
+            48 => self.differentiate::<I, 48>(),
+            _ => self.differentiate::<I, 64>(),
+        }
+    }
+}
+
+impl Differentiate<'_> {
+    #[inline(always)]
+    fn differentiate<I: Isa, const WIDTH: usize>(self) {
+        // Copies, which the compiler knows to be apart from the scores.
+        let (lse, delta) = (*self.lse, *self.delta);
         let inverse = self.softcap.map_or(0.0, |cap| 1.0 / (cap * LOG2_E));
-        let rows = self.scores.chunks_exact_mut(self.width).zip(self.grads.chunks_exact_mut(self.width));
+        let rows = self.scores.as_chunks_mut::<WIDTH>().0.iter_mut().zip(self.grads.as_chunks_mut::<WIDTH>().0);
         for (scores, grads) in rows {
-            for (((s, g), &lse), &delta) in scores.iter_mut().zip(grads).zip(self.lse).zip(self.delta) {
-                let p = exp2::<I>(*s - lse);
-                let tanh = *s * inverse;
+            for i in 0..WIDTH {
+                let p = exp2::<I>(scores[i] - lse[i]);
+                let tanh = scores[i] * inverse;
                 let slope = 1.0 - tanh * tanh;
-                *g = p * (*g - delta);
-                if self.softcap.is_some() {
-                    // A hidden score is -inf, and its slope with it; p is 0 there.
-                    *g *= if slope > 0.0 { slope } else { 0.0 };
-                }
-                *s = p;
+                // A hidden score is -inf, and its slope with it; p is 0 there.
+                let slope = if slope > 0.0 { slope } else { 0.0 };
+                grads[i] = p * (grads[i] - delta[i]) * if self.softcap.is_some() { slope } else { 1.0 };
+                scores[i] = p;
             }
         }
     }

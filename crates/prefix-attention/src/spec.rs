@@ -63,7 +63,7 @@ impl<'a> AttentionShape<'a> {
         prefix_len: usize,
     ) -> Result<Self, AttentionError> {
         let AttentionSpec { num_heads, num_kv_heads, head_dim, softmax_scale, causal, window, softcap } = spec;
-        if num_kv_heads == 0 || num_heads == 0 || num_heads % num_kv_heads != 0 {
+        if num_kv_heads == 0 || num_heads == 0 || !num_heads.is_multiple_of(num_kv_heads) {
             return Err(AttentionError::Heads { num_heads, num_kv_heads });
         }
         if head_dim == 0 {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::blocks::KeyBlock;
+use crate::blocks::{KeyBlock, Source};
 use crate::isa::{InstructionSet, MAX_LANES};
 use crate::spec::Sequence;
 use crate::transpose::Transpose;
@@ -16,9 +16,9 @@ pub(crate) const ROWS: usize = 64;
 /// Keys of a block. Blocks start at multiples of it, counted from the sequence's first key, whatever the tile: so the
 /// result of a query depends on nothing but its own sequence.
 pub(crate) const KEYS: usize = 64;
-/// Keys that lie this many elements apart, 4 KiB, take an entry of the TLB each, and the same few sets of the first
-/// cache: it pays to copy them together.
-const FAR: usize = 1024;
+/// Keys that lie this many elements apart, or more, compete for a few sets of the first cache, and each takes an entry of
+/// the TLB: it pays to copy them together.
+const FAR: usize = 512;
 
 /// Consecutive rows of one sequence and one key/value head.
 #[derive(Clone, Copy, Debug)]
@@ -60,17 +60,12 @@ impl Tile {
         self.visible_to(shape, 0).start..self.visible_to(shape, self.rows - 1).end
     }
 
-    /// Blocks of the keys that the tile sees.
-    pub(crate) fn key_blocks(&self, shape: &AttentionShape<'_>) -> impl Iterator<Item = Range<usize>> + use<> {
-        let Range { start, end } = self.visible(shape);
-        (start / KEYS * KEYS..end).step_by(KEYS).map(move |key| key.max(start)..end.min(key + KEYS))
-    }
-
-    /// The bounds of every row's keys relative to the first of `keys`; `None` if every row sees all of them.
-    pub(crate) fn mask(&self, shape: &AttentionShape<'_>, keys: &Range<usize>) -> Option<Bounds> {
+    /// The bounds of every row's keys relative to the first of the block; `None` if every row sees all of them.
+    pub(crate) fn mask(&self, shape: &AttentionShape<'_>, block: &KeyBlock<'_>) -> Option<Bounds> {
+        let keys = &block.keys;
         // Bounds ascend with the row.
         let all = self.visible_to(shape, self.rows - 1).start..self.visible_to(shape, 0).end;
-        if all.start <= keys.start && keys.end <= all.end {
+        if block.source == Source::Prefix || all.start <= keys.start && keys.end <= all.end {
             return None;
         }
         let mut bounds = Bounds { first: [0; ROWS], end: [KEYS as i32; ROWS] };
@@ -84,9 +79,9 @@ impl Tile {
 }
 
 /// The tiles of rows `rows` of a sequence and head.
-pub(crate) fn tiles(sequence: Sequence, kv_head: usize, rows: Range<usize>) -> impl Iterator<Item = Tile> {
-    let tile = move |first_row| Tile { sequence, kv_head, first_row, rows: ROWS.min(rows.end - first_row) };
-    (rows.start..rows.end).step_by(ROWS).map(tile)
+pub(crate) fn tiles(sequence: Sequence, kv_head: usize, rows: Range<usize>) -> Vec<Tile> {
+    let tile = |first_row| Tile { sequence, kv_head, first_row, rows: ROWS.min(rows.end - first_row) };
+    rows.clone().step_by(ROWS).map(tile).collect()
 }
 
 /// By row, the keys of a block that are visible: `first..end`.
@@ -137,12 +132,18 @@ impl<'a> Layout<'a> {
         self.isa.transpose(Transpose { rows: out_row, cols: from_row, from: columns, from_row, out_row }, rows);
     }
 
+    /// Tiles that meet a block of keys one after another, so that the block is packed once for all: as many as leave
+    /// their queries and results in the second cache.
+    pub(crate) fn tiles_at_once(&self) -> usize {
+        (512 / self.padded_dim).clamp(1, 4)
+    }
+
     /// Elements that [`Layout::pack`] needs.
     pub(crate) fn packed_len(&self) -> usize {
         2 * KEYS * self.shape.spec().head_dim
     }
 
-    /// `block` with its keys and values copied to `memory` where they lie far apart.
+    /// `block` with its keys and values copied to `memory`, one after another, if they lie [`FAR`] apart.
     pub(crate) fn pack<'b>(&self, block: KeyBlock<'b>, memory: &'b mut [f32]) -> KeyBlock<'b> {
         let dim = self.shape.spec().head_dim;
         let (k, v) = memory.split_at_mut(KEYS * dim);

@@ -15,7 +15,12 @@ pub(crate) struct Transpose<'a> {
 
 impl Transpose<'_> {
     pub(crate) fn check(&self, out: &[f32]) {
-        assert!(self.rows % MAX_LANES == 0 && self.cols % MAX_LANES == 0, "transpose: {} x {}", self.rows, self.cols);
+        assert!(
+            self.rows.is_multiple_of(MAX_LANES) && self.cols.is_multiple_of(MAX_LANES),
+            "transpose: {} x {}",
+            self.rows,
+            self.cols
+        );
         if self.rows > 0 && self.cols > 0 {
             assert!((self.rows - 1) * self.from_row + self.cols <= self.from.len(), "transpose: from");
             assert!((self.cols - 1) * self.out_row + self.rows <= out.len(), "transpose: out");

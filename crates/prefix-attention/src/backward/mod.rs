@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use crate::blocks::Operands;
 use crate::isa::InstructionSet;
-use crate::tile::{Layout, ROWS, Tile};
+use crate::tile::{Layout, ROWS, Tile, tiles};
 use crate::workspace::{Shared, Workspaces, carve};
 use crate::{AttentionError, AttentionShape, Backward};
 
@@ -80,10 +80,8 @@ pub(crate) fn backward_with(
 struct Chunk {
     /// Which sequence.
     index: usize,
-    /// All rows of the task; more than a tile can hold.
-    rows: Range<usize>,
-    /// The sequence and head, and the first tile of the rows.
-    tile: Tile,
+    kv_head: usize,
+    tiles: Vec<Tile>,
     /// Keys of its own sequence whose sums it keeps.
     keys: Range<usize>,
     /// Keys of the prefix whose sums it keeps.
@@ -108,19 +106,15 @@ fn chunks(pass: &task::Pass<'_>) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     for index in 0..shape.num_sequences() {
         let sequence = shape.sequence(index);
-        let num_rows = sequence.q_len * shape.group();
-        let len = num_rows.div_ceil(TASKS.div_ceil(num_kv_heads)).next_multiple_of(ROWS).max(MIN_ROWS);
+        let rows = sequence.q_len * shape.group();
+        let len = rows.div_ceil(TASKS.div_ceil(num_kv_heads)).next_multiple_of(ROWS).max(MIN_ROWS);
         for kv_head in 0..num_kv_heads {
-            for first_row in (0..num_rows).step_by(len) {
-                let rows = first_row..num_rows.min(first_row + len);
-                let all = Tile { sequence, kv_head, first_row, rows: rows.len() };
-                chunks.push(Chunk {
-                    index,
-                    tile: all,
-                    rows,
-                    keys: if pass.needs_kv { all.visible(shape) } else { 0..0 },
-                    prefix_len: if pass.needs_prefix { shape.prefix_len() } else { 0 },
-                });
+            for first_row in (0..rows).step_by(len) {
+                let tiles = tiles(sequence, kv_head, first_row..rows.min(first_row + len));
+                let visible = tiles[0].visible(shape).start..tiles[tiles.len() - 1].visible(shape).end;
+                let keys = if pass.needs_kv { visible } else { 0..0 };
+                let prefix_len = if pass.needs_prefix { shape.prefix_len() } else { 0 };
+                chunks.push(Chunk { index, kv_head, tiles, keys, prefix_len });
             }
         }
     }

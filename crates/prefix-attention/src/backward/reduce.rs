@@ -75,7 +75,7 @@ impl<'a> Sums<'a> {
             let Some(place) = place(chunk) else { continue };
             let skipped = if of == Of::Keys { 0 } else { chunk.sums_rows() };
             let sums = &sums[(skipped + place) * layout.padded_dim..];
-            let row = &mut row[chunk.tile.kv_head * spec.head_dim..][..spec.head_dim];
+            let row = &mut row[chunk.kv_head * spec.head_dim..][..spec.head_dim];
             row.iter_mut().zip(sums).for_each(|(y, x)| *y += x);
         }
         if of == Of::Keys {

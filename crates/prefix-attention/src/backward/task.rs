@@ -8,7 +8,7 @@ use crate::blocks::{KeyBlock, Operands, Source, key_blocks};
 use crate::forward::{compute_scores, score_factor};
 use crate::product::{Product, Start};
 use crate::scores::Differentiate;
-use crate::tile::{KEYS, Layout, ROWS, Tile, tiles};
+use crate::tile::{KEYS, Layout, ROWS, Tile};
 use crate::workspace::{Shared, carve};
 
 /// What all tasks share.
@@ -34,6 +34,18 @@ impl Pass<'_> {
 
 /// What one task works in.
 struct Working<'a> {
+    /// `[keys, width]`: scores, then probabilities.
+    scores: &'a mut [f32],
+    /// `[keys, width]`: `dp`, then `ds`.
+    grads: &'a mut [f32],
+    packed: &'a mut [f32],
+    /// For each tile, five of `[padded_dim, width]`.
+    states: &'a mut [f32],
+}
+
+/// One tile on its way through the blocks.
+struct State<'a> {
+    tile: Tile,
     /// Queries times [`score_factor`], `[width, padded_dim]` and `[padded_dim, width]`.
     q_rows: &'a mut [f32],
     q: &'a mut [f32],
@@ -42,95 +54,85 @@ struct Working<'a> {
     grad_o: &'a mut [f32],
     /// `[padded_dim, width]`: `sum_j ds_ij k_j` so far.
     grad_q: &'a mut [f32],
-    /// `[keys, width]`: scores, then probabilities.
-    scores: &'a mut [f32],
-    /// `[keys, width]`: `dp`, then `ds`.
-    grads: &'a mut [f32],
-    packed: &'a mut [f32],
-}
-
-pub(super) fn working_len(layout: &Layout<'_>) -> usize {
-    ROWS * (5 * layout.padded_dim + 2 * KEYS) + layout.packed_len()
-}
-
-impl<'a> Working<'a> {
-    fn carve(layout: &Layout<'_>, mut memory: &'a mut [f32]) -> Self {
-        let mut part = |len| carve(&mut memory, len);
-        let dim = layout.padded_dim;
-        Self {
-            q_rows: part(ROWS * dim),
-            q: part(ROWS * dim),
-            grad_o_rows: part(ROWS * dim),
-            grad_o: part(ROWS * dim),
-            grad_q: part(ROWS * dim),
-            scores: part(ROWS * KEYS),
-            grads: part(ROWS * KEYS),
-            packed: part(layout.packed_len()),
-        }
-    }
-}
-
-/// Per row of a tile, what [`Differentiate`] needs.
-struct Statistics {
+    /// By row, in units of `ln 2`.
     lse: [f32; ROWS],
+    /// By row.
     delta: [f32; ROWS],
 }
 
+pub(super) fn working_len(layout: &Layout<'_>) -> usize {
+    ROWS * (5 * layout.padded_dim * layout.tiles_at_once() + 2 * KEYS) + layout.packed_len()
+}
+
 /// Writes the gradients of the chunk's queries, and its sums for keys and values, `[2, sums_rows, padded_dim]`.
-pub(super) fn run(pass: &Pass<'_>, chunk: &Chunk, sums: &mut [f32], memory: &mut [f32]) {
+pub(super) fn run(pass: &Pass<'_>, chunk: &Chunk, sums: &mut [f32], mut memory: &mut [f32]) {
     sums.fill(0.0);
     let layout = &pass.layout;
-    let mut working = Working::carve(layout, memory);
-    for tile in tiles(chunk.tile.sequence, chunk.tile.kv_head, chunk.rows.clone()) {
-        let statistics = working.load(pass, &tile);
-        for block in key_blocks(layout.shape, &pass.operands, &tile) {
-            if pass.grad_q.is_some() || pass.needs_key_grads(block.source) {
-                working.differentiate(pass, chunk, &tile, &statistics, block, sums);
-            }
-        }
-        working.write_grad_q(pass, &tile);
+    let mut part = |len| carve(&mut memory, len);
+    let mut working = Working {
+        scores: part(ROWS * KEYS),
+        grads: part(ROWS * KEYS),
+        packed: part(layout.packed_len()),
+        states: memory,
+    };
+    for tiles in chunk.tiles.chunks(layout.tiles_at_once()) {
+        working.differentiate(pass, chunk, tiles, sums);
     }
 }
 
 impl Working<'_> {
-    fn load(&mut self, pass: &Pass<'_>, tile: &Tile) -> Statistics {
+    fn differentiate(&mut self, pass: &Pass<'_>, chunk: &Chunk, tiles: &[Tile], sums: &mut [f32]) {
+        let layout = &pass.layout;
+        let memory = self.states.chunks_exact_mut(5 * ROWS * layout.padded_dim);
+        let mut states: Vec<_> =
+            tiles.iter().zip(memory).map(|(tile, memory)| State::load(pass, tile, memory)).collect();
+        for block in key_blocks(layout.shape, &pass.operands, tiles) {
+            if pass.grad_q.is_none() && !pass.needs_key_grads(block.source) {
+                continue;
+            }
+            let block = layout.pack(block, self.packed);
+            for state in &mut states {
+                if let Some(block) = block.visible_to(layout.shape, &state.tile) {
+                    state.differentiate(pass, &block, self.scores, self.grads);
+                    state.add_to_keys(pass, chunk, &block, self.scores, self.grads, sums);
+                }
+            }
+        }
+        states.into_iter().for_each(|state| state.write_grad_q(pass));
+    }
+}
+
+impl<'a> State<'a> {
+    fn load(pass: &Pass<'_>, tile: &Tile, mut memory: &'a mut [f32]) -> Self {
         let (layout, shape) = (&pass.layout, pass.layout.shape);
         let (spec, len) = (shape.spec(), tile.width() * layout.padded_dim);
-        let grad_o = TokenRows::contiguous(pass.grad_o, spec.num_heads * spec.head_dim);
-        layout.gather(tile, pass.operands.q, score_factor(shape), &mut self.q_rows[..len]);
-        layout.gather(tile, grad_o, 1.0, &mut self.grad_o_rows[..len]);
-        layout.rows_to_columns(tile, self.q_rows, self.q);
-        layout.rows_to_columns(tile, self.grad_o_rows, self.grad_o);
-        self.grad_q.fill(0.0);
-        let mut statistics = Statistics { lse: [0.0; ROWS], delta: [0.0; ROWS] };
-        for (r, grad_o) in self.grad_o_rows.chunks_exact(layout.padded_dim).take(tile.rows).enumerate() {
+        let mut part = || carve(&mut memory, ROWS * layout.padded_dim);
+        let [q_rows, q, grad_o_rows, grad_o, grad_q] = [part(), part(), part(), part(), part()];
+        let grad_of_rows = TokenRows::contiguous(pass.grad_o, spec.num_heads * spec.head_dim);
+        layout.gather(tile, pass.operands.q, score_factor(shape), &mut q_rows[..len]);
+        layout.gather(tile, grad_of_rows, 1.0, &mut grad_o_rows[..len]);
+        layout.rows_to_columns(tile, q_rows, q);
+        layout.rows_to_columns(tile, grad_o_rows, grad_o);
+        grad_q.fill(0.0);
+        let (mut lse, mut delta) = ([0.0; ROWS], [0.0; ROWS]);
+        for (r, grad_o) in grad_o_rows.chunks_exact(layout.padded_dim).take(tile.rows).enumerate() {
             let (token, head) = tile.token_and_head(shape, r);
             let o = &pass.o[(token * spec.num_heads + head) * spec.head_dim..][..spec.head_dim];
-            statistics.delta[r] = dot(o, grad_o);
-            let lse = pass.softmax_lse[head * shape.num_q_tokens() + token];
+            delta[r] = dot(o, grad_o);
+            let saved = pass.softmax_lse[head * shape.num_q_tokens() + token];
             // A row that sees nothing: 2^(s - inf) = 0 whatever the score.
-            statistics.lse[r] = if lse == f32::NEG_INFINITY { f32::INFINITY } else { lse * LOG2_E };
+            lse[r] = if saved == f32::NEG_INFINITY { f32::INFINITY } else { saved * LOG2_E };
         }
-        statistics
+        Self { tile: *tile, q_rows, q, grad_o_rows, grad_o, grad_q, lse, delta }
     }
 
-    /// Adds what one block contributes.
-    fn differentiate(
-        &mut self,
-        pass: &Pass<'_>,
-        chunk: &Chunk,
-        tile: &Tile,
-        statistics: &Statistics,
-        block: KeyBlock<'_>,
-        sums: &mut [f32],
-    ) {
+    /// Probabilities and gradients of the scores of one block, and what these add to the gradients of the queries.
+    fn differentiate(&mut self, pass: &Pass<'_>, block: &KeyBlock<'_>, scores: &mut [f32], grads: &mut [f32]) {
         let layout = &pass.layout;
-        let (isa, width, spec) = (layout.isa, tile.width(), layout.shape.spec());
-        let block = layout.pack(block, self.packed);
+        let (isa, width, spec) = (layout.isa, self.tile.width(), layout.shape.spec());
         let keys = block.keys.len();
-        let scores = &mut self.scores[..keys * width];
-        let grads = &mut self.grads[..keys * width];
-        compute_scores(layout, tile, &block, self.q, scores);
+        let (scores, grads) = (&mut scores[..keys * width], &mut grads[..keys * width]);
+        compute_scores(layout, &self.tile, block, self.q, scores);
         isa.product(Product {
             rows: keys,
             depth: spec.head_dim,
@@ -144,8 +146,7 @@ impl Working<'_> {
             out_row: width,
             start: Start::Zero,
         });
-        let Statistics { lse, delta } = statistics;
-        isa.run(Differentiate { scores, grads, width, lse, delta, softcap: spec.softcap });
+        isa.run(Differentiate { scores, grads, width, lse: &self.lse, delta: &self.delta, softcap: spec.softcap });
         if pass.grad_q.is_some() {
             isa.product(Product {
                 rows: spec.head_dim,
@@ -161,22 +162,49 @@ impl Working<'_> {
                 start: Start::Add,
             });
         }
-        if pass.needs_key_grads(block.source) {
-            let first = match block.source {
-                Source::Prefix => block.keys.start,
-                Source::Own => chunk.prefix_len + block.keys.start - chunk.keys.start,
-            };
-            let (sums_k, sums_v) = sums.split_at_mut(chunk.sums_rows() * layout.padded_dim);
-            add_to_keys(layout, keys, width, grads, self.q_rows, &mut sums_k[first * layout.padded_dim..]);
-            add_to_keys(layout, keys, width, scores, self.grad_o_rows, &mut sums_v[first * layout.padded_dim..]);
+    }
+
+    /// What probabilities and gradients of scores add to the chunk's sums.
+    fn add_to_keys(
+        &self,
+        pass: &Pass<'_>,
+        chunk: &Chunk,
+        block: &KeyBlock<'_>,
+        scores: &[f32],
+        grads: &[f32],
+        sums: &mut [f32],
+    ) {
+        if !pass.needs_key_grads(block.source) {
+            return;
+        }
+        let first = match block.source {
+            Source::Prefix => block.keys.start,
+            Source::Own => chunk.prefix_len + block.keys.start - chunk.keys.start,
+        };
+        let dim = pass.layout.padded_dim;
+        let (sums_k, sums_v) = sums.split_at_mut(chunk.sums_rows() * dim);
+        for (weights, rows, sums) in [(grads, &*self.q_rows, sums_k), (scores, &*self.grad_o_rows, sums_v)] {
+            pass.layout.isa.product(Product {
+                rows: block.keys.len(),
+                depth: self.tile.width(),
+                cols: dim,
+                a: weights,
+                a_row: self.tile.width(),
+                a_step: 1,
+                b: rows,
+                b_row: dim,
+                out: &mut sums[first * dim..],
+                out_row: dim,
+                start: Start::Add,
+            });
         }
     }
 
-    fn write_grad_q(&mut self, pass: &Pass<'_>, tile: &Tile) {
+    fn write_grad_q(self, pass: &Pass<'_>) {
         let Some(grad_q) = pass.grad_q else { return };
+        let Self { tile, q_rows: rows, grad_q: columns, .. } = self;
         let spec = pass.layout.shape.spec();
-        let rows = &mut self.q_rows;
-        pass.layout.columns_to_rows(tile, self.grad_q, rows);
+        pass.layout.columns_to_rows(&tile, columns, rows);
         for (r, row) in rows.chunks_exact(pass.layout.padded_dim).take(tile.rows).enumerate() {
             let (token, head) = tile.token_and_head(pass.layout.shape, r);
             // SAFETY: every (token, head) is one row of one tile of one task.
@@ -184,24 +212,6 @@ impl Working<'_> {
             to.iter_mut().zip(row).for_each(|(g, x)| *g = spec.softmax_scale * x);
         }
     }
-}
-
-/// `sums[j] += sum_i weights[j, i] rows[i]`, for weights `[keys, width]` and rows `[width, padded_dim]`.
-fn add_to_keys(layout: &Layout<'_>, keys: usize, width: usize, weights: &[f32], rows: &[f32], sums: &mut [f32]) {
-    let dim = layout.padded_dim;
-    layout.isa.product(Product {
-        rows: keys,
-        depth: width,
-        cols: dim,
-        a: weights,
-        a_row: width,
-        a_step: 1,
-        b: rows,
-        b_row: dim,
-        out: sums,
-        out_row: dim,
-        start: Start::Add,
-    });
 }
 
 /// The inner product of the shorter argument with as much of the other, in sixteen accumulators.

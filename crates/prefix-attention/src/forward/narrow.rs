@@ -26,7 +26,7 @@ const SPLIT: usize = 1024;
 
 /// Whether `sequence` has few enough queries, and heads that whole registers divide.
 pub(super) fn suits(shape: &AttentionShape<'_>, sequence: &Sequence) -> bool {
-    sequence.q_len * shape.group() <= ROWS && shape.spec().head_dim % MAX_LANES == 0
+    sequence.q_len * shape.group() <= ROWS && shape.spec().head_dim.is_multiple_of(MAX_LANES)
 }
 
 /// A part of the keys of one sequence and head.
@@ -112,7 +112,7 @@ impl<'a> Partial<'a> {
             Source::Prefix => split.first,
             Source::Own => block.keys.start / SPLIT == split.index,
         };
-        for block in key_blocks(layout.shape, operands, tile).filter(mine) {
+        for block in key_blocks(layout.shape, operands, std::slice::from_ref(tile)).filter(mine) {
             self.absorb(layout, tile, &block);
         }
     }
@@ -135,9 +135,10 @@ impl<'a> Partial<'a> {
         if let Some(softcap) = spec.softcap {
             isa.run(Softcap { scores, softcap });
         }
+        let bounds = tile.mask(layout.shape, block);
         for (r, scores) in scores.chunks_exact_mut(KEYS).enumerate() {
             scores[keys..].fill(f32::NEG_INFINITY);
-            if let Some(bounds) = &block.bounds {
+            if let Some(bounds) = &bounds {
                 scores[..bounds.first[r] as usize].fill(f32::NEG_INFINITY);
                 scores[bounds.end[r] as usize..].fill(f32::NEG_INFINITY);
             }

@@ -23,92 +23,118 @@ pub(super) fn forward(
     for &sequence in sequences {
         let rows = sequence.q_len * layout.shape.group();
         for kv_head in 0..layout.shape.spec().num_kv_heads {
-            all.extend(tiles(sequence, kv_head, 0..rows));
+            all.push(tiles(sequence, kv_head, 0..rows));
         }
     }
-    if all.is_empty() {
+    let tasks: Vec<_> = all.iter().flat_map(|tiles| tiles.chunks(layout.tiles_at_once())).collect();
+    if tasks.is_empty() {
         return Ok(());
     }
     let workspaces = Workspaces::new(Working::len(layout))?;
-    all.into_par_iter().with_max_len(1).for_each(|tile| {
-        workspaces.with(|memory| {
-            let mut working = Working::carve(layout, memory);
-            let softmax = working.attend(layout, operands, &tile);
-            working.finish(layout, &tile, &softmax, results);
-        });
+    tasks.into_par_iter().with_max_len(1).for_each(|tiles| {
+        workspaces.with(|memory| Working::carve(layout, memory).attend(layout, operands, tiles, results));
     });
     Ok(())
 }
 
-/// What one tile works in.
+/// What the tiles of one task work in.
 struct Working<'a> {
     /// `[width, padded_dim]`: a staging place for rows.
     rows: &'a mut [f32],
-    /// `[padded_dim, width]`: queries.
-    q: &'a mut [f32],
-    /// `[padded_dim, width]`: the result so far.
-    o: &'a mut [f32],
     /// `[keys, width]`.
     scores: &'a mut [f32],
-    /// Two of `[keys, head_dim]`.
     packed: &'a mut [f32],
+    /// For each tile, twice `[padded_dim, width]`.
+    states: &'a mut [f32],
+}
+
+/// One tile on its way through the blocks.
+struct State<'a> {
+    tile: Tile,
+    /// `[padded_dim, width]`: queries.
+    q: &'a mut [f32],
+    /// `[padded_dim, width]`: `sum_j 2^(s_ij - max_i) v_j` so far.
+    o: &'a mut [f32],
+    softmax: Softmax,
 }
 
 impl<'a> Working<'a> {
     fn len(layout: &Layout<'_>) -> usize {
-        ROWS * (3 * layout.padded_dim + KEYS) + layout.packed_len()
+        ROWS * (layout.padded_dim * (1 + 2 * layout.tiles_at_once()) + KEYS) + layout.packed_len()
     }
 
     fn carve(layout: &Layout<'_>, mut memory: &'a mut [f32]) -> Self {
         let mut part = |len| carve(&mut memory, len);
-        let dim = layout.padded_dim;
         Self {
-            rows: part(ROWS * dim),
-            q: part(ROWS * dim),
-            o: part(ROWS * dim),
+            rows: part(ROWS * layout.padded_dim),
             scores: part(ROWS * KEYS),
             packed: part(layout.packed_len()),
+            states: memory,
         }
     }
 
-    /// Accumulates `sum_j 2^(s_ij - max_i) v_j` in `o`.
-    fn attend(&mut self, layout: &Layout<'_>, operands: &Operands<'_>, tile: &Tile) -> Softmax {
-        let (isa, width) = (layout.isa, tile.width());
-        let rows = &mut self.rows[..width * layout.padded_dim];
-        layout.gather(tile, operands.q, score_factor(layout.shape), rows);
-        layout.rows_to_columns(tile, rows, self.q);
-        let mut softmax = Softmax::new();
-        let mut start = true;
-        for block in key_blocks(layout.shape, operands, tile) {
+    fn attend(self, layout: &Layout<'_>, operands: &Operands<'_>, tiles: &[Tile], results: &Results<'_>) {
+        let len = ROWS * layout.padded_dim;
+        let memory = self.states.chunks_exact_mut(2 * len);
+        let mut states: Vec<_> = tiles
+            .iter()
+            .zip(memory)
+            .map(|(tile, memory)| State::load(layout, operands, tile, self.rows, memory))
+            .collect();
+        for block in key_blocks(layout.shape, operands, tiles) {
             let block = layout.pack(block, self.packed);
-            let scores = &mut self.scores[..block.keys.len() * width];
-            compute_scores(layout, tile, &block, self.q, scores);
-            isa.run(Absorb { scores, width, softmax: &mut softmax });
-            isa.product(Product {
-                rows: layout.shape.spec().head_dim,
-                depth: block.keys.len(),
-                cols: width,
-                a: block.v,
-                a_row: 1,
-                a_step: block.v_stride,
-                b: scores,
-                b_row: width,
-                out: self.o,
-                out_row: width,
-                start: if start { Start::Zero } else { Start::Scaled(&softmax.rescale) },
-            });
-            start = false;
+            for state in &mut states {
+                if let Some(block) = block.visible_to(layout.shape, &state.tile) {
+                    state.absorb(layout, &block, self.scores);
+                }
+            }
         }
-        if start {
-            self.o.fill(0.0);
+        for state in states {
+            state.write(layout, self.rows, results);
         }
-        softmax
+    }
+}
+
+impl<'a> State<'a> {
+    fn load(
+        layout: &Layout<'_>,
+        operands: &Operands<'_>,
+        tile: &Tile,
+        rows: &mut [f32],
+        memory: &'a mut [f32],
+    ) -> Self {
+        let (q, o) = memory.split_at_mut(ROWS * layout.padded_dim);
+        layout.gather(tile, operands.q, score_factor(layout.shape), &mut rows[..tile.width() * layout.padded_dim]);
+        layout.rows_to_columns(tile, rows, q);
+        o.fill(0.0);
+        Self { tile: *tile, q, o, softmax: Softmax::new() }
+    }
+
+    fn absorb(&mut self, layout: &Layout<'_>, block: &KeyBlock<'_>, scores: &mut [f32]) {
+        let (isa, width) = (layout.isa, self.tile.width());
+        let scores = &mut scores[..block.keys.len() * width];
+        compute_scores(layout, &self.tile, block, self.q, scores);
+        isa.run(Absorb { scores, width, softmax: &mut self.softmax });
+        isa.product(Product {
+            rows: layout.shape.spec().head_dim,
+            depth: block.keys.len(),
+            cols: width,
+            a: block.v,
+            a_row: 1,
+            a_step: block.v_stride,
+            b: scores,
+            b_row: width,
+            out: self.o,
+            out_row: width,
+            start: Start::Scaled(&self.softmax.rescale),
+        });
     }
 
     /// Divides by the sum and writes the rows where they belong.
-    fn finish(&mut self, layout: &Layout<'_>, tile: &Tile, softmax: &Softmax, results: &Results<'_>) {
-        layout.columns_to_rows(tile, self.o, self.rows);
-        for (r, row) in self.rows.chunks_exact(layout.padded_dim).take(tile.rows).enumerate() {
+    fn write(self, layout: &Layout<'_>, rows: &mut [f32], results: &Results<'_>) {
+        let Self { tile, o, softmax, .. } = self;
+        layout.columns_to_rows(&tile, o, rows);
+        for (r, row) in rows.chunks_exact(layout.padded_dim).take(tile.rows).enumerate() {
             // SAFETY: every (token, head) is one row of one tile.
             unsafe { results.write(tile.token_and_head(layout.shape, r), softmax.max[r], softmax.sum[r], row) };
         }
@@ -140,7 +166,7 @@ pub(crate) fn compute_scores(layout: &Layout<'_>, tile: &Tile, block: &KeyBlock<
     if let Some(softcap) = spec.softcap {
         isa.run(Softcap { scores, softcap });
     }
-    if let Some(bounds) = &block.bounds {
+    if let Some(bounds) = tile.mask(layout.shape, block) {
         isa.run(Mask { scores, width, first: &bounds.first, end: &bounds.end });
     }
 }
