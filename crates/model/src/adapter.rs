@@ -26,8 +26,8 @@ pub trait Adapter: Send + Sync {
         false
     }
 
-    /// One projection of `x` `[num_tokens, in_features]`. `weight` and `bias` are those of [`Adapter::parameter`] where it
-    /// gives some, the base's otherwise.
+    /// One projection of `x`, `[num_tokens, in_features]`. `weight` and `bias` are those of [`Adapter::parameter`] where it
+    /// gives some, the base's otherwise. The head is given only the rows whose logits are wanted, as one sequence.
     ///
     /// # Errors
     /// Those of the ops.

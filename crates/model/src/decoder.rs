@@ -58,6 +58,8 @@ impl Decoder {
     /// | f32 | used where they lie | used where they lie, widened while computing: the same numbers as a widened copy |
     /// | bf16, f16 | used where they lie | rounded once, into memory of their own |
     ///
+    /// Activations and sums are f32 in every case.
+    ///
     /// # Errors
     /// Those of [`DecoderConfig::read`], [`Checkpoint::open`] and [`Decoder::from_checkpoint`].
     pub fn load(dir: &Path, dtype: DType) -> Result<Self> {
