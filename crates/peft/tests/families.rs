@@ -3,15 +3,14 @@
 mod support;
 
 use checkpoint::SafetensorsFile;
-use model::Pass;
 use support::{
     Batch, assert_close, by_key, cases, data, decoder, floats, integers, logits, loss_and_gradients, pass, train,
 };
 use tunesmith_peft::open;
 
 /// As in `golden.rs`; models in bf16 and f16 are widened exactly on both sides.
-const SAME: f32 = 1e-4;
-const AFTER_TRAINING: f32 = 2e-4;
+const SAME: f32 = 2e-5;
+const AFTER_TRAINING: f32 = 1e-3;
 
 #[test]
 fn logits_gradients_and_six_steps() {
@@ -43,7 +42,14 @@ fn compare(model: &str, folder: &str) {
     }
     let steps = train(&decoder, &batch, &method, 6);
     let column = |i: usize| steps.iter().map(|step| step[i]).collect::<Vec<_>>();
-    assert_close(&format!("{folder} losses"), &column(0), &floats(&io, "losses"), AFTER_TRAINING);
-    assert_close(&format!("{folder} grad_norms"), &column(1), &floats(&io, "grad_norms"), AFTER_TRAINING);
-    assert!(logits(&decoder, &batch.input, &Pass::base()).iter().all(|logit| logit.is_finite()));
+    assert_close(&format!("{folder} losses"), &column(0), &floats(&io, "losses"), SAME);
+    assert_close(&format!("{folder} grad_norms"), &column(1), &floats(&io, "grad_norms"), 10.0 * SAME);
+    for (key, values) in by_key(&method, |leaf| leaf.to_vec()) {
+        assert_close(
+            &format!("{folder} trained {key}"),
+            &values,
+            &floats(&io, &format!("trained.{key}")),
+            AFTER_TRAINING,
+        );
+    }
 }

@@ -4,25 +4,28 @@
 mod support;
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use checkpoint::{CheckpointError, Dtype, SafetensorsFile, Storage, TensorSpec, write_safetensors};
+use checkpoint::{CheckpointError, SafetensorsFile, Storage, TensorSpec, write_safetensors};
 use device::DType;
 use model::{Decoder, Pass};
 use support::{
-    Batch, assert_close, by_key, cases, data, decoder, floats, integers, logits, loss_and_gradients, pass, train,
+    Batch, assert_close, by_key, cases, data, decoder, floats, integers, logits, loss_and_gradients, merge_into, pass,
+    train,
 };
 use tunesmith_peft::{AdapterConfig, Method, PeftError, attach, load, names, open, save};
 
 /// Both sides compute in f32 and differ in the order of sums; logits and gradients here are sums of at most a few hundred
 /// terms, each rounded to 6e-8.
-const SAME: f32 = 2e-5;
-/// Three steps on, differences have gone through AdamW, which divides by the gradient's own size.
-const AFTER_TRAINING: f32 = 2e-4;
+const SAME: f32 = 1e-5;
+/// Three steps on, differences have gone through AdamW, which divides every gradient by its own size, the small ones with
+/// the large relative errors too.
+const AFTER_TRAINING: f32 = 1e-3;
 
 struct Case {
     folder: String,
+    base: PathBuf,
     decoder: Decoder,
     io: SafetensorsFile,
     batch: Batch,
@@ -44,10 +47,11 @@ impl Case {
             (ids[tokens.clone()].to_vec(), labels[tokens].to_vec())
         };
         let batch = Batch::new(&[row(0), row(1)]);
-        Self { decoder: decoder(&format!("peft/base-{family}")), folder, io, batch }
+        let base = format!("peft/base-{family}");
+        Self { decoder: decoder(&base), base: data(&base), folder, io, batch }
     }
 
-    fn path(&self, file: &str) -> std::path::PathBuf {
+    fn path(&self, file: &str) -> PathBuf {
         data(&self.folder).join(file)
     }
 
@@ -111,7 +115,7 @@ fn three_steps_of_adamw() {
         let losses: Vec<f32> =
             serde_json::from_str(&std::fs::read_to_string(case.path("losses.json")).unwrap()).unwrap();
         let got: Vec<f32> = train(&case.decoder, &case.batch, &method, 3).iter().map(|[loss, _]| *loss).collect();
-        assert_close(&format!("{} losses", case.folder), &got, &losses, AFTER_TRAINING);
+        assert_close(&format!("{} losses", case.folder), &got, &losses, SAME);
         let saved = SafetensorsFile::open(case.path("adapter_model.safetensors")).unwrap();
         for (key, values) in by_key(&method, |leaf| leaf.to_vec()) {
             assert_close(&format!("{} {key}", case.folder), &values, &floats(&saved, &key), AFTER_TRAINING);
@@ -140,9 +144,8 @@ fn the_merged_model_computes_what_the_adapted_one_did() {
     for case in Case::all() {
         let (method, _) = open(&data(&case.folder), &case.decoder).unwrap();
         let out = tempfile::tempdir().unwrap();
-        let base = data(&format!("peft/base-{}", case.folder.split(['/', '-']).nth(1).unwrap()));
-        std::fs::copy(base.join("config.json"), out.path().join("config.json")).unwrap();
-        let merged = merge_into(&*method, &case.decoder, &out.path().join("model.safetensors"));
+        std::fs::copy(case.base.join("config.json"), out.path().join("config.json")).unwrap();
+        let merged = merge_into(&*method, &case.decoder, out.path());
         if case.folder.ends_with("llama-lora-bias") {
             // As in PEFT: the base has no bias that could take it up.
             assert!(matches!(merged, Err(PeftError::Unmergeable { .. })));
@@ -153,22 +156,6 @@ fn the_merged_model_computes_what_the_adapted_one_did() {
         let got = logits(&decoder, &case.batch.input, &Pass::base());
         assert_close(&format!("{} merged", case.folder), &got, &case.expected_logits("logits_final"), SAME);
     }
-}
-
-/// Writes the base with `method` folded in, in f32.
-fn merge_into(method: &dyn Method, decoder: &Decoder, path: &Path) -> Result<(), PeftError> {
-    let tied = |parameter: &model::Parameter| parameter.tied_to.is_some();
-    let parameters = || decoder.modules().parameters().filter(|p| !tied(p) || method.merges(p.id));
-    let specs: Vec<TensorSpec> =
-        parameters().map(|p| TensorSpec { name: p.name.clone(), dtype: Dtype::F32, shape: p.shape.clone() }).collect();
-    write_safetensors::<PeftError>(&Storage, path, &specs, &[("format", "pt")], |spec| {
-        let id = decoder.modules().find_parameter(&spec.name).unwrap().id;
-        let mut values = decoder.parameter(id).to_vec();
-        if method.merges(id) {
-            method.merge(id, &mut values)?;
-        }
-        Ok(Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect()))
-    })
 }
 
 #[test]

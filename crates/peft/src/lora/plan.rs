@@ -58,6 +58,9 @@ impl Plan {
         };
         let fan_in_fan_out = sites.iter().any(transposed);
         config.target_modules = Some(targets.target_modules.sorted());
+        let paths: Vec<&str> = sites.iter().map(|site| modules.get(site.module).path.as_str()).collect();
+        config.rank_pattern = in_file_order("rank_pattern", config.rank_pattern, config.r, &paths)?;
+        config.alpha_pattern = in_file_order("alpha_pattern", config.alpha_pattern, config.lora_alpha, &paths)?;
         Ok(Self { config, sites, trained, fan_in_fan_out, warnings })
     }
 }
@@ -91,6 +94,28 @@ fn site(config: &LoraConfig, module: &Module) -> Result<PlannedSite, PeftError> 
     let alpha = first_match("alpha_pattern", &config.alpha_pattern, &module.path)?.unwrap_or(config.lora_alpha);
     let scaling = alpha / if config.use_rslora { (rank as f64).sqrt() } else { rank as f64 };
     Ok(PlannedSite { module: module.id, rank, scaling: scaling as f32 })
+}
+
+/// Patterns that mean the same after their file was read back. The first match counts, and a file lists them by name: where
+/// that order gives another value to some module, every module gets a pattern of its own instead.
+fn in_file_order<T: Copy + PartialEq>(
+    key: &'static str,
+    patterns: Vec<(String, T)>,
+    default: T,
+    paths: &[&str],
+) -> Result<Vec<(String, T)>, PeftError> {
+    let mut sorted = patterns.clone();
+    sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let value = |patterns: &[(String, T)], path| Ok(first_match(key, patterns, path)?.unwrap_or(default));
+    let values = paths.iter().map(|path| value(&patterns, path)).collect::<Result<Vec<T>, PeftError>>()?;
+    let values_read = paths.iter().map(|path| value(&sorted, path)).collect::<Result<Vec<T>, PeftError>>()?;
+    if values == values_read {
+        return Ok(sorted);
+    }
+    let own = paths.iter().zip(values).filter(|(_, value)| *value != default);
+    let mut own: Vec<_> = own.map(|(path, value)| (path.replace('.', r"\."), value)).collect();
+    own.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(own)
 }
 
 fn trained(config: &LoraConfig, modules: &Modules, sites: &[PlannedSite]) -> Result<Vec<ParameterId>, PeftError> {

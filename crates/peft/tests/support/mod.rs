@@ -1,15 +1,16 @@
 //! Reference data of Python PEFT, and one training step to compare with it.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use adamw::{AdamW, Group, Step};
-use checkpoint::SafetensorsFile;
+use checkpoint::{Dtype, SafetensorsFile, Storage, TensorSpec, write_safetensors};
 use device::DType;
 use model::{Decoder, Input, Pass};
 use tensor::{Gradients, Tensor, backward};
-use tunesmith_peft::{Method, Source};
+use tunesmith_peft::{Method, PeftError, Source, merged_parameters};
 
 /// A path under `tests/data` of the workspace.
 pub(crate) fn data(path: &str) -> PathBuf {
@@ -136,6 +137,23 @@ pub(crate) fn by_key(method: &Arc<dyn Method>, of: impl Fn(&Tensor) -> Vec<f32>)
 fn transposed(values: &[f32], shape: &[usize]) -> Vec<f32> {
     let &[rows, columns] = shape else { panic!("{shape:?} is no matrix") };
     (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
+}
+
+/// Writes the base's weights with `method` folded in, in f32, into `dir`.
+pub(crate) fn merge_into(method: &dyn Method, decoder: &Decoder, dir: &Path) -> Result<(), PeftError> {
+    let specs: Vec<TensorSpec> = merged_parameters(method, decoder.modules())
+        .into_iter()
+        .map(|p| TensorSpec { name: p.name.clone(), dtype: Dtype::F32, shape: p.shape.clone() })
+        .collect();
+    let path = dir.join("model.safetensors");
+    write_safetensors::<PeftError>(&Storage, &path, &specs, &[("format", "pt")], |spec| {
+        let id = decoder.modules().find_parameter(&spec.name).unwrap().id;
+        let mut values = decoder.parameter(id).to_vec();
+        if method.merges(id) {
+            method.merge(id, &mut values)?;
+        }
+        Ok(Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect()))
+    })
 }
 
 /// Asserts that `got` is `expected` within `tolerance` of the largest expected value.

@@ -7,15 +7,19 @@
 //! - is a list that holds its whole name, or the end of its name after a dot. Then, unless the whole name is listed, the
 //!   number of its layer has to be among `layers_to_transform`.
 
-use std::collections::BTreeSet;
+mod pattern;
+mod rules;
+mod shorten;
 
-use fancy_regex::Regex;
+use std::collections::BTreeSet;
 
 use crate::PeftError;
 use crate::modules::{ModuleNames, OneOrMany};
 
-/// From this many names on PEFT looks for shorter ones that mean the same.
-const MANY_NAMES: usize = 20;
+pub(crate) use pattern::first_match;
+use pattern::is_suffix;
+use rules::Rules;
+use shorten::shorten;
 
 /// What a name in a configuration can be about: a module of the model that has weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,151 +96,6 @@ impl Selection<'_> {
             available: ends.into_iter().collect::<Vec<_>>().join(", "),
         }
     }
-}
-
-/// A selection with its regular expressions compiled.
-struct Rules<'a> {
-    targets: Names<'a>,
-    excluded: Vec<Names<'a>>,
-    layers: Option<Layers<'a>>,
-}
-
-enum Names<'a> {
-    Pattern(Regex),
-    List(&'a [String]),
-}
-
-struct Layers<'a> {
-    indices: &'a [usize],
-    /// Each captures the number of a layer in a name.
-    patterns: Vec<Regex>,
-}
-
-impl<'a> Rules<'a> {
-    fn compile(selection: &Selection<'a>, targets: &'a ModuleNames) -> Result<Self, PeftError> {
-        let mut excluded = Vec::new();
-        if let Some(names) = selection.exclude_modules.filter(|names| !names.is_empty()) {
-            excluded.push(Names::compile("exclude_modules", names)?);
-        }
-        for name in selection.modules_to_save {
-            excluded.push(Names::Pattern(regex("modules_to_save", &format!(r"\A(?:.*\.)?{name}(?:\..*)?\z"))?));
-        }
-        let layers = selection.layers_to_transform.map(OneOrMany::as_slice).filter(|indices| !indices.is_empty());
-        let layers = match layers {
-            None => None,
-            Some(indices) => {
-                let names = selection.layers_pattern.map(OneOrMany::as_slice).unwrap_or_default();
-                let patterns = if names.is_empty() {
-                    vec![regex("layers_pattern", r"\A.*?\.[^.]*\.(?P<index>\d+)\.")?]
-                } else {
-                    let pattern =
-                        |name: &String| regex("layers_pattern", &format!(r"\A(?:|.*?\.){name}\.(?P<index>\d+)\."));
-                    names.iter().map(pattern).collect::<Result<_, _>>()?
-                };
-                Some(Layers { indices, patterns })
-            }
-        };
-        Ok(Self { targets: Names::compile("target_modules", targets)?, excluded, layers })
-    }
-
-    fn matches(&self, name: &str) -> Result<bool, PeftError> {
-        for excluded in &self.excluded {
-            if excluded.holds(name)? {
-                return Ok(false);
-            }
-        }
-        match &self.targets {
-            Names::Pattern(_) => self.targets.holds(name),
-            Names::List(names) if names.iter().any(|n| n == name) => Ok(true),
-            Names::List(_) if !self.targets.holds(name)? => Ok(false),
-            Names::List(_) => self.layers.as_ref().map_or(Ok(true), |layers| layers.hold(name)),
-        }
-    }
-}
-
-impl<'a> Names<'a> {
-    fn compile(key: &'static str, names: &'a ModuleNames) -> Result<Self, PeftError> {
-        Ok(match names {
-            ModuleNames::Pattern(pattern) => Names::Pattern(regex(key, &format!(r"\A(?:{pattern})\z"))?),
-            ModuleNames::List(names) => Names::List(names),
-        })
-    }
-
-    fn holds(&self, name: &str) -> Result<bool, PeftError> {
-        match self {
-            Names::Pattern(pattern) => is_match(pattern, name),
-            Names::List(names) => Ok(names.iter().any(|n| n == name || is_suffix(name, n))),
-        }
-    }
-}
-
-impl Layers<'_> {
-    fn hold(&self, name: &str) -> Result<bool, PeftError> {
-        for pattern in &self.patterns {
-            let captures = pattern.captures(name).map_err(|e| too_hard(pattern, &e))?;
-            if let Some(index) = captures.as_ref().and_then(|c| c.name("index")) {
-                return Ok(index.as_str().parse().is_ok_and(|index: usize| self.indices.contains(&index)));
-            }
-        }
-        Ok(false)
-    }
-}
-
-/// The value of the first pattern that matches the end of `name` from a dot or from its start; `rank_pattern` and
-/// `alpha_pattern` are read this way.
-pub(crate) fn first_match<T: Copy>(
-    key: &'static str,
-    patterns: &[(String, T)],
-    name: &str,
-) -> Result<Option<T>, PeftError> {
-    for (pattern, value) in patterns {
-        if is_match(&regex(key, &format!(r"\A(?:.*\.)?(?:{pattern})\z"))?, name)? {
-            return Ok(Some(*value));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether `name` ends in a dot and `end`.
-pub(crate) fn is_suffix(name: &str, end: &str) -> bool {
-    name.strip_suffix(end).is_some_and(|start| start.ends_with('.'))
-}
-
-pub(crate) fn regex(key: &'static str, pattern: &str) -> Result<Regex, PeftError> {
-    Regex::new(pattern).map_err(|e| PeftError::Pattern { key, pattern: pattern.to_owned(), reason: e.to_string() })
-}
-
-pub(crate) fn is_match(pattern: &Regex, name: &str) -> Result<bool, PeftError> {
-    pattern.is_match(name).map_err(|e| too_hard(pattern, &e))
-}
-
-fn too_hard(pattern: &Regex, error: &fancy_regex::Error) -> PeftError {
-    PeftError::Pattern { key: "a pattern", pattern: pattern.as_str().to_owned(), reason: error.to_string() }
-}
-
-/// Long lists of full names, as `all-linear` gives, become the fewest ends of names that mean the same modules.
-fn shorten(targets: ModuleNames, candidates: &[Candidate<'_>]) -> ModuleNames {
-    let ModuleNames::List(names) = &targets else { return targets };
-    if names.len() < MANY_NAMES {
-        return targets;
-    }
-    let meant = |name: &str| names.iter().any(|n| n == name || is_suffix(name, n));
-    let others: BTreeSet<&str> = candidates.iter().filter(|c| !meant(c.name)).flat_map(|c| suffixes(c.name)).collect();
-    let mut sorted: Vec<&String> = names.iter().collect();
-    sorted.sort_by_key(|name| suffixes(name).collect::<Vec<_>>());
-    let mut needed: Vec<String> = Vec::new();
-    for name in sorted {
-        if needed.iter().any(|end| is_suffix(name, end)) {
-            continue;
-        }
-        needed.extend(suffixes(name).find(|end| !others.contains(end)).map(str::to_owned));
-    }
-    if needed.len() < names.len() { ModuleNames::List(needed) } else { targets }
-}
-
-/// The ends of `name` after each dot, the shortest first, and `name` itself.
-fn suffixes(name: &str) -> impl Iterator<Item = &str> {
-    name.rmatch_indices('.').map(|(dot, _)| &name[dot + 1..]).chain(std::iter::once(name))
 }
 
 #[cfg(test)]
@@ -351,16 +210,5 @@ mod tests {
         assert_eq!(targets.matched.len(), 21);
         let ends: Vec<_> = LLAMA.iter().map(|module| module.rsplit('.').next().unwrap()).collect();
         assert_eq!(targets.target_modules.sorted(), list(&ends).sorted());
-    }
-
-    #[test]
-    fn the_first_pattern_that_matches_the_end_counts() {
-        let patterns = [(r"layers\.0\..*q_proj".to_owned(), 2), ("q_proj".to_owned(), 3), ("proj|x".to_owned(), 4)];
-        let rank = |name| first_match("rank_pattern", &patterns, name).unwrap();
-        assert_eq!(rank("model.layers.0.self_attn.q_proj"), Some(2));
-        assert_eq!(rank("model.layers.1.self_attn.q_proj"), Some(3));
-        assert_eq!(rank("q_proj"), Some(3));
-        assert_eq!(rank("model.layers.0.self_attn.v_proj"), None);
-        assert_eq!(rank("a.x"), Some(4));
     }
 }

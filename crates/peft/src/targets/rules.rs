@@ -1,0 +1,96 @@
+//! A selection, compiled.
+
+use fancy_regex::Regex;
+
+use super::Selection;
+use super::pattern::{is_match, is_suffix, regex, too_hard};
+use crate::PeftError;
+use crate::modules::{ModuleNames, OneOrMany};
+
+/// A selection with its regular expressions compiled.
+pub(super) struct Rules<'a> {
+    targets: Names<'a>,
+    excluded: Vec<Names<'a>>,
+    layers: Option<Layers<'a>>,
+}
+
+enum Names<'a> {
+    Pattern(Regex),
+    List(&'a [String]),
+}
+
+struct Layers<'a> {
+    indices: &'a [usize],
+    /// Each captures the number of a layer in a name.
+    patterns: Vec<Regex>,
+}
+
+impl<'a> Rules<'a> {
+    pub(super) fn compile(selection: &Selection<'a>, targets: &'a ModuleNames) -> Result<Self, PeftError> {
+        let mut excluded = Vec::new();
+        if let Some(names) = selection.exclude_modules.filter(|names| !names.is_empty()) {
+            excluded.push(Names::compile("exclude_modules", names)?);
+        }
+        for name in selection.modules_to_save {
+            excluded.push(Names::Pattern(regex("modules_to_save", &format!(r"\A(?:.*\.)?{name}(?:\..*)?\z"))?));
+        }
+        let layers = selection.layers_to_transform.map(OneOrMany::as_slice).filter(|indices| !indices.is_empty());
+        let layers = match layers {
+            None => None,
+            Some(indices) => {
+                let names = selection.layers_pattern.map(OneOrMany::as_slice).unwrap_or_default();
+                let patterns = if names.is_empty() {
+                    vec![regex("layers_pattern", r"\A.*?\.[^.]*\.(?P<index>\d+)\.")?]
+                } else {
+                    let pattern =
+                        |name: &String| regex("layers_pattern", &format!(r"\A(?:|.*?\.){name}\.(?P<index>\d+)\."));
+                    names.iter().map(pattern).collect::<Result<_, _>>()?
+                };
+                Some(Layers { indices, patterns })
+            }
+        };
+        Ok(Self { targets: Names::compile("target_modules", targets)?, excluded, layers })
+    }
+
+    pub(super) fn matches(&self, name: &str) -> Result<bool, PeftError> {
+        for excluded in &self.excluded {
+            if excluded.holds(name)? {
+                return Ok(false);
+            }
+        }
+        match &self.targets {
+            Names::Pattern(_) => self.targets.holds(name),
+            Names::List(names) if names.iter().any(|n| n == name) => Ok(true),
+            Names::List(_) if !self.targets.holds(name)? => Ok(false),
+            Names::List(_) => self.layers.as_ref().map_or(Ok(true), |layers| layers.hold(name)),
+        }
+    }
+}
+
+impl<'a> Names<'a> {
+    fn compile(key: &'static str, names: &'a ModuleNames) -> Result<Self, PeftError> {
+        Ok(match names {
+            ModuleNames::Pattern(pattern) => Names::Pattern(regex(key, &format!(r"\A(?:{pattern})\z"))?),
+            ModuleNames::List(names) => Names::List(names),
+        })
+    }
+
+    fn holds(&self, name: &str) -> Result<bool, PeftError> {
+        match self {
+            Names::Pattern(pattern) => is_match(pattern, name),
+            Names::List(names) => Ok(names.iter().any(|n| n == name || is_suffix(name, n))),
+        }
+    }
+}
+
+impl Layers<'_> {
+    fn hold(&self, name: &str) -> Result<bool, PeftError> {
+        for pattern in &self.patterns {
+            let captures = pattern.captures(name).map_err(|e| too_hard(pattern, &e))?;
+            if let Some(index) = captures.as_ref().and_then(|c| c.name("index")) {
+                return Ok(index.as_str().parse().is_ok_and(|index: usize| self.indices.contains(&index)));
+            }
+        }
+        Ok(false)
+    }
+}
