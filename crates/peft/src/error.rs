@@ -30,7 +30,7 @@ pub enum PeftError {
         reason: String,
     },
     /// A configuration that turns on what this program does not have.
-    #[error("{}: `{key}` is {value}, which is not supported; without it the adapter would compute something else", path.display())]
+    #[error("{}: `{key}` is {}, which is not supported; without it the adapter would compute something else", path.display(), Quoted(value))]
     Unsupported {
         /// The file.
         path: PathBuf,

@@ -62,7 +62,9 @@ impl Fields {
 
     /// The error that `key` cannot hold what it holds.
     pub(crate) fn wrong(&self, key: &str, reason: impl Into<String>) -> PeftError {
-        PeftError::ConfigKey { path: self.path.clone(), key: key.to_owned(), reason: reason.into() }
+        // The reason may quote the file, which must not write to the reader's terminal.
+        let reason = reason.into().replace(char::is_control, "\u{fffd}");
+        PeftError::ConfigKey { path: self.path.clone(), key: key.to_owned(), reason }
     }
 }
 

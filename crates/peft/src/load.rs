@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use checkpoint::{MappedTensor, SafetensorsFile};
+use tensor::Shape;
 
 use crate::method::{Method, SavedTensor, Source};
 use crate::save::transpose;
@@ -19,31 +20,9 @@ use crate::{PeftError, Problems, names};
 /// another base model; [`PeftError::NonFinite`]; [`PeftError::Checkpoint`]. Nothing is changed unless all keys fit.
 pub fn load(method: &dyn Method, file: &SafetensorsFile) -> Result<(), PeftError> {
     let parameters = method.parameters();
+    let shapes: Vec<Shape> = parameters.tensors().map(|leaf| leaf.shape().into()).collect();
     let expected = method.tensors();
-    let mut found: Vec<(&SavedTensor, MappedTensor)> = Vec::with_capacity(expected.len());
-    let mut problems = Problems::default();
-    let mut known = BTreeSet::new();
-    for tensor in file.tensors() {
-        let key = names::without_adapter_name(tensor.name());
-        let fits = |saved: &&SavedTensor| saved.name == key || saved.alias.as_ref() == Some(&key);
-        match expected.iter().find(fits) {
-            Some(saved) if !known.insert(saved.name.as_str()) => problems.unexpected.push(tensor.name().to_owned()),
-            Some(saved) => {
-                let shape = saved.shape(parameters);
-                if tensor.shape() != shape {
-                    problems.misshapen.push(format!("{key} is {:?}, expected {shape:?}", tensor.shape()));
-                }
-                found.push((saved, tensor));
-            }
-            None => problems.unexpected.push(tensor.name().to_owned()),
-        }
-    }
-    // Base values are a courtesy of whoever saved them.
-    let needed = expected.iter().filter(|saved| !matches!(saved.source, Source::Base(_)));
-    problems.missing = needed.filter(|saved| !known.contains(saved.name.as_str())).map(|s| s.name.clone()).collect();
-    if !problems.is_empty() {
-        return Err(PeftError::Keys { path: file.path().to_owned(), problems });
-    }
+    let found = fit(&expected, &shapes, file)?;
     // Read twice rather than kept: a whole model may be in the file.
     for (saved, tensor) in &found {
         check(saved, tensor)?;
@@ -59,6 +38,36 @@ pub fn load(method: &dyn Method, file: &SafetensorsFile) -> Result<(), PeftError
         }
     }
     Ok(())
+}
+
+/// The tensor of `file` for each that is expected. `shapes` are those of the trainable values, which need not exist yet:
+/// a configuration of absurd sizes is refused before anything is allocated by it.
+pub(crate) fn fit<'a>(
+    expected: &'a [SavedTensor],
+    shapes: &[Shape],
+    file: &SafetensorsFile,
+) -> Result<Vec<(&'a SavedTensor, MappedTensor)>, PeftError> {
+    let mut found = Vec::with_capacity(expected.len());
+    let mut problems = Problems::default();
+    let mut known = BTreeSet::new();
+    for tensor in file.tensors() {
+        let key = names::without_adapter_name(tensor.name());
+        let fits = |saved: &&SavedTensor| saved.name == key || saved.alias.as_ref() == Some(&key);
+        match expected.iter().find(fits) {
+            Some(saved) if known.insert(saved.name.as_str()) => {
+                let shape = saved.shape(shapes);
+                if tensor.shape() != shape {
+                    problems.misshapen.push(format!("{key} is {:?}, expected {shape:?}", tensor.shape()));
+                }
+                found.push((saved, tensor));
+            }
+            _ => problems.unexpected.push(tensor.name().to_owned()),
+        }
+    }
+    // Base values are a courtesy of whoever saved them.
+    let needed = expected.iter().filter(|saved| !matches!(saved.source, Source::Base(_)));
+    problems.missing = needed.filter(|saved| !known.contains(saved.name.as_str())).map(|s| s.name.clone()).collect();
+    if problems.is_empty() { Ok(found) } else { Err(PeftError::Keys { path: file.path().to_owned(), problems }) }
 }
 
 /// Checks that the values are numbers, and those of the base its own.

@@ -2,7 +2,7 @@
 
 use checkpoint::ADAPTER_WEIGHTS;
 use model::{Adapter, ParameterId};
-use tensor::{Parameters, Tensor};
+use tensor::{Parameters, Shape, Tensor};
 
 use crate::PeftError;
 
@@ -67,12 +67,11 @@ impl SavedTensor {
         Self { name: name.into(), alias: None, source: Source::Trained(index) }
     }
 
-    /// The sizes in the file.
-    pub(crate) fn shape(&self, parameters: &Parameters) -> Vec<usize> {
-        let leaf = |index: usize| parameters.tensors().nth(index).map(|leaf| leaf.shape().to_vec()).unwrap_or_default();
+    /// The sizes in the file, given those of the trainable values.
+    pub(crate) fn shape(&self, trainable: &[Shape]) -> Vec<usize> {
         match &self.source {
-            Source::Trained(index) => leaf(*index),
-            Source::Transposed(index) => leaf(*index).into_iter().rev().collect(),
+            Source::Trained(index) => trainable[*index].sizes().to_vec(),
+            Source::Transposed(index) => trainable[*index].sizes().iter().rev().copied().collect(),
             Source::Base(tensor) => tensor.shape().to_vec(),
         }
     }

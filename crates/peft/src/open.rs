@@ -8,7 +8,7 @@ use model::Decoder;
 
 use crate::lora::Lora;
 use crate::method::Method;
-use crate::{AdapterConfig, PeftError, Warnings, load};
+use crate::{AdapterConfig, PeftError, Warnings};
 
 /// Attaches a new adapter to `base`, its starting values drawn from `seed`.
 ///
@@ -26,14 +26,13 @@ pub fn attach(config: AdapterConfig, base: &Decoder, seed: u64) -> Result<(Arc<d
 /// Attaches the adapter saved in `dir`, in PEFT's format, to `base`.
 ///
 /// # Errors
-/// Those of [`AdapterDirectory::open`], [`AdapterConfig::read`], [`attach`] and [`load()`].
+/// Those of [`AdapterDirectory::open`], [`AdapterConfig::read`] and of the method, such as [`Lora::load`].
 pub fn open(dir: &Path, base: &Decoder) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
     let directory = AdapterDirectory::open(dir)?;
     let (config, mut warnings) = AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?;
     let (method, more) = match config {
-        AdapterConfig::Lora(config) => Lora::to_load(config, base)?,
+        AdapterConfig::Lora(config) => Lora::load(config, base, &directory.weights)?,
     };
     warnings.extend(more);
-    load(&method, &directory.weights)?;
     Ok((Arc::new(method), warnings))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use checkpoint::{ADAPTER_CONFIG, Dtype, Fs, StagedDirectory, TensorSpec, atomic_write, write_safetensors};
 use device::{DType, Elements};
-use tensor::{Parameters, Tensor};
+use tensor::{Parameters, Shape, Tensor};
 
 use crate::method::{Method, SavedTensor, Source};
 use crate::{PeftError, finite};
@@ -54,13 +54,14 @@ impl<'a> Plan<'a> {
             finite::check(name, leaf)?;
         }
         let tensors = method.tensors();
+        let shapes: Vec<Shape> = parameters.tensors().map(|leaf| leaf.shape().into()).collect();
         let specs = tensors.iter().map(|tensor| TensorSpec {
             name: tensor.name.clone(),
             dtype: match &tensor.source {
                 Source::Base(base) => stored(base.dtype()),
                 _ => Dtype::F32,
             },
-            shape: tensor.shape(parameters),
+            shape: tensor.shape(&shapes),
         });
         Ok(Self { parameters, specs: specs.collect(), tensors })
     }

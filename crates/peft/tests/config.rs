@@ -103,9 +103,9 @@ fn what_is_not_understood_is_refused_or_reported() {
     assert!(message(r#"{"peft_type": "OFT"}"#).contains("`peft_type` `OFT` is not supported; supported is LORA"));
     assert!(message(r#"{"peft_type": 3}"#).contains("`peft_type`"));
     for key in ["use_dora", "use_qalora", "ensure_weight_tying"] {
-        assert!(refusal(&json!({ key: true })).contains(&format!("`{key}` is true, which is not supported")));
+        assert!(refusal(&json!({ key: true })).contains(&format!("`{key}` is `true`, which is not supported")));
     }
-    assert!(refusal(&json!({"layer_replication": [[0, 4]]})).contains("`layer_replication` is [[0,4]]"));
+    assert!(refusal(&json!({"layer_replication": [[0, 4]]})).contains("`layer_replication` is `[[0,4]]`"));
     assert!(refusal(&json!({"eva_config": {"rho": 2.0}})).contains("`eva_config`"));
     assert!(
         refusal(&json!({"init_lora_weights": "pissa_niter_16"})).contains("path_initial_model_for_weight_conversion")

@@ -180,6 +180,20 @@ fn what_does_not_fit_a_file_is_listed() {
 }
 
 #[test]
+fn ranks_of_a_configuration_are_checked_against_the_file_first() {
+    let case = Case::read("llama-lora");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(case.path("adapter_model.safetensors"), dir.path().join("adapter_model.safetensors")).unwrap();
+    let text = std::fs::read_to_string(case.path("adapter_config.json")).unwrap();
+    // 2^62 rows of 32 columns could not even be counted.
+    let absurd = text.replace("\"r\": 4", "\"r\": 4611686018427387904");
+    assert_ne!(absurd, text);
+    std::fs::write(dir.path().join("adapter_config.json"), absurd).unwrap();
+    let error = open(dir.path(), &case.decoder).err().expect("must be refused").to_string();
+    assert!(error.contains("q_proj.lora_A.weight is [4, 32], expected [4611686018427387904, 32]"), "{error}");
+}
+
+#[test]
 fn adapters_of_another_base_or_with_nan_are_refused() {
     let case = Case::read("llama-lora-embed-head");
     let dir = tempfile::tempdir().unwrap();

@@ -1,13 +1,15 @@
 //! Making a LoRA adapter's parameters for a model.
 
+use checkpoint::SafetensorsFile;
 use model::{Decoder, ModuleKind, Modules};
 use tensor::{Shape, Tensor};
 
 use super::plan::Plan;
 use super::skeleton::{DeclaredSite, Skeleton, sizes};
 use super::{Lora, LoraConfig, Site};
+use crate::load::fit;
 use crate::method::{SavedTensor, Source};
-use crate::{ModuleNames, PeftError, Warnings, names};
+use crate::{ModuleNames, PeftError, Warnings, load, names};
 
 /// The embeddings whose base weights PEFT saves along with the adapter when they are adapted.
 const EMBEDDINGS: [&str; 2] = ["embed_tokens", "lm_head"];
@@ -31,17 +33,27 @@ impl Lora {
     pub fn new(config: LoraConfig, base: &Decoder, seed: u64) -> Result<(Self, Warnings), PeftError> {
         let plan = Plan::new(config, base.config().family.model_type, base.modules())?;
         plan.check_ranks(base.modules())?;
-        Self::attach(plan, base, seed)
+        let skeleton = Skeleton::new(&plan, base.modules());
+        Self::attach(plan, skeleton, base, seed)
     }
 
-    /// An adapter of `base` whose values are about to be loaded. Its ranks may be any: PEFT allows them.
-    pub(crate) fn to_load(config: LoraConfig, base: &Decoder) -> Result<(Self, Warnings), PeftError> {
-        Self::attach(Plan::new(config, base.config().family.model_type, base.modules())?, base, 0)
+    /// The adapter that was saved with `config` in `file`. Its ranks may be any that the file has: PEFT allows them.
+    ///
+    /// # Errors
+    /// As [`Lora::new`], and those of [`load()`](crate::load()).
+    pub fn load(config: LoraConfig, base: &Decoder, file: &SafetensorsFile) -> Result<(Self, Warnings), PeftError> {
+        let plan = Plan::new(config, base.config().family.model_type, base.modules())?;
+        let skeleton = Skeleton::new(&plan, base.modules());
+        let expected = [&skeleton.saved[..], &embeddings(&plan, base)].concat();
+        // Before anything is allocated by the sizes that the configuration asks for.
+        fit(&expected, &skeleton.shapes(), file)?;
+        let (lora, warnings) = Self::attach(plan, skeleton, base, 0)?;
+        load(&lora, file)?;
+        Ok((lora, warnings))
     }
 
-    fn attach(plan: Plan, base: &Decoder, seed: u64) -> Result<(Self, Warnings), PeftError> {
-        let modules = base.modules();
-        let Skeleton { declarations, sites, trained, mut saved } = Skeleton::new(&plan, modules);
+    fn attach(plan: Plan, skeleton: Skeleton, base: &Decoder, seed: u64) -> Result<(Self, Warnings), PeftError> {
+        let Skeleton { declarations, sites, trained, mut saved } = skeleton;
         saved.extend(embeddings(&plan, base));
         let parameters = declarations.build(base, seed)?;
         let leaves: Vec<Tensor> = parameters.tensors().cloned().collect();
@@ -49,7 +61,7 @@ impl Lora {
         let lora = Self {
             config,
             fan_in_fan_out,
-            modules: modules.clone(),
+            modules: base.modules().clone(),
             parameters,
             sites: sites.into_iter().map(|site| site.map(|site| site.with(&leaves))).collect(),
             trained: trained.into_iter().map(|index| index.map(|index| leaves[index].clone())).collect(),

@@ -1,24 +1,35 @@
 //! Regular expressions with Python's meaning, and ends of names.
 
-use fancy_regex::Regex;
+use fancy_regex::{Captures, Regex};
 
 use crate::PeftError;
 
-/// Whether `name` ends in a dot and `end`.
-pub(super) fn is_suffix(name: &str, end: &str) -> bool {
-    name.strip_suffix(end).is_some_and(|start| start.ends_with('.'))
+/// A regular expression, and the key of the configuration that it comes from.
+pub(super) struct Pattern {
+    key: &'static str,
+    regex: Regex,
 }
 
-pub(super) fn regex(key: &'static str, pattern: &str) -> Result<Regex, PeftError> {
-    Regex::new(pattern).map_err(|e| PeftError::Pattern { key, pattern: pattern.to_owned(), reason: e.to_string() })
-}
+impl Pattern {
+    pub(super) fn new(key: &'static str, pattern: &str) -> Result<Self, PeftError> {
+        match Regex::new(pattern) {
+            Ok(regex) => Ok(Self { key, regex }),
+            Err(e) => Err(PeftError::Pattern { key, pattern: pattern.to_owned(), reason: e.to_string() }),
+        }
+    }
 
-pub(super) fn is_match(pattern: &Regex, name: &str) -> Result<bool, PeftError> {
-    pattern.is_match(name).map_err(|e| too_hard(pattern, &e))
-}
+    pub(super) fn is_match(&self, name: &str) -> Result<bool, PeftError> {
+        self.regex.is_match(name).map_err(|e| self.too_hard(&e))
+    }
 
-pub(super) fn too_hard(pattern: &Regex, error: &fancy_regex::Error) -> PeftError {
-    PeftError::Pattern { key: "a pattern", pattern: pattern.as_str().to_owned(), reason: error.to_string() }
+    pub(super) fn captures<'a>(&self, name: &'a str) -> Result<Option<Captures<'a>>, PeftError> {
+        self.regex.captures(name).map_err(|e| self.too_hard(&e))
+    }
+
+    /// Backtracking has a limit, so that no file can keep the program busy for ever.
+    fn too_hard(&self, error: &fancy_regex::Error) -> PeftError {
+        PeftError::Pattern { key: self.key, pattern: self.regex.as_str().to_owned(), reason: error.to_string() }
+    }
 }
 
 /// The value of the first pattern that matches the end of `name` from a dot or from its start; `rank_pattern` and
@@ -29,11 +40,16 @@ pub(crate) fn first_match<T: Copy>(
     name: &str,
 ) -> Result<Option<T>, PeftError> {
     for (pattern, value) in patterns {
-        if is_match(&regex(key, &format!(r"\A(?:.*\.)?(?:{pattern})\z"))?, name)? {
+        if Pattern::new(key, &format!(r"\A(?:.*\.)?(?:{pattern})\z"))?.is_match(name)? {
             return Ok(Some(*value));
         }
     }
     Ok(None)
+}
+
+/// Whether `name` ends in a dot and `end`.
+pub(super) fn is_suffix(name: &str, end: &str) -> bool {
+    name.strip_suffix(end).is_some_and(|start| start.ends_with('.'))
 }
 
 #[cfg(test)]

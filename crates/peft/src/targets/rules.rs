@@ -1,9 +1,7 @@
 //! A selection, compiled.
 
-use fancy_regex::Regex;
-
 use super::Selection;
-use super::pattern::{is_match, is_suffix, regex, too_hard};
+use super::pattern::{Pattern, is_suffix};
 use crate::PeftError;
 use crate::modules::{ModuleNames, OneOrMany};
 
@@ -15,14 +13,14 @@ pub(super) struct Rules<'a> {
 }
 
 enum Names<'a> {
-    Pattern(Regex),
+    Pattern(Pattern),
     List(&'a [String]),
 }
 
 struct Layers<'a> {
     indices: &'a [usize],
     /// Each captures the number of a layer in a name.
-    patterns: Vec<Regex>,
+    patterns: Vec<Pattern>,
 }
 
 impl<'a> Rules<'a> {
@@ -32,7 +30,7 @@ impl<'a> Rules<'a> {
             excluded.push(Names::compile("exclude_modules", names)?);
         }
         for name in selection.modules_to_save {
-            excluded.push(Names::Pattern(regex("modules_to_save", &format!(r"\A(?:.*\.)?{name}(?:\..*)?\z"))?));
+            excluded.push(Names::Pattern(Pattern::new("modules_to_save", &format!(r"\A(?:.*\.)?{name}(?:\..*)?\z"))?));
         }
         let layers = selection.layers_to_transform.map(OneOrMany::as_slice).filter(|indices| !indices.is_empty());
         let layers = match layers {
@@ -40,10 +38,11 @@ impl<'a> Rules<'a> {
             Some(indices) => {
                 let names = selection.layers_pattern.map(OneOrMany::as_slice).unwrap_or_default();
                 let patterns = if names.is_empty() {
-                    vec![regex("layers_pattern", r"\A.*?\.[^.]*\.(?P<index>\d+)\.")?]
+                    vec![Pattern::new("layers_pattern", r"\A.*?\.[^.]*\.(?P<index>\d+)\.")?]
                 } else {
-                    let pattern =
-                        |name: &String| regex("layers_pattern", &format!(r"\A(?:|.*?\.){name}\.(?P<index>\d+)\."));
+                    let pattern = |name: &String| {
+                        Pattern::new("layers_pattern", &format!(r"\A(?:|.*?\.){name}\.(?P<index>\d+)\."))
+                    };
                     names.iter().map(pattern).collect::<Result<_, _>>()?
                 };
                 Some(Layers { indices, patterns })
@@ -70,14 +69,14 @@ impl<'a> Rules<'a> {
 impl<'a> Names<'a> {
     fn compile(key: &'static str, names: &'a ModuleNames) -> Result<Self, PeftError> {
         Ok(match names {
-            ModuleNames::Pattern(pattern) => Names::Pattern(regex(key, &format!(r"\A(?:{pattern})\z"))?),
+            ModuleNames::Pattern(pattern) => Names::Pattern(Pattern::new(key, &format!(r"\A(?:{pattern})\z"))?),
             ModuleNames::List(names) => Names::List(names),
         })
     }
 
     fn holds(&self, name: &str) -> Result<bool, PeftError> {
         match self {
-            Names::Pattern(pattern) => is_match(pattern, name),
+            Names::Pattern(pattern) => pattern.is_match(name),
             Names::List(names) => Ok(names.iter().any(|n| n == name || is_suffix(name, n))),
         }
     }
@@ -86,7 +85,7 @@ impl<'a> Names<'a> {
 impl Layers<'_> {
     fn hold(&self, name: &str) -> Result<bool, PeftError> {
         for pattern in &self.patterns {
-            let captures = pattern.captures(name).map_err(|e| too_hard(pattern, &e))?;
+            let captures = pattern.captures(name)?;
             if let Some(index) = captures.as_ref().and_then(|c| c.name("index")) {
                 return Ok(index.as_str().parse().is_ok_and(|index: usize| self.indices.contains(&index)));
             }
