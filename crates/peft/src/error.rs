@@ -29,6 +29,14 @@ pub enum PeftError {
         /// Expected and got.
         reason: String,
     },
+    /// A setting that cannot be used, or not together with another.
+    #[error("`{key}`: {reason}")]
+    Setting {
+        /// Its key in a configuration.
+        key: &'static str,
+        /// Expected and got.
+        reason: String,
+    },
     /// A configuration that turns on what this program does not have.
     #[error("{}: `{key}` is {}, which is not supported; without it the adapter would compute something else", path.display(), Quoted(value))]
     Unsupported {

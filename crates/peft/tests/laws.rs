@@ -123,6 +123,7 @@ fn what_cannot_be_adapted_is_named() {
     let error = refusal(LoraConfig { r: 17, ..LoraConfig::default() });
     assert!(matches!(&error, PeftError::RankTooLarge { rank: 17, limit: 16, .. }), "{error}");
     assert!(error.to_string().contains("model.layers.0.self_attn.v_proj`: rank 17 exceeds 16"), "{error}");
+    assert!(matches!(refusal(LoraConfig { r: 0, ..LoraConfig::default() }), PeftError::Setting { key: "r", .. }));
     assert!(matches!(refusal(targets(&["query"])), PeftError::NoTargets { .. }));
     let error = refusal(targets(&["input_layernorm"])).to_string();
     assert!(error.contains("input_layernorm`, which is a norm"), "{error}");

@@ -28,7 +28,7 @@ impl Lora {
     /// A new adapter of `base`, ready to be trained. What was configured and means nothing is said in the warnings.
     ///
     /// # Errors
-    /// [`PeftError::NoTargets`], [`PeftError::NoDefaultTargets`], [`PeftError::UnsupportedTarget`],
+    /// [`PeftError::Setting`], [`PeftError::NoTargets`], [`PeftError::NoDefaultTargets`], [`PeftError::UnsupportedTarget`],
     /// [`PeftError::RankTooLarge`], [`PeftError::NoModuleToSave`], [`PeftError::Pattern`], [`PeftError::Tensor`].
     pub fn new(config: LoraConfig, base: &Decoder, seed: u64) -> Result<(Self, Warnings), PeftError> {
         let plan = Plan::new(config, base.config().family.model_type, base.modules())?;

@@ -33,6 +33,7 @@ pub(super) struct PlannedSite {
 
 impl Plan {
     pub(super) fn new(mut config: LoraConfig, model_type: &str, modules: &Modules) -> Result<Self, PeftError> {
+        config.check().map_err(|(key, reason)| PeftError::Setting { key, reason })?;
         let target_modules = match config.target_modules.take() {
             Some(names) => names,
             None => default_targets(model_type)?,
