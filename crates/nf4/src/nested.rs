@@ -1,0 +1,147 @@
+//! Double quantization: `absmax` itself in 8 bits, in blocks of its own.
+//!
+//! `absmax_i = map[code_i] nested_absmax_(i / 256) + offset`, where `offset` is the mean of all.
+//! Source: Dettmers et al. 2023, "QLoRA", section 3.
+
+use crate::codebook::dynamic_map;
+use crate::shape::check_len;
+use crate::{Nf4Error, Nf4Shape};
+
+/// Values of `absmax` in a block of the second quantization (bitsandbytes: `nested_blocksize`).
+pub const NESTED_BLOCK_SIZE: usize = 256;
+
+/// The largest magnitudes of the blocks, as they are stored.
+#[derive(Clone, Copy, Debug)]
+pub enum Absmax<'a> {
+    /// In f32.
+    F32(&'a [f32]),
+    /// Quantized.
+    Nested(NestedAbsmax<'a>),
+}
+
+/// `absmax` after the second quantization.
+#[derive(Clone, Copy, Debug)]
+pub struct NestedAbsmax<'a> {
+    /// A code for each block.
+    pub codes: &'a [u8],
+    /// What the codes stand for: [`dynamic_map`], or the checkpoint's `nested_quant_map`.
+    pub map: &'a [f32; 256],
+    /// Largest magnitude of each nested block.
+    pub nested_absmax: &'a [f32],
+    /// What was subtracted from every value.
+    pub offset: f32,
+    /// Codes of a nested block, [`NESTED_BLOCK_SIZE`] in every checkpoint so far.
+    pub nested_block_size: usize,
+}
+
+/// Operands of [`quantize_absmax`].
+#[derive(Debug)]
+pub struct QuantizeAbsmax<'a> {
+    /// What [`crate::quantize`] wrote.
+    pub absmax: &'a [f32],
+    /// A code for each, from [`dynamic_map`]. Overwritten.
+    pub codes: &'a mut [u8],
+    /// One for each [`NESTED_BLOCK_SIZE`] of them. Overwritten.
+    pub nested_absmax: &'a mut [f32],
+}
+
+/// Quantizes `absmax` and returns its `offset`.
+///
+/// Codes are those of bitsandbytes' `quantize_blockwise` on the CPU: a value in units of `nested_absmax` is rounded to
+/// the nearest of 65536 even steps, then to the nearest of the map, to the lower one at equal distance; zero blocks and
+/// NaN get code 0. The mean is rounded once from f64: bitsandbytes' own depends, in the last place, on its vector width.
+///
+/// # Errors
+/// [`Nf4Error::Length`].
+pub fn quantize_absmax(args: QuantizeAbsmax<'_>) -> Result<f32, Nf4Error> {
+    let QuantizeAbsmax { absmax, codes, nested_absmax } = args;
+    check_len("codes", absmax.len(), codes.len())?;
+    check_len("nested_absmax", absmax.len().div_ceil(NESTED_BLOCK_SIZE), nested_absmax.len())?;
+    if absmax.is_empty() {
+        return Ok(0.0);
+    }
+    let sum: f64 = absmax.iter().map(|&x| f64::from(x)).sum();
+    let offset = (sum / absmax.len() as f64) as f32;
+    let blocks = absmax.chunks(NESTED_BLOCK_SIZE).zip(codes.chunks_mut(NESTED_BLOCK_SIZE)).zip(nested_absmax);
+    for ((absmax, codes), nested) in blocks {
+        // `max` passes over NaN, as bitsandbytes does.
+        *nested = absmax.iter().fold(0.0, |max, x| f32::max(max, (x - offset).abs()));
+        let factor = 1.0 / *nested;
+        for (code, x) in codes.iter_mut().zip(absmax) {
+            *code = if *nested == 0.0 { 0 } else { nearest((x - offset) * factor) };
+        }
+    }
+    Ok(offset)
+}
+
+/// The code of a value in -1..=1.
+fn nearest(x: f32) -> u8 {
+    // The cast takes NaN to 0, and numbers outside to the ends.
+    let step = ((x + 1.0) * 0.5 * 65535.0 + 0.5) as u16;
+    let x = 2.0 * f32::from(step) / 65535.0 - 1.0;
+    let map = dynamic_map();
+    let right = map.partition_point(|&value| value < x).clamp(1, 255);
+    let code = if map[right] - x < x - map[right - 1] { right } else { right - 1 };
+    code as u8
+}
+
+impl Absmax<'_> {
+    pub(crate) fn check(&self, shape: &Nf4Shape) -> Result<(), Nf4Error> {
+        match self {
+            Absmax::F32(absmax) => check_len("absmax", shape.num_blocks(), absmax.len()),
+            Absmax::Nested(nested) => {
+                if nested.nested_block_size == 0 {
+                    return Err(Nf4Error::NestedBlockSize { block_size: 0 });
+                }
+                check_len("codes", shape.num_blocks(), nested.codes.len())?;
+                let expected = shape.num_blocks().div_ceil(nested.nested_block_size);
+                check_len("nested_absmax", expected, nested.nested_absmax.len())
+            }
+        }
+    }
+
+    /// The value of block `block`, rounded as bitsandbytes does: after the product, and after the sum.
+    #[inline]
+    pub(crate) fn get(&self, block: usize) -> f32 {
+        match self {
+            Absmax::F32(absmax) => absmax[block],
+            Absmax::Nested(nested) => {
+                let value = nested.map[usize::from(nested.codes[block])];
+                value * nested.nested_absmax[block / nested.nested_block_size] + nested.offset
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_the_map_is_its_own_nearest() {
+        for (code, &value) in dynamic_map().iter().enumerate() {
+            // Around 0 the grid is coarser than the map: half a step moves a value, and half a gap of the map at 1e-4.
+            let got = usize::from(nearest(value));
+            assert!(got == code || (dynamic_map()[got] - value).abs() <= 1.53e-5 + 1.13e-5, "{code} {got}");
+        }
+        assert_eq!((nearest(f32::NAN), nearest(2.0), nearest(-2.0)), (0, 255, 0));
+        // Zero lies between two steps, and bitsandbytes takes the upper.
+        assert_eq!(nearest(0.0), 131);
+    }
+
+    #[test]
+    fn equal_and_undefined_values() {
+        let run = |absmax: &[f32]| {
+            let (mut codes, mut nested) = (vec![9; absmax.len()], vec![9.0; absmax.len().div_ceil(256)]);
+            let offset =
+                quantize_absmax(QuantizeAbsmax { absmax, codes: &mut codes, nested_absmax: &mut nested }).unwrap();
+            (offset, codes, nested)
+        };
+        assert_eq!(run(&[0.5; 3]), (0.5, vec![0; 3], vec![0.0]));
+        let (offset, codes, nested) = run(&[f32::NAN, 1.0]);
+        assert!(offset.is_nan() && codes == [0, 0] && nested == [0.0]);
+        assert_eq!(run(&[]), (0.0, vec![], vec![]));
+        let short = QuantizeAbsmax { absmax: &[1.0; 257], codes: &mut [0; 257], nested_absmax: &mut [0.0] };
+        assert!(matches!(quantize_absmax(short), Err(Nf4Error::Length { argument: "nested_absmax", expected: 2, .. })));
+    }
+}
