@@ -23,6 +23,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 an output could not be written; 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Let the bundled tiny model learn a task with every method, and compare them in a table.
+    Quickstart(QuickstartArgs),
     /// Fine-tune a model, or go on with a run that was stopped.
     Train(TrainArgs),
     /// Loss and accuracy of a model, with or without an adapter, on a file of rows.
@@ -40,7 +42,7 @@ pub enum Command {
 }
 
 /// Where a run's settings come from.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct ConfigArgs {
     /// The settings, a TOML file.
     pub config: Option<PathBuf>,
@@ -82,6 +84,14 @@ impl ValueEnum for BaseDType {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.name()))
     }
+}
+
+/// `quickstart`.
+#[derive(Args, Debug)]
+pub struct QuickstartArgs {
+    /// Where to put the model, the rows, the configs and the results.
+    #[arg(long, value_name = "DIR", default_value = "out/quickstart")]
+    pub output: PathBuf,
 }
 
 /// `train`.

@@ -19,6 +19,7 @@ mod error;
 pub mod generation;
 pub mod internal;
 pub mod memory;
+mod quickstart;
 pub mod run;
 pub mod sampling;
 pub mod schedule;

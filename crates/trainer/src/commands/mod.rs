@@ -6,6 +6,7 @@ mod generate;
 mod inspect;
 mod merge;
 //mod plan;
+mod quickstart;
 mod train;
 
 use std::ffi::OsString;
@@ -35,6 +36,7 @@ pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let result = match cli.command {
+        Command::Quickstart(args) => quickstart::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Generate(args) => generate::run(&args),

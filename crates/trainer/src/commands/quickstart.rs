@@ -1,0 +1,127 @@
+//! `quickstart`: the bundled model learns a task that it cannot do, once with every method.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use checkpoint::ADAPTER_WEIGHTS;
+use model::{Adapter, Pass};
+
+use crate::Error;
+use crate::args::{ConfigArgs, QuickstartArgs, TrainArgs};
+use crate::commands::{EXIT_DONE, train};
+use crate::console::Console;
+use crate::quickstart::{Answer, Bundle, Outcome, TaskRow, answer, table};
+use crate::run::base_model::BaseModel;
+use crate::run::evaluate::evaluate;
+
+/// Rows whose answers are shown.
+const SHOWN: usize = 2;
+/// Rows of a batch when the loss is measured.
+const BATCH_SIZE: usize = 32;
+/// No row is as long.
+const MAX_LENGTH: usize = 256;
+
+pub(super) fn run(args: &QuickstartArgs) -> Result<u8, Error> {
+    let console = Console::default();
+    let bundle = Bundle::write(&args.output)?;
+    let exam = Exam::open(&bundle)?;
+    console.line(format_args!("the base model and the task are in {}", args.output.display()));
+    let before = exam.take(&Pass::base())?;
+    let mut outcomes = vec![before.outcome("base model", &exam, None, None)];
+    let mut shown = vec![("base model", before.answers)];
+    for (method, config, output) in &bundle.methods {
+        console.line(format_args!("\n{method}: tunesmith train {}", config.display()));
+        let started = Instant::now();
+        let config = ConfigArgs { config: Some(config.clone()), ..ConfigArgs::default() };
+        let code = train::run(&TrainArgs { config, print_config: false })?;
+        if code != EXIT_DONE {
+            return Ok(code);
+        }
+        let elapsed = started.elapsed();
+        let (adapter, _) = peft::open(output, &exam.base.decoder)?;
+        let after = exam.take(&Pass::evaluation(Arc::clone(&adapter) as Arc<dyn Adapter>))?;
+        let trainable = adapter.parameters().count() as u64;
+        outcomes.push(after.outcome(method, &exam, Some((trainable, output)), Some(elapsed)));
+        shown.push((method, after.answers));
+    }
+    console.line(format_args!("\n{} stories that no method has seen:\n\n{}", exam.rows.len(), table(&outcomes)));
+    show(console, &exam.rows, &shown);
+    next_steps(console, &bundle, &args.output, &exam.rows);
+    Ok(EXIT_DONE)
+}
+
+/// The task's held-out rows, for any adapter of the base.
+struct Exam {
+    base: BaseModel,
+    tokenizer: data::Tokenizer,
+    dataset: data::Dataset,
+    rows: Vec<TaskRow>,
+}
+
+/// How a model did.
+struct Marks {
+    loss: f64,
+    answers: Vec<Answer>,
+}
+
+impl Exam {
+    fn open(bundle: &Bundle) -> Result<Self, Error> {
+        let base = BaseModel::open(&bundle.model, None)?;
+        let no_tokenizer = || data::DataError::NoTokenizer { dir: base.dir.clone() };
+        let tokenizer = base.tokenizer()?.ok_or_else(no_tokenizer)?;
+        let dataset = base.rows(&bundle.test, Some(&tokenizer), None, MAX_LENGTH, true)?;
+        let rows = TaskRow::read(&bundle.test)?;
+        Ok(Self { base, tokenizer, dataset, rows })
+    }
+
+    fn take(&self, pass: &Pass) -> Result<Marks, Error> {
+        let loss = evaluate(&self.base.decoder, pass, &self.dataset, BATCH_SIZE)?.loss();
+        let answers = self.rows.iter().map(|row| answer(&self.base.decoder, pass, &self.tokenizer, row));
+        Ok(Marks { loss, answers: answers.collect::<Result<_, _>>()? })
+    }
+}
+
+impl Marks {
+    fn outcome(&self, method: &str, exam: &Exam, adapter: Option<(u64, &Path)>, elapsed: Option<Duration>) -> Outcome {
+        let weights = |dir: &Path| std::fs::metadata(dir.join(ADAPTER_WEIGHTS)).ok().map(|file| file.len());
+        let right = self.answers.iter().filter(|answer| answer.is_right).count();
+        Outcome {
+            method: method.to_owned(),
+            trainable: adapter.map_or(0, |(trainable, _)| trainable),
+            total: exam.base.decoder.modules().count() as u64,
+            adapter_bytes: adapter.and_then(|(_, dir)| weights(dir)),
+            loss: self.loss,
+            exact_match: right as f64 / self.answers.len().max(1) as f64,
+            elapsed,
+        }
+    }
+}
+
+fn show(console: Console, rows: &[TaskRow], models: &[(&str, Vec<Answer>)]) {
+    for (index, row) in rows.iter().take(SHOWN).enumerate() {
+        console.line(format_args!("\n{}", row.prompt));
+        for (model, answers) in models {
+            console.line(format_args!("  [{model}]"));
+            answers[index].text.trim_start().lines().for_each(|line| console.line(format_args!("    {line}")));
+        }
+    }
+}
+
+fn next_steps(console: Console, bundle: &Bundle, dir: &Path, rows: &[TaskRow]) {
+    let (model, test) = (bundle.model.display(), bundle.test.display());
+    let Some((method, config, output)) = bundle.methods.first() else { return };
+    let (config, adapter, merged) = (config.display(), output.display(), dir.join("merged"));
+    let prompt = rows.first().map_or("", |row| row.prompt.split('\n').next().unwrap_or_default());
+    console.line(format_args!(
+        "\nto try next:\n  \
+         tunesmith eval --model {model} --adapter {adapter} --data {test}\n  \
+         tunesmith generate --model {model} --adapter {adapter} --prompt $'{prompt}\\nRecord:'\n  \
+         tunesmith merge --model {model} --adapter {adapter} --output {}\n  \
+         tunesmith inspect {adapter}\n  \
+         tunesmith train {config} --set training.learning_rate=1e-3 --output {}\n\
+         {adapter}/report.html shows the curves of the run.",
+        merged.display(),
+        dir.join(format!("{method}-again")).display(),
+    ));
+}

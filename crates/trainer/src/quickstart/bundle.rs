@@ -1,0 +1,88 @@
+//! The files inside the binary, and how they are laid out for the commands that read them.
+
+use std::path::{Path, PathBuf};
+
+use checkpoint::{CheckpointError, Storage, atomic_write};
+
+/// A method of the table: its config file, without the paths.
+struct Preset {
+    method: &'static str,
+    config: &'static str,
+}
+
+const PRESETS: [Preset; 1] = [Preset { method: "lora", config: include_str!("../../assets/quickstart/lora.toml") }];
+
+const MODEL_FILES: [(&str, &[u8]); 4] = [
+    ("config.json", include_bytes!("../../assets/quickstart/config.json")),
+    ("model.safetensors", include_bytes!("../../assets/quickstart/model.safetensors")),
+    ("tokenizer.json", include_bytes!("../../assets/quickstart/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../../assets/quickstart/tokenizer_config.json")),
+];
+const TRAIN_ROWS: &[u8] = include_bytes!("../../assets/quickstart/train.jsonl");
+const TEST_ROWS: &[u8] = include_bytes!("../../assets/quickstart/test.jsonl");
+
+/// The bundled files as they lie in a directory.
+pub(crate) struct Bundle {
+    /// The base model, in Hugging Face layout.
+    pub(crate) model: PathBuf,
+    /// Rows that no method trains on.
+    pub(crate) test: PathBuf,
+    /// A method's name, its config and where its result goes.
+    pub(crate) methods: Vec<(&'static str, PathBuf, PathBuf)>,
+}
+
+impl Bundle {
+    /// Writes the files to `dir`.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn write(dir: &Path) -> Result<Self, CheckpointError> {
+        let model = dir.join("model");
+        std::fs::create_dir_all(&model).map_err(|source| CheckpointError::Io {
+            action: "create",
+            path: model.clone(),
+            source,
+        })?;
+        for (name, bytes) in MODEL_FILES {
+            atomic_write(&Storage, &model.join(name), bytes)?;
+        }
+        let (train, test) = (dir.join("train.jsonl"), dir.join("test.jsonl"));
+        atomic_write(&Storage, &train, TRAIN_ROWS)?;
+        atomic_write(&Storage, &test, TEST_ROWS)?;
+        let mut methods = Vec::new();
+        for Preset { method, config } in PRESETS {
+            let (path, output) = (dir.join(format!("{method}.toml")), dir.join(method));
+            let text = config
+                .replace("\"MODEL\"", &quoted(&model))
+                .replace("\"TRAIN\"", &quoted(&train))
+                .replace("\"OUTPUT\"", &quoted(&output));
+            atomic_write(&Storage, &path, text.as_bytes())?;
+            methods.push((method, path, output));
+        }
+        Ok(Self { model, test, methods })
+    }
+}
+
+/// A path as a TOML string.
+fn quoted(path: &Path) -> String {
+    toml::Value::String(path.display().to_string()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Overrides};
+
+    #[test]
+    fn every_preset_is_a_config_with_its_paths_filled_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = Bundle::write(&dir.path().join("with \"quotes\" and spaces")).unwrap();
+        for (method, config, output) in &bundle.methods {
+            let config = Config::load(Some(config), &Overrides::default()).unwrap();
+            assert_eq!(config.model.path, bundle.model, "{method}");
+            assert_eq!(&config.training.output_dir, output, "{method}");
+        }
+        let bundled: usize = MODEL_FILES.iter().map(|(_, bytes)| bytes.len()).sum();
+        assert!(bundled <= 4 << 20, "the bundled model takes {bundled} bytes");
+    }
+}

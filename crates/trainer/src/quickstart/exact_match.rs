@@ -1,0 +1,67 @@
+//! How often a model writes exactly what a row of the task asks for.
+
+use std::path::Path;
+
+use checkpoint::read_text;
+use data::Tokenizer;
+use model::{Decoder, Pass};
+use serde::Deserialize;
+
+use crate::Error;
+use crate::generation::{Generation, encode_prompt};
+use crate::sampling::Sampling;
+
+/// Tokens that a model may use for an answer; the longest record takes fewer than half.
+const MAX_NEW_TOKENS: usize = 48;
+/// The largest file of rows that is read.
+const LIMIT: u64 = 16 << 20;
+
+/// What is asked and what the answer should be.
+#[derive(Debug, Deserialize)]
+pub(crate) struct TaskRow {
+    /// The text to continue.
+    pub(crate) prompt: String,
+    /// Its continuation.
+    pub(crate) completion: String,
+}
+
+impl TaskRow {
+    /// The rows of a JSON Lines file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a line that is no such row.
+    pub(crate) fn read(path: &Path) -> Result<Vec<Self>, Error> {
+        let text = read_text(path, LIMIT)?;
+        let row = |(number, line): (usize, &str)| {
+            serde_json::from_str(line)
+                .map_err(|error| Error::Setting(format!("{}:{}: {error}", path.display(), number + 1)))
+        };
+        text.lines().enumerate().map(row).collect()
+    }
+}
+
+/// A model's answer to a row.
+pub(crate) struct Answer {
+    /// What it wrote, up to its own end.
+    pub(crate) text: String,
+    /// Whether that is what the row asks for.
+    pub(crate) is_right: bool,
+}
+
+/// Lets `model` answer `row`, always with its most likely token.
+///
+/// # Errors
+/// Those of the model and the tokenizer.
+pub(crate) fn answer(model: &Decoder, pass: &Pass, tokenizer: &Tokenizer, row: &TaskRow) -> Result<Answer, Error> {
+    let generation = Generation {
+        model,
+        pass,
+        sampling: Sampling::GREEDY,
+        max_new_tokens: MAX_NEW_TOKENS,
+        stop_token_ids: &tokenizer.special_tokens().stop_token_ids,
+    };
+    let continuation = generation.run(&encode_prompt(&row.prompt, tokenizer, None)?, |_| Ok(()))?;
+    let text = tokenizer.decode(&continuation.token_ids, true)?;
+    let is_right = text == row.completion;
+    Ok(Answer { text, is_right })
+}
