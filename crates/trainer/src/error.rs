@@ -171,16 +171,16 @@ fn of_device(error: &DeviceError) -> u8 {
 }
 
 /// An error while something is written: what the file system refuses is [`Error::Save`].
-pub(crate) struct Saving(pub(crate) Error);
+pub(crate) struct Saving(pub(crate) Box<Error>);
 
 impl From<CheckpointError> for Saving {
     fn from(error: CheckpointError) -> Self {
-        Self(Error::Save(error))
+        Self(Box::new(Error::Save(error)))
     }
 }
 
 impl From<Error> for Saving {
     fn from(error: Error) -> Self {
-        Self(error)
+        Self(Box::new(error))
     }
 }

@@ -15,7 +15,9 @@ static LAST: Mutex<Option<String>> = Mutex::new(None);
 pub fn guard(body: impl FnOnce() -> u8 + UnwindSafe) -> u8 {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map_or_else(String::new, |at| format!(" ({}:{})", at.file(), at.line()));
-        let message = info.payload_as_str().unwrap_or("no message").lines().next().unwrap_or_default().to_owned();
+        let payload = info.payload();
+        let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+        let message = message.unwrap_or("no message").lines().next().unwrap_or_default();
         *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{message}{place}"));
     }));
     panic::catch_unwind(body).unwrap_or_else(|_| {

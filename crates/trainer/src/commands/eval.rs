@@ -28,7 +28,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<u8, Error> {
     let max_length = args.max_length as usize;
     let dataset = base.rows(&path, tokenizer.as_ref(), template.as_ref(), max_length, true)?;
     if dataset.statistics().truncated > 0 {
-        facts::warnings(dataset.statistics(), max_length).iter().for_each(|warning| console.warning(warning));
+        facts::warnings(dataset.statistics(), max_length, false).iter().for_each(|warning| console.warning(warning));
     }
     let batch_size = args.batch_size as usize;
     if let (Some(path), Some(batch)) = (&args.logits, batches(&dataset, batch_size).next()) {

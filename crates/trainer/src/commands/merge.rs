@@ -37,7 +37,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<u8, Error> {
         std::fs::create_dir_all(parent).map_err(failed).map_err(Error::Save)?;
     }
     let mut staged = StagedDirectory::create(&Storage, &args.output).map_err(Error::Save)?;
-    let merged = merge.write(&mut staged, unties).map_err(|Saving(error)| error)?;
+    let merged = merge.write(&mut staged, unties).map_err(|Saving(error)| *error)?;
     let untie = |config: &mut Map<String, Value>| {
         if unties.is_some() {
             config.insert("tie_word_embeddings".to_owned(), Value::Bool(false));
@@ -72,9 +72,8 @@ impl Merge<'_> {
     fn unties(&self) -> Option<ParameterId> {
         let modules = self.base.decoder.modules();
         let head = modules.head()?.weight;
-        let embedding = modules.parameter(head).tied_to?;
-        let changes = self.method.merges(head) || self.method.merges(embedding);
-        (changes && !self.method.keeps_ties()).then_some(head)
+        modules.parameter(head).tied_to?;
+        peft::breaks_ties(self.method, modules).then_some(head)
     }
 
     /// The index of a model in shards.

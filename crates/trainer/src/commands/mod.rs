@@ -5,7 +5,7 @@ mod eval;
 mod generate;
 mod inspect;
 mod merge;
-//mod plan;
+mod plan;
 mod quickstart;
 mod train;
 
@@ -41,7 +41,7 @@ pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Eval(args) => eval::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Merge(args) => merge::run(&args),
-        Command::Plan(_) => doctor::run(),
+        Command::Plan(args) => plan::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor => doctor::run(),
     };

@@ -23,6 +23,7 @@ use crate::run::log::Log;
 use crate::run::model_card::{MODEL_CARD, ModelCard};
 use crate::run::optimizer::Optimizer;
 use crate::run::output_dir::OutputDir;
+use crate::run::plan::RunPlan;
 use crate::run::progress::Progress;
 use crate::run::record::RunRecord;
 use crate::run::report::{REPORT_FILE, Report, Sample};
@@ -76,16 +77,16 @@ pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
 }
 
 /// What is loaded before it is known where the run begins.
-struct Setup {
-    base: BaseModel,
+pub(super) struct Setup {
+    pub(super) base: BaseModel,
     tokenizer: Option<Tokenizer>,
-    rows: Rows,
+    pub(super) rows: Rows,
     eval: Option<Dataset>,
-    max_steps: u64,
+    pub(super) max_steps: u64,
 }
 
 impl Setup {
-    fn load(config: &Config, started_at: i64) -> Result<Self, Error> {
+    pub(super) fn load(config: &Config, started_at: i64) -> Result<Self, Error> {
         let base = BaseModel::open(&config.model.path, config.model.dtype.dtype())?;
         let tokenizer = base.tokenizer()?;
         let template = base.chat_template(config.data.chat_template.as_deref(), tokenizer.as_ref(), started_at)?;
@@ -127,13 +128,14 @@ struct Run {
 impl Run {
     fn train(&self, origin: Option<Origin>) -> Result<u8, Error> {
         let (setup, training) = (&self.setup, &self.config.training);
-        let (method, warnings) = method::build(&self.config, &setup.base)?;
-        let facts = self.facts(method.as_ref());
+        let plan = RunPlan::new(&self.config, &setup.base, &setup.rows)?;
+        let facts = self.facts(&plan);
         facts.iter().for_each(|(name, value)| self.console.line(format_args!("{name}: {value}")));
+        plan.check(&self.config)?;
+        let (method, warnings) = method::build(&self.config, &setup.base)?;
         let statistics = setup.rows.dataset.statistics();
-        for warning in warnings.into_iter().chain(facts::warnings(statistics, self.config.data.max_length)) {
-            self.console.warning(warning);
-        }
+        let of_rows = facts::warnings(statistics, self.config.data.max_length, setup.tokenizer.is_some());
+        warnings.into_iter().chain(of_rows).for_each(|warning| self.console.warning(warning));
         let prompts = self.prompts()?;
         // Before a checkpoint is loaded: what the base, or the adapter gone on from, makes of them.
         let before = self.continue_prompts(&method, &prompts)?;
@@ -178,11 +180,12 @@ impl Run {
         }
     }
 
-    fn facts(&self, method: &dyn Method) -> Vec<Fact> {
+    fn facts(&self, plan: &RunPlan) -> Vec<Fact> {
         let rows = &self.setup.rows;
-        let mut facts = facts::model(&self.config, &self.setup.base, method);
+        let mut facts = facts::model(&self.config, &self.setup.base, &plan.trained);
         facts.push(facts::rows(rows.dataset.statistics()));
         facts.push(facts::length(&self.config, self.setup.max_steps, rows.epochs_after(self.setup.max_steps)));
+        facts.push(facts::memory(plan));
         facts
     }
 

@@ -26,8 +26,15 @@ pub struct Location {
 impl Location {
     /// The bytes `span` of `source`; clamped to the text and to whole characters.
     pub fn new(source: &Arc<Source>, span: Range<usize>) -> Self {
-        let start = source.text.floor_char_boundary(span.start.min(source.text.len()));
-        let end = source.text.ceil_char_boundary(span.end.clamp(start, source.text.len()));
+        let text = source.text.as_str();
+        let mut start = span.start.min(text.len());
+        while !text.is_char_boundary(start) {
+            start -= 1;
+        }
+        let mut end = span.end.clamp(start, text.len());
+        while !text.is_char_boundary(end) {
+            end += 1;
+        }
         Self { source: Arc::clone(source), span: start..end }
     }
 

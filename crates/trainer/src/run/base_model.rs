@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use checkpoint::Checkpoint;
+use checkpoint::{Checkpoint, Dtype, MappedTensor};
 use data::{ChatTemplate, DataError, DataOptions, Dataset, Tokenizer};
 use device::DType;
 use model::{Decoder, DecoderConfig};
@@ -42,6 +42,21 @@ impl BaseModel {
     /// Its configuration cannot be read.
     pub fn fingerprint(&self) -> Result<String, Error> {
         Ok(model_fingerprint(&self.dir, &self.weights)?)
+    }
+
+    /// Bytes of its weights in memory: the mapped files, and copies of what is stored in another type than the model
+    /// computes in. See [`Decoder::load`].
+    pub fn weight_bytes(&self) -> u64 {
+        let copied = |stored: Dtype| match self.dtype {
+            DType::F32 => false,
+            DType::BF16 => stored != Dtype::BF16,
+            DType::F16 => stored != Dtype::F16,
+        };
+        let bytes = |tensor: MappedTensor| {
+            let copy = if copied(tensor.dtype()) { tensor.len() * self.dtype.size_bytes() } else { 0 };
+            (tensor.bytes().len() + copy) as u64
+        };
+        self.weights.tensors().map(bytes).sum()
     }
 
     /// Its tokenizer, if it has one; rows of token ids need none.

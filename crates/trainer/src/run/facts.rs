@@ -4,22 +4,21 @@ use std::collections::BTreeMap;
 
 use checkpoint::Quoted;
 use data::Statistics;
-use peft::Method;
 
 use super::base_model::BaseModel;
-use super::method::adapted_modules;
+use super::plan::{RunPlan, Trained};
 use crate::config::{self, Config};
-use crate::units::{Grouped, Share};
+use crate::units::{Bytes, Grouped, Share};
 
 /// Name and value.
 pub type Fact = (String, String);
 
 /// The model and what of it is trained.
-pub fn model(config: &Config, base: &BaseModel, method: &dyn Method) -> Vec<Fact> {
+pub fn model(config: &Config, base: &BaseModel, trained: &Trained) -> Vec<Fact> {
     let decoder = &base.decoder;
-    let trainable = method.parameters().count() as u64;
-    let frozen = decoder.modules().count() as u64;
-    let all = if config.adapter.method == config::Method::Full { trainable } else { frozen + trainable };
+    let trainable = trained.parameters as u64;
+    let base_parameters = decoder.modules().count() as u64;
+    let all = all_parameters(config, base_parameters, trainable);
     let mut facts = vec![
         fact(
             "model",
@@ -27,7 +26,7 @@ pub fn model(config: &Config, base: &BaseModel, method: &dyn Method) -> Vec<Fact
                 "{} ({}, {} parameters, {})",
                 Quoted(&base.dir.display().to_string()),
                 decoder.config().family.model_type,
-                Grouped(frozen),
+                Grouped(base_parameters),
                 base.dtype
             ),
         ),
@@ -36,11 +35,25 @@ pub fn model(config: &Config, base: &BaseModel, method: &dyn Method) -> Vec<Fact
             format!("{} || all params: {} || trainable%: {}", Grouped(trainable), Grouped(all), Share(trainable, all)),
         ),
     ];
-    let adapted: Vec<&str> = adapted_modules(method, decoder).collect();
+    let adapted: Vec<&str> = trained.adapted(decoder.modules()).collect();
     if !adapted.is_empty() {
         facts.push(fact("adapted modules", format!("{} ({})", adapted.len(), by_last_part(&adapted))));
     }
     facts
+}
+
+/// Parameters of the base and of the adapter, as PEFT counts them.
+pub fn all_parameters(config: &Config, base: u64, trainable: u64) -> u64 {
+    if config.adapter.method == config::Method::Full { base } else { base + trainable }
+}
+
+/// The memory plan in one line.
+pub fn memory(plan: &RunPlan) -> Fact {
+    let available = plan.available_bytes.map_or_else(String::new, |bytes| format!(" of {} available", Bytes(bytes)));
+    let mut items = plan.memory.items().to_vec();
+    items.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    let largest: Vec<String> = items.iter().take(3).map(|(name, bytes)| format!("{name} {}", Bytes(*bytes))).collect();
+    fact("memory", format!("about {}{available} ({}, ...)", Bytes(plan.memory.total()), largest.join(", ")))
 }
 
 /// The rows.
@@ -57,8 +70,8 @@ pub fn rows(statistics: &Statistics) -> Fact {
     )
 }
 
-/// What about the rows is likely to be a mistake.
-pub fn warnings(statistics: &Statistics, max_length: usize) -> Vec<String> {
+/// What about the rows is likely to be a mistake. Without a tokenizer it is not known which tokens stop.
+pub fn warnings(statistics: &Statistics, max_length: usize, has_tokenizer: bool) -> Vec<String> {
     let Statistics { truncated, without_targets, empty, split, merged, stopping, examples, .. } = *statistics;
     let told = [
         (truncated, format!("{truncated} rows were cut to data.max_length = {max_length} tokens")),
@@ -70,7 +83,7 @@ pub fn warnings(statistics: &Statistics, max_length: usize) -> Vec<String> {
         ),
         (merged, format!("in {merged} rows one token holds the end of the prompt and the start of the completion")),
         (
-            usize::from(stopping == 0) * examples,
+            usize::from(has_tokenizer && stopping == 0) * examples,
             "no row teaches to stop: none ends with a stop token of the model that is trained on".to_owned(),
         ),
     ];
@@ -120,7 +133,7 @@ mod tests {
     fn rows_that_never_stop_are_warned_about() {
         let statistics =
             Statistics { rows: 3, examples: 3, tokens: 30, targets: 10, truncated: 1, ..Statistics::default() };
-        let warnings = warnings(&statistics, 8);
+        let warnings = warnings(&statistics, 8, true);
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].contains("1 rows were cut to data.max_length = 8"));
         assert!(warnings[1].contains("no row teaches to stop"));

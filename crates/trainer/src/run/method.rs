@@ -1,6 +1,5 @@
 //! The method that a config asks for, attached to a model.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use checkpoint::{ADAPTER_CONFIG, AdapterDirectory};
@@ -26,21 +25,28 @@ pub fn build(config: &Config, base: &BaseModel) -> Result<(Arc<dyn Method>, Warn
         )),
         (config::Method::Full, None) => Ok((Arc::new(Full::new(&base.decoder)?), Warnings::new())),
         (config::Method::Lora, None) => {
-            let lora = named(config.adapter.lora.over_defaults(), config);
-            let (lora, warnings) = Lora::new(lora, &base.decoder, seed)?;
+            let (lora, warnings) = Lora::new(lora_config(config, &base.decoder)?, &base.decoder, seed)?;
             Ok((Arc::new(lora), warnings))
         }
         (config::Method::Lora, Some(dir)) => {
-            let (lora, warnings) = go_on_from(dir, config, &base.decoder)?;
+            let (lora, mut warnings) = Lora::new(lora_config(config, &base.decoder)?, &base.decoder, seed)?;
+            let directory = AdapterDirectory::open(dir)?;
+            warnings.extend(AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?.1);
+            peft::load(&lora, &directory.weights)?;
             Ok((Arc::new(lora), warnings))
         }
     }
 }
 
-/// An adapter in PEFT's format with the structure it was saved with.
-fn go_on_from(dir: &Path, config: &Config, base: &Decoder) -> Result<(Lora, Warnings), Error> {
+/// The LoRA configuration of `config`: PEFT's defaults under its keys, or the structure of the adapter it goes on from.
+///
+/// # Errors
+/// An adapter that is not LoRA, or keys that are set to something else than it has.
+pub fn lora_config(config: &Config, base: &Decoder) -> Result<LoraConfig, Error> {
+    let settings = &config.adapter.lora;
+    let Some(dir) = &config.adapter.init_from else { return Ok(named(settings.over_defaults(), config)) };
     let directory = AdapterDirectory::open(dir)?;
-    let (saved, mut warnings) = AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?;
+    let (saved, _) = AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?;
     let AdapterConfig::Lora(saved) = saved else {
         return Err(Error::Setting(format!(
             "{} is no LoRA adapter; name one, or change adapter.method",
@@ -51,24 +57,19 @@ fn go_on_from(dir: &Path, config: &Config, base: &Decoder) -> Result<(Lora, Warn
         let lines = lines.iter().map(|line| format!("\n  {line}")).collect::<String>();
         Error::Setting(format!("{} and the config disagree; remove the keys:{lines}", dir.display()))
     };
-    let settings = &config.adapter.lora;
     let mut merged = settings.over_adapter(&saved).map_err(conflict)?;
     if merged.target_modules.as_ref().is_some_and(ModuleNames::is_all_linear) {
         // Saved as the names it meant.
-        let (all, _) = Lora::new(merged.clone(), base, 0)?;
-        let (same, _) = Lora::new(saved.clone(), base, 0)?;
-        let adapted = |lora: &Lora| -> Vec<String> { adapted_modules(lora, base).map(str::to_owned).collect() };
-        if adapted(&all) != adapted(&same) {
-            let (all, same) = (adapted(&all).len(), adapted(&same).len());
-            let line = format!("adapter.target_modules means {all} modules, and the adapter has {same}");
+        let names = |lora: &LoraConfig| peft::lora::trainable(lora, base.config().family.model_type, base.modules());
+        let (all, same) = (names(&merged)?, names(&saved)?);
+        if !all.iter().map(|(name, _)| name).eq(same.iter().map(|(name, _)| name)) {
+            let line =
+                format!("adapter.target_modules means {} tensors, and the adapter has {}", all.len(), same.len());
             return Err(conflict(vec![line]));
         }
         merged.target_modules.clone_from(&saved.target_modules);
     }
-    let (lora, more) = Lora::new(named(merged, config), base, config.training.seed)?;
-    warnings.extend(more);
-    peft::load(&lora, &directory.weights)?;
-    Ok((lora, warnings))
+    Ok(named(merged, config))
 }
 
 /// With what the saved configuration says about the base.
@@ -77,9 +78,4 @@ fn named(mut lora: LoraConfig, config: &Config) -> LoraConfig {
     lora.common.task_type = Some(TaskType::CausalLm);
     lora.common.auto_mapping = None;
     lora
-}
-
-/// The paths of the modules that `method` adapts, in model order.
-pub fn adapted_modules<'a>(method: &'a dyn Method, base: &'a Decoder) -> impl Iterator<Item = &'a str> {
-    base.modules().iter().filter(|module| method.adapts(module.id)).map(|module| module.path.as_str())
 }

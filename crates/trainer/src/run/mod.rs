@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the loop | [`trainer`] |
 //! | the base model, the rows of each step, AdamW | [`base_model`], [`rows`], [`optimizer`] |
+//! | how much memory it takes | [`plan`] |
 //! | evaluation | [`evaluate`] |
 //! | the output directory, held by one trainer | [`output_dir`] |
 //! | checkpoints: written, found, gone on from | [`save`], [`checkpoints`], [`resume`], [`training_state`] |
@@ -23,6 +24,7 @@ pub mod method;
 pub mod model_card;
 pub mod optimizer;
 pub mod output_dir;
+pub mod plan;
 pub mod progress;
 pub mod record;
 pub mod report;

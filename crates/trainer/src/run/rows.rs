@@ -11,6 +11,9 @@ pub struct Rows {
     /// The rows to train on.
     pub dataset: Dataset,
     plan: BatchPlan,
+    num_sequences: usize,
+    /// Lengths of all rows, the longest first.
+    longest: Vec<usize>,
 }
 
 impl Rows {
@@ -29,7 +32,10 @@ impl Rows {
             shuffle: config.data.shuffle,
             seed: config.training.seed,
         };
-        Ok(Self { plan: BatchPlan::new(bins, options)?, dataset })
+        let mut longest: Vec<usize> = dataset.lengths().collect();
+        longest.sort_unstable_by(|a, b| b.cmp(a));
+        let num_sequences = bins.len();
+        Ok(Self { plan: BatchPlan::new(bins, options)?, num_sequences, longest, dataset })
     }
 
     /// Steps of the run that `config` describes.
@@ -49,15 +55,18 @@ impl Rows {
         self.plan.epochs_after(steps)
     }
 
-    /// Tokens of the largest micro-batch that can be drawn: that many of the longest rows, or of full bins.
-    pub fn largest_micro_batch(&self, config: &Config) -> usize {
-        let sequences = config.training.per_device_train_batch_size;
+    /// Sequences there are, or bins of packed ones.
+    pub fn num_sequences(&self) -> usize {
+        self.num_sequences
+    }
+
+    /// Tokens of the largest micro-batch of `sequences` sequences that can be drawn: the longest rows, or full bins.
+    pub fn largest_micro_batch(&self, sequences: usize, config: &Config) -> usize {
         if config.data.packing {
-            return sequences.saturating_mul(config.data.max_length).min(self.dataset.lengths().sum());
+            let all = usize::try_from(self.dataset.statistics().tokens).unwrap_or(usize::MAX);
+            return sequences.saturating_mul(config.data.max_length).min(all);
         }
-        let mut lengths: Vec<usize> = self.dataset.lengths().collect();
-        lengths.sort_unstable_by(|a, b| b.cmp(a));
-        lengths.iter().take(sequences).sum()
+        self.longest.iter().take(sequences).sum()
     }
 }
 

@@ -1,0 +1,60 @@
+//! `plan`: what a config would train and whether it fits, from the headers of the weights and the rows.
+
+use serde_json::json;
+
+use crate::Error;
+use crate::args::PlanArgs;
+use crate::commands::EXIT_DONE;
+use crate::commands::train::Setup;
+use crate::config::Config;
+use crate::console::Console;
+use crate::run::base_model::now;
+use crate::run::facts;
+use crate::run::plan::RunPlan;
+use crate::units::Bytes;
+
+pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
+    let console = Console::new(args.json);
+    let config = Config::load(args.config.config.as_deref(), &args.config.overrides())?;
+    let setup = Setup::load(&config, now())?;
+    let plan = RunPlan::new(&config, &setup.base, &setup.rows)?;
+    let statistics = setup.rows.dataset.statistics();
+    if args.json {
+        let modules = setup.base.decoder.modules();
+        let base_parameters = modules.count() as u64;
+        let trainable = plan.trained.parameters as u64;
+        let all = facts::all_parameters(&config, base_parameters, trainable);
+        console.result(&json!({
+            "model_type": setup.base.decoder.config().family.model_type,
+            "base_parameters": base_parameters,
+            "trainable_parameters": trainable,
+            "trainable_share": trainable as f64 / all.max(1) as f64,
+            "adapted_modules": plan.trained.adapted(modules).collect::<Vec<_>>(),
+            "rows": statistics.examples,
+            "tokens": statistics.tokens,
+            "supervised_share": statistics.target_share(),
+            "max_steps": setup.max_steps,
+            "memory": plan.memory,
+            "memory_total": plan.memory.total(),
+            "memory_available": plan.available_bytes,
+            "fits": plan.fits(),
+            "largest_micro_batch": plan.largest_micro_batch,
+        }));
+    } else {
+        let mut told = facts::model(&config, &setup.base, &plan.trained);
+        told.push(facts::rows(statistics));
+        told.push(facts::length(&config, setup.max_steps, setup.rows.epochs_after(setup.max_steps)));
+        told.iter().for_each(|(name, value)| console.line(format_args!("{name}: {value}")));
+        console.line("memory:");
+        for (name, bytes) in plan.memory.items() {
+            console.line(format_args!("  {name:<21} {:>10}", Bytes(bytes)));
+        }
+        console.line(format_args!("  {:<21} {:>10}", "total", Bytes(plan.memory.total())));
+        if let Some(available) = plan.available_bytes {
+            console.line(format_args!("  {:<21} {:>10}", "available", Bytes(available)));
+            let batch = plan.largest_micro_batch;
+            console.line(format_args!("largest per_device_train_batch_size that fits: {batch}"));
+        }
+    }
+    plan.check(&config).map(|()| EXIT_DONE)
+}

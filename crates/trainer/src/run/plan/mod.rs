@@ -1,0 +1,162 @@
+//! How much memory a run takes, by item, before a weight is read.
+//!
+//! The items follow from the shapes of the model, from what is trained, and from the tokens of the largest micro-batch.
+//! They are estimates: what an op saves is known, how blocks of memory are reused between ops is not.
+
+mod activations;
+mod trained;
+
+use serde::Serialize;
+
+use super::base_model::BaseModel;
+use super::rows::Rows;
+use crate::Error;
+use crate::config::Config;
+use crate::memory;
+use activations::Activations;
+pub use trained::Trained;
+
+/// What the program takes with nothing loaded.
+const PROGRAM_BYTES: u64 = 12 << 20;
+/// A tokenizer in memory, in sizes of its file: vocabulary and merges are kept as hash maps.
+const TOKENIZER_FACTOR: u64 = 12;
+/// Bytes that a token of a dataset takes: its id and its label.
+const TOKEN_BYTES: u64 = 8;
+const F32_BYTES: u64 = 4;
+
+/// Memory by item, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MemoryPlan {
+    /// Weights of the base: mapped files, and copies in another type than the files'.
+    pub base_weights: u64,
+    /// Trainable parameters.
+    pub trainable_parameters: u64,
+    /// Their gradients.
+    pub gradients: u64,
+    /// Both moments of AdamW.
+    pub optimizer: u64,
+    /// What the backward pass needs of the forward pass.
+    pub activations: u64,
+    /// Intermediate results, logits of a chunk, packed operands.
+    pub workspace: u64,
+    /// Encoded rows and the tokenizer.
+    pub data: u64,
+    /// The program itself.
+    pub program: u64,
+}
+
+impl MemoryPlan {
+    /// For micro-batches of `tokens` tokens.
+    pub fn new(base: &BaseModel, trained: &Trained, tokens: usize, data: u64, gradient_checkpointing: bool) -> Self {
+        let parameters = trained.parameters as u64 * F32_BYTES;
+        let Activations { saved, workspace } =
+            activations::of(base.decoder.config(), base.decoder.modules(), trained, tokens, gradient_checkpointing);
+        Self {
+            base_weights: base.weight_bytes(),
+            trainable_parameters: parameters,
+            gradients: parameters,
+            optimizer: 2 * parameters,
+            activations: saved,
+            workspace,
+            data,
+            program: PROGRAM_BYTES,
+        }
+    }
+
+    /// All items.
+    pub fn total(&self) -> u64 {
+        self.items().iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Each item with its name, as it is told.
+    pub fn items(&self) -> [(&'static str, u64); 8] {
+        [
+            ("base weights", self.base_weights),
+            ("trainable parameters", self.trainable_parameters),
+            ("gradients", self.gradients),
+            ("optimizer", self.optimizer),
+            ("activations", self.activations),
+            ("workspace", self.workspace),
+            ("data", self.data),
+            ("program", self.program),
+        ]
+    }
+}
+
+/// The plan of a run, and whether it fits.
+#[derive(Clone, Debug)]
+pub struct RunPlan {
+    /// What is trained.
+    pub trained: Trained,
+    /// Memory by item.
+    pub memory: MemoryPlan,
+    /// What a new process could take here, if that is known.
+    pub available_bytes: Option<u64>,
+    /// Sequences of the largest micro-batch that would fit; 0 if not even one does.
+    pub largest_micro_batch: usize,
+}
+
+impl RunPlan {
+    /// Plans the run of `config` over `rows`.
+    ///
+    /// # Errors
+    /// A method that does not fit the model.
+    pub fn new(config: &Config, base: &BaseModel, rows: &Rows) -> Result<Self, Error> {
+        let trained = Trained::of(config, base)?;
+        let available_bytes = memory::available_bytes();
+        let tokenizer = std::fs::metadata(base.dir.join("tokenizer.json")).map_or(0, |file| file.len());
+        let data = rows.dataset.statistics().tokens * TOKEN_BYTES + tokenizer * TOKENIZER_FACTOR;
+        let checkpointing = config.training.gradient_checkpointing;
+        let plan_for = |sequences: usize| {
+            let tokens = rows.largest_micro_batch(sequences, config);
+            MemoryPlan::new(base, &trained, tokens, data, checkpointing)
+        };
+        let memory = plan_for(config.training.per_device_train_batch_size);
+        let fits = |sequences: usize| available_bytes.is_none_or(|bytes| plan_for(sequences).total() <= bytes);
+        let largest_micro_batch = largest(rows.num_sequences(), fits);
+        Ok(Self { trained, memory, available_bytes, largest_micro_batch })
+    }
+
+    /// Whether there is enough memory.
+    pub fn fits(&self) -> bool {
+        self.available_bytes.is_none_or(|bytes| self.memory.total() <= bytes)
+    }
+
+    /// Refuses a run that does not fit, and says what would.
+    ///
+    /// # Errors
+    /// [`Error::WillNotFit`].
+    pub fn check(&self, config: &Config) -> Result<(), Error> {
+        let (false, Some(available_bytes)) = (self.fits(), self.available_bytes) else { return Ok(()) };
+        let remedy = match self.largest_micro_batch {
+            0 if config.training.gradient_checkpointing => {
+                "; lower data.max_length, or use a machine with more memory".to_owned()
+            }
+            0 => "; lower data.max_length, or set training.gradient_checkpointing = true".to_owned(),
+            batch => format!("; training.per_device_train_batch_size = {batch} fits"),
+        };
+        Err(Error::WillNotFit { needed_bytes: self.memory.total(), available_bytes, remedy })
+    }
+}
+
+/// The largest number up to `most` that `fits`, if whatever is smaller fits as well.
+fn largest(most: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let (mut fitting, mut beyond) = (0, most + 1);
+    while beyond - fitting > 1 {
+        let middle = fitting + (beyond - fitting) / 2;
+        if fits(middle) { fitting = middle } else { beyond = middle }
+    }
+    fitting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_is_found_by_halving() {
+        for limit in 0..20 {
+            assert_eq!(largest(12, |n| n <= limit), limit.min(12));
+        }
+    }
+}

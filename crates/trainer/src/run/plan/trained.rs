@@ -1,0 +1,79 @@
+//! What a config trains in a model: how much, and which modules have to keep their input for it.
+
+use model::{Modules, ParameterId};
+use peft::names;
+
+use crate::Error;
+use crate::config::{Config, Method};
+use crate::run::base_model::BaseModel;
+
+/// What is trained, without its values.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// Trainable values.
+    pub parameters: usize,
+    /// By the number of the module: the rank of its update, 0 without one.
+    pub ranks: Vec<usize>,
+    /// By the number of the parameter: whether the base's own is trained.
+    pub base: Vec<bool>,
+}
+
+impl Trained {
+    /// By the method of `config` on `base`.
+    ///
+    /// # Errors
+    /// A configuration that does not fit the model.
+    pub fn of(config: &Config, base: &BaseModel) -> Result<Self, Error> {
+        let modules = base.decoder.modules();
+        let (module_count, parameter_count) = (modules.iter().len(), modules.parameters().len());
+        match config.adapter.method {
+            Method::Full => Ok(Self {
+                parameters: modules.count(),
+                ranks: vec![0; module_count],
+                base: vec![true; parameter_count],
+            }),
+            Method::Lora => {
+                let lora = crate::run::method::lora_config(config, &base.decoder)?;
+                let model_type = base.decoder.config().family.model_type;
+                let declared = peft::lora::trainable(&lora, model_type, modules)?;
+                let mut trained =
+                    Self { parameters: 0, ranks: vec![0; module_count], base: vec![false; parameter_count] };
+                for (name, shape) in declared {
+                    trained.add(&name, shape.sizes(), modules);
+                }
+                Ok(trained)
+            }
+        }
+    }
+
+    /// Paths of the adapted modules, in model order.
+    pub fn adapted<'a>(&'a self, modules: &'a Modules) -> impl Iterator<Item = &'a str> {
+        modules.iter().filter(|module| self.ranks[module.id.index()] > 0).map(|module| module.path.as_str())
+    }
+
+    /// Whether the base's own parameter is trained.
+    pub fn is_trained(&self, id: ParameterId) -> bool {
+        self.base[id.index()]
+    }
+
+    /// Takes a trainable parameter by its name in PEFT's file into account.
+    fn add(&mut self, name: &str, shape: &[usize], modules: &Modules) {
+        self.parameters += shape.iter().product::<usize>();
+        let name = name.strip_prefix(names::PREFIX).unwrap_or(name);
+        let owner = modules
+            .iter()
+            .find(|module| name.strip_prefix(module.path.as_str()).is_some_and(|rest| rest.starts_with('.')));
+        let Some(module) = owner else { return };
+        let rest = &name[module.path.len() + 1..];
+        if rest.starts_with("lora_") {
+            // A is [r, in] and B [out, r]; an embedding's A is kept transposed.
+            let rank = shape.iter().copied().min().unwrap_or(0);
+            let known = &mut self.ranks[module.id.index()];
+            *known = if *known == 0 { rank } else { (*known).min(rank) };
+        } else if rest.ends_with("bias") {
+            module.bias.iter().for_each(|id| self.base[id.index()] = true);
+        } else {
+            self.base[module.weight.index()] = true;
+        }
+    }
+}
