@@ -140,7 +140,7 @@ fn vocabulary(criterion: &mut Criterion) {
 
     let ids: Vec<u32> = labels.iter().map(|&label| label as u32).collect();
     let mut x = vec![0.0; TOKENS * hidden];
-    let shape = embedding::Shape { vocab_size, hidden, scale: 1.0 };
+    let shape = embedding::Shape { vocab_size, hidden, scale: 1.0, padding_idx: None };
     group.throughput(Throughput::Bytes((TOKENS * hidden * (size_of::<bf16>() + size_of::<f32>())) as u64));
     group.bench_function("embedding, bf16", |bench| {
         bench.iter(|| embedding::forward(shape, Elements::BF16(&table), black_box(&ids), &mut x));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tensor::ops::EmbeddingOptions;
 use tensor::{Result, Tensor, Weight, ops};
 
 use crate::{Context, ModuleId, ParameterId};
@@ -43,7 +44,7 @@ pub trait Adapter: Send + Sync {
         ops::linear(x, weight, bias)
     }
 
-    /// The rows `ids` of an embedding table, times `scale` if the model has one (Gemma).
+    /// The rows `ids` of an embedding table.
     ///
     /// # Errors
     /// Those of the ops.
@@ -52,11 +53,11 @@ pub trait Adapter: Send + Sync {
         id: ModuleId,
         ids: &Arc<[u32]>,
         table: &Tensor,
-        scale: Option<f32>,
+        options: EmbeddingOptions,
         context: &Context,
     ) -> Result<Tensor> {
         let _ = (id, context);
-        ops::embedding(ids, table, scale)
+        ops::embedding(ids, table, options)
     }
 
     /// Keys and values that every query of block `layer` sees before the tokens' own, `[num_virtual_tokens,

@@ -90,19 +90,6 @@ pub enum PeftError {
         /// What it is.
         kind: &'static str,
     },
-    /// A rank beyond which nothing more can be expressed.
-    #[error(
-        "{}: rank {rank} exceeds {limit}, the smaller side of its weight; lower `r`, or give it a `rank_pattern`",
-        Quoted(module)
-    )]
-    RankTooLarge {
-        /// The module.
-        module: String,
-        /// As configured.
-        rank: usize,
-        /// The smaller side of its weight.
-        limit: usize,
-    },
     /// `modules_to_save` names nothing of the model.
     #[error("`modules_to_save` names {}, which this model does not have", Quoted(name))]
     NoModuleToSave {

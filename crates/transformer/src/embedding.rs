@@ -5,7 +5,8 @@
 //! dtable[ids[i]] += scale * dy[i]
 //! ```
 //!
-//! `scale` is 1 for most families; Gemma's is `sqrt(hidden)`, rounded to the model's dtype by the caller.
+//! `scale` is 1 for most families; Gemma's is `sqrt(hidden)`, rounded to the model's dtype by the caller. The row of a
+//! padding token is looked up like any other and gets no gradient, as in torch's `Embedding(padding_idx)`.
 
 use device::Elements;
 
@@ -23,6 +24,8 @@ pub struct Shape {
     pub hidden: usize,
     /// Factor of every element.
     pub scale: f32,
+    /// The token whose row gets no gradient.
+    pub padding_idx: Option<u32>,
 }
 
 impl Shape {
@@ -46,14 +49,20 @@ pub fn forward(shape: Shape, table: Elements<'_>, ids: &[u32], y: &mut [f32]) ->
     Ok(())
 }
 
-/// Adds the gradient of the table to `dtable` (`[vocab_size, hidden]`), given that of `y`.
+/// Adds the gradient of the table to `dtable` (`[vocab_size, hidden]`), given that of `y`. The row of the padding token stays
+/// as it was.
 ///
 /// # Errors
 /// As [`forward`].
 pub fn backward(shape: Shape, dy: &[f32], ids: &[u32], dtable: &mut [f32]) -> Result<()> {
     shape.check(ids, dtable.len(), dy.len())?;
     let table = rows::Shape { rows: shape.vocab_size, width: shape.hidden };
+    let padding = shape.padding_idx.filter(|id| ids.contains(id)).map(|id| id as usize * shape.hidden);
+    let kept = padding.map(|start| (start, dtable[start..start + shape.hidden].to_vec()));
     rows::scatter_add_scaled(table, dy, ids, shape.scale, dtable);
+    if let Some((start, row)) = kept {
+        dtable[start..start + shape.hidden].copy_from_slice(&row);
+    }
     Ok(())
 }
 
@@ -62,7 +71,7 @@ mod tests {
     use super::*;
     use half::{bf16, f16};
 
-    const SHAPE: Shape = Shape { vocab_size: 3, hidden: 2, scale: 2.0 };
+    const SHAPE: Shape = Shape { vocab_size: 3, hidden: 2, scale: 2.0, padding_idx: None };
 
     #[test]
     fn rows_in_any_dtype_are_scaled() {
@@ -81,6 +90,16 @@ mod tests {
         let mut dtable = [1.0; 6];
         backward(SHAPE, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 0, 2], &mut dtable).unwrap();
         assert_eq!(dtable, [7.0, 9.0, 1.0, 1.0, 13.0, 17.0]);
+    }
+
+    #[test]
+    fn the_padding_row_gets_none() {
+        for (padding_idx, expected) in [(2, [4.0, 5.0, 1.0, 1.0, 1.0, 1.0]), (1, [4.0, 5.0, 1.0, 1.0, 7.0, 9.0])] {
+            let mut dtable = [1.0; 6];
+            let shape = Shape { scale: 1.0, padding_idx: Some(padding_idx), ..SHAPE };
+            backward(shape, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 0, 2], &mut dtable).unwrap();
+            assert_eq!(dtable, expected);
+        }
     }
 
     #[test]

@@ -69,6 +69,15 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// A whole number, negative ones too; an absent key means `absent` and only null means `None`.
+    pub(crate) fn nullable_integer(&self, key: &str, absent: Option<i64>) -> Result<Option<i64>> {
+        match self.object.get(key) {
+            None => Ok(absent),
+            Some(Value::Null) => Ok(None),
+            Some(value) => value.as_i64().map(Some).ok_or_else(|| self.refuse(key, "a whole number or null")),
+        }
+    }
+
     /// A finite number; `None` if the key is absent or null.
     pub(crate) fn optional_number(&self, key: &str) -> Result<Option<f64>> {
         self.value(key)

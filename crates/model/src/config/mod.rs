@@ -41,6 +41,9 @@ pub struct DecoderConfig {
     pub heads: Heads,
     /// Whether the input embedding is multiplied by `sqrt(hidden_size)` (Gemma).
     pub scaled_embedding: bool,
+    /// The token whose row of the input embedding is not trained: transformers gives `pad_token_id` to torch's `Embedding`
+    /// as `padding_idx` in Llama and its descendants.
+    pub padding_idx: Option<u32>,
     /// Where positions enter.
     pub positions: Positions,
     /// The norms.

@@ -28,6 +28,7 @@ pub(crate) struct Defaults {
     /// The key of the activation, and its default.
     pub(crate) activation: (&'static str, &'static str),
     pub(crate) tie_word_embeddings: bool,
+    pub(crate) pad_token_id: Option<i64>,
     /// Whether `hidden_size` has to be a multiple of `num_attention_heads` even where `head_dim` is given.
     pub(crate) even_heads: bool,
 }
@@ -43,6 +44,7 @@ pub(crate) struct Common {
     pub(crate) norm_eps: f32,
     pub(crate) activation: Activation,
     pub(crate) tie_word_embeddings: bool,
+    pub(crate) padding_idx: Option<u32>,
     pub(crate) eos_token_id: Vec<u32>,
     pub(crate) dtype: Option<DType>,
 }
@@ -51,8 +53,9 @@ impl Common {
     /// Reads the keys that Llama and its descendants share.
     pub(crate) fn read(keys: &Keys<'_>, defaults: &Defaults) -> Result<Self> {
         let hidden_size = keys.size("hidden_size", defaults.hidden_size)?;
+        let vocab_size = keys.size("vocab_size", defaults.vocab_size)?;
         Ok(Self {
-            vocab_size: keys.size("vocab_size", defaults.vocab_size)?,
+            vocab_size,
             hidden_size,
             intermediate_size: keys.size("intermediate_size", defaults.intermediate_size)?,
             num_hidden_layers: num_layers(keys, "num_hidden_layers", defaults.num_hidden_layers)?,
@@ -61,6 +64,7 @@ impl Common {
             norm_eps: keys.positive("rms_norm_eps", defaults.norm_eps)? as f32,
             activation: read_activation(keys, defaults.activation.0, defaults.activation.1)?,
             tie_word_embeddings: keys.flag("tie_word_embeddings", defaults.tie_word_embeddings)?,
+            padding_idx: padding_idx(keys.nullable_integer("pad_token_id", defaults.pad_token_id)?, vocab_size),
             eos_token_id: keys.token_ids("eos_token_id")?,
             dtype: read_dtype(keys)?,
         })
@@ -80,6 +84,13 @@ impl Common {
             },
         )
     }
+}
+
+/// The row of the table that `pad_token_id` names: a negative one counts from the end, as -1 in the first Llama files. One
+/// outside the table names none.
+fn padding_idx(pad_token_id: Option<i64>, vocab_size: usize) -> Option<u32> {
+    let id = pad_token_id.map(|id| if id < 0 { id.saturating_add_unsigned(vocab_size as u64) } else { id })?;
+    u32::try_from(id).ok().filter(|&id| (id as usize) < vocab_size)
 }
 
 /// The number of blocks.
@@ -128,4 +139,15 @@ fn read_heads(keys: &Keys<'_>, hidden_size: usize, defaults: &Defaults) -> Resul
         None => even_head_dim(keys, "hidden_size", hidden_size, num_attention_heads)?,
     };
     Ok(Heads { num_attention_heads, num_key_value_heads, head_dim })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_padding_token_counts_from_the_end() {
+        let rows = [None, Some(0), Some(-1), Some(-8), Some(-9), Some(8), Some(i64::MIN)].map(|id| padding_idx(id, 8));
+        assert_eq!(rows, [None, Some(0), Some(7), Some(0), None, None, None]);
+    }
 }

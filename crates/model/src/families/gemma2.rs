@@ -21,6 +21,7 @@ const DEFAULTS: Defaults = Defaults {
     norm_eps: 1e-6,
     activation: ("hidden_activation", "gelu_pytorch_tanh"),
     tie_word_embeddings: true,
+    pad_token_id: Some(0),
     even_heads: true,
 };
 

@@ -30,6 +30,7 @@ fn read(keys: &Keys<'_>) -> Result<DecoderConfig> {
         dtype: read_dtype(keys)?,
         heads: Heads { num_attention_heads: num_heads, num_key_value_heads: num_heads, head_dim },
         scaled_embedding: false,
+        padding_idx: None,
         positions: Positions::Learned { path: "transformer.wpe" },
         norm: NormConfig { kind: NormKind::Layer, eps: keys.positive("layer_norm_epsilon", 1e-5)? as f32 },
         residual: Residual::Sequential {

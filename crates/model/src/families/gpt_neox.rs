@@ -33,6 +33,7 @@ fn read(keys: &Keys<'_>) -> Result<DecoderConfig> {
         dtype: read_dtype(keys)?,
         heads: Heads { num_attention_heads: num_heads, num_key_value_heads: num_heads, head_dim },
         scaled_embedding: false,
+        padding_idx: None,
         positions: Positions::Rotary(vec![rope(keys, head_dim, max_position_embeddings)?]),
         norm: NormConfig { kind: NormKind::Layer, eps: keys.positive("layer_norm_eps", 1e-5)? as f32 },
         residual: if keys.flag("use_parallel_residual", true)? {

@@ -26,6 +26,7 @@ const DEFAULTS: Defaults = Defaults {
     norm_eps: 1e-6,
     activation: ("hidden_act", "silu"),
     tie_word_embeddings: false,
+    pad_token_id: None,
     even_heads: true,
 };
 
@@ -54,6 +55,7 @@ pub(super) fn llama_like(family: &'static Family, common: Common, ropes: Vec<Rop
         dtype: common.dtype,
         heads: common.heads,
         scaled_embedding: false,
+        padding_idx: common.padding_idx,
         positions: Positions::Rotary(ropes),
         norm: NormConfig { kind: NormKind::Rms { unit_offset: false }, eps: common.norm_eps },
         residual: Residual::Sequential {

@@ -22,6 +22,7 @@ const DEFAULTS: Defaults = Defaults {
     norm_eps: 1e-5,
     activation: ("hidden_act", "silu"),
     tie_word_embeddings: false,
+    pad_token_id: Some(32000),
     even_heads: false,
 };
 

@@ -21,6 +21,7 @@ const DEFAULTS: Defaults = Defaults {
     norm_eps: 1e-6,
     activation: ("hidden_act", "silu"),
     tie_word_embeddings: false,
+    pad_token_id: None,
     even_heads: false,
 };
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tensor::ops::EmbeddingOptions;
 use tensor::{Result, Tensor};
 
 use super::Scope;
@@ -13,20 +14,20 @@ use crate::{ModuleId, ParameterId};
 pub(crate) struct Embedding {
     module: ModuleId,
     pub(crate) weight: ParameterId,
-    scale: Option<f32>,
+    options: EmbeddingOptions,
 }
 
 impl Embedding {
     /// Adds the module to the list. `size` is `[num_embeddings, embedding_dim]`.
-    pub(crate) fn declare(modules: &mut Modules, path: &str, size: [usize; 2], scale: Option<f32>) -> Self {
+    pub(crate) fn declare(modules: &mut Modules, path: &str, size: [usize; 2], options: EmbeddingOptions) -> Self {
         let [num_embeddings, embedding_dim] = size;
         let kind = ModuleKind::Embedding { num_embeddings, embedding_dim };
         let module = modules.add(path.to_owned(), None, kind, size.to_vec(), None);
-        Self { module: module.id, weight: module.weight, scale }
+        Self { module: module.id, weight: module.weight, options }
     }
 
     /// The rows `ids`: `[ids.len(), embedding_dim]`.
     pub(crate) fn forward(&self, ids: &Arc<[u32]>, scope: &Scope) -> Result<Tensor> {
-        scope.adapter.embedding(self.module, ids, scope.parameter(self.weight), self.scale, &scope.context)
+        scope.adapter.embedding(self.module, ids, scope.parameter(self.weight), self.options, &scope.context)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use device::DType;
 use half::bf16;
 use tensor::Layout;
+use tensor::ops::EmbeddingOptions;
 
 use super::{Block, Embedding, Linear, Norm};
 use crate::config::{DecoderConfig, Positions};
@@ -26,11 +27,15 @@ impl Network {
     pub(crate) fn declare(config: &DecoderConfig, dtype: DType) -> (Self, Modules) {
         let mut modules = Modules::default();
         let (names, hidden) = (&config.names, config.hidden_size);
-        let scale = config.scaled_embedding.then(|| embedding_scale(hidden, dtype));
-        let embedding = Embedding::declare(&mut modules, names.embedding, [config.vocab_size, hidden], scale);
+        let options = EmbeddingOptions {
+            scale: config.scaled_embedding.then(|| embedding_scale(hidden, dtype)),
+            padding_idx: config.padding_idx,
+        };
+        let embedding = Embedding::declare(&mut modules, names.embedding, [config.vocab_size, hidden], options);
         let positions = match config.positions {
             Positions::Learned { path } => {
-                Some(Embedding::declare(&mut modules, path, [config.max_position_embeddings, hidden], None))
+                let size = [config.max_position_embeddings, hidden];
+                Some(Embedding::declare(&mut modules, path, size, EmbeddingOptions::default()))
             }
             Positions::Rotary(_) => None,
         };

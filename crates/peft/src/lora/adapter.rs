@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ::lora::Dropout;
 use model::{Adapter, Context, ModuleId, ParameterId};
-use tensor::ops::{self, LoraOperands};
+use tensor::ops::{self, EmbeddingOptions, LoraOperands};
 use tensor::{Layout, Parameters, Result, Tensor, TensorError, Weight};
 
 use super::{Lora, LoraConfig};
@@ -39,18 +39,19 @@ impl Adapter for Lora {
         ops::lora_linear(x, weight, bias, &operands)
     }
 
-    /// `table[ids] + s A[ids] B^T`, all of it times `scale`. Nothing is dropped: a token has no elements to drop.
+    /// `table[ids] + s A[ids] B^T`, all of it times the embedding's scale. Nothing is dropped: a token has no elements to drop.
     fn embedding(
         &self,
         id: ModuleId,
         ids: &Arc<[u32]>,
         table: &Tensor,
-        scale: Option<f32>,
+        options: EmbeddingOptions,
         _context: &Context,
     ) -> Result<Tensor> {
-        let rows = ops::embedding(ids, table, scale)?;
+        let rows = ops::embedding(ids, table, options)?;
         let Some(site) = &self.sites[id.index()] else { return Ok(rows) };
-        let low = ops::embedding(ids, &site.lora_a, Some(site.scaling * scale.unwrap_or(1.0)))?; // [num_tokens, r]
+        let scale = site.scaling * options.scale.unwrap_or(1.0);
+        let low = ops::embedding(ids, &site.lora_a, EmbeddingOptions { scale: Some(scale), ..options })?; // [num_tokens, r]
         let update = ops::linear(&low, &Weight::dense(site.lora_b.clone(), Layout::OutIn)?, None)?;
         ops::add(&rows, &update)
     }

@@ -4,7 +4,7 @@ use checkpoint::SafetensorsFile;
 use model::{Decoder, ModuleKind, Modules};
 use tensor::{Shape, Tensor};
 
-use super::plan::Plan;
+use super::plan::{Plan, PlannedSite};
 use super::skeleton::{DeclaredSite, Skeleton, sizes};
 use super::{Lora, LoraConfig, Site};
 use crate::load::fit;
@@ -20,7 +20,6 @@ const EMBEDDINGS: [&str; 2] = ["embed_tokens", "lm_head"];
 /// As [`Lora::new`].
 pub fn trainable(config: &LoraConfig, model_type: &str, modules: &Modules) -> Result<Vec<(String, Shape)>, PeftError> {
     let plan = Plan::new(config.clone(), model_type, modules)?;
-    plan.check_ranks(modules)?;
     Ok(Skeleton::new(&plan, modules).declarations.shapes().map(|(name, shape)| (name.to_owned(), shape)).collect())
 }
 
@@ -29,15 +28,15 @@ impl Lora {
     ///
     /// # Errors
     /// [`PeftError::Setting`], [`PeftError::NoTargets`], [`PeftError::NoDefaultTargets`], [`PeftError::UnsupportedTarget`],
-    /// [`PeftError::RankTooLarge`], [`PeftError::NoModuleToSave`], [`PeftError::Pattern`], [`PeftError::Tensor`].
+    /// [`PeftError::NoModuleToSave`], [`PeftError::Pattern`], [`PeftError::Tensor`].
     pub fn new(config: LoraConfig, base: &Decoder, seed: u64) -> Result<(Self, Warnings), PeftError> {
-        let plan = Plan::new(config, base.config().family.model_type, base.modules())?;
-        plan.check_ranks(base.modules())?;
+        let mut plan = Plan::new(config, base.config().family.model_type, base.modules())?;
+        plan.warn_of_ranks(base.modules());
         let skeleton = Skeleton::new(&plan, base.modules());
         Self::attach(plan, skeleton, base, seed)
     }
 
-    /// The adapter that was saved with `config` in `file`. Its ranks may be any that the file has: PEFT allows them.
+    /// The adapter that was saved with `config` in `file`.
     ///
     /// # Errors
     /// As [`Lora::new`], and those of [`load()`](crate::load()).
@@ -83,17 +82,28 @@ impl DeclaredSite {
 }
 
 impl Plan {
-    /// Refuses ranks beyond which a product of two matrices can express nothing more.
-    fn check_ranks(&self, modules: &Modules) -> Result<(), PeftError> {
-        for site in &self.sites {
-            let module = modules.get(site.module);
+    /// Says which ranks are beyond what a product of two matrices can express. PEFT allows them, and an adapter with one
+    /// rank for all modules easily has some where keys and values are narrow.
+    fn warn_of_ranks(&mut self, modules: &Modules) {
+        let beyond = |site: &&PlannedSite| {
+            let (input, output) = sizes(modules.get(site.module));
+            site.rank > input.min(output)
+        };
+        let mut beyond = self.sites.iter().filter(beyond);
+        if let Some(first) = beyond.next() {
+            let module = modules.get(first.module);
             let (input, output) = sizes(module);
-            let limit = input.min(output);
-            if site.rank > limit {
-                return Err(PeftError::RankTooLarge { module: module.path.clone(), rank: site.rank, limit });
-            }
+            let more = match beyond.count() {
+                0 => String::new(),
+                more => format!(", and so in {more} more"),
+            };
+            self.warnings.push(format!(
+                "rank {} of {} is more than the smaller side of its weight, {}, can use{more}",
+                first.rank,
+                checkpoint::Quoted(&module.path),
+                input.min(output),
+            ));
         }
-        Ok(())
     }
 }
 

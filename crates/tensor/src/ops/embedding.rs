@@ -1,6 +1,6 @@
 //! `y[i] = scale * table[ids[i]]`.
 //!
-//! dtable[ids[i]] += scale dy[i]
+//! dtable[ids[i]] += scale dy[i]      ids[i] != padding_idx
 
 use std::sync::Arc;
 
@@ -9,15 +9,24 @@ use transformer::embedding::{Shape, backward, forward};
 
 use crate::{Result, Tensor, TensorError};
 
-/// Looks up the rows of `table`, `[vocab_size, hidden]` in any dtype, that `ids` name. `scale` is Gemma's
-/// `sqrt(hidden)`, rounded to the model's dtype by the caller.
+/// What an embedding does beside looking up rows; by default nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EmbeddingOptions {
+    /// Factor of the rows: Gemma's `sqrt(hidden)`, rounded to the model's dtype by the caller.
+    pub scale: Option<f32>,
+    /// The token whose row gets no gradient, as in torch's `Embedding(padding_idx)`.
+    pub padding_idx: Option<u32>,
+}
+
+/// Looks up the rows of `table`, `[vocab_size, hidden]` in any dtype, that `ids` name.
 ///
 /// # Errors
 /// [`TensorError::Kernel`] for an id outside the table, with its position; [`TensorError::Shape`].
-pub fn embedding(ids: &Arc<[u32]>, table: &Tensor, scale: Option<f32>) -> Result<Tensor> {
+pub fn embedding(ids: &Arc<[u32]>, table: &Tensor, options: EmbeddingOptions) -> Result<Tensor> {
     const OP: &str = "embedding";
     let (vocab_size, hidden) = table.matrix_shape(OP, "table")?;
-    let shape = Shape { vocab_size, hidden, scale: scale.unwrap_or(1.0) };
+    let EmbeddingOptions { scale, padding_idx } = options;
+    let shape = Shape { vocab_size, hidden, scale: scale.unwrap_or(1.0), padding_idx };
     let mut y = Buffer::scratch(table.device(), DType::F32, ids.len() * hidden)?;
     forward(shape, table.read().elements(), ids, y.f32_mut()?).map_err(TensorError::kernel(OP))?;
     let saved = Arc::clone(ids);
@@ -40,18 +49,23 @@ mod tests {
     #[test]
     fn gradients() {
         let ids: Arc<[u32]> = [2, 0, 2].into();
-        let worst = gradcheck(&[values([4, 3], 1)], |x| embedding(&ids, &x[0], Some(1.5))).unwrap();
+        let worst = gradcheck(&[values([4, 3], 1)], |x| {
+            embedding(&ids, &x[0], EmbeddingOptions { scale: Some(1.5), padding_idx: None })
+        })
+        .unwrap();
         // Linear: rounding only.
         assert!(worst <= 1e-4, "{worst}");
         // A table that is itself computed.
-        let worst = gradcheck(&[values([4, 3], 1)], |x| embedding(&ids, &ops::scale(&x[0], 2.0)?, None)).unwrap();
+        let worst =
+            gradcheck(&[values([4, 3], 1)], |x| embedding(&ids, &ops::scale(&x[0], 2.0)?, EmbeddingOptions::default()))
+                .unwrap();
         assert!(worst <= 1e-4, "{worst}");
     }
 
     #[test]
     fn an_unknown_id_is_an_error() {
         let table = Tensor::from_f32([2, 1], &[0.0; 2]).unwrap();
-        let error = embedding(&[0, 2].into(), &table, None).unwrap_err();
+        let error = embedding(&[0, 2].into(), &table, EmbeddingOptions::default()).unwrap_err();
         assert!(error.to_string().contains("token 1 has id 2"), "{error}");
     }
 }

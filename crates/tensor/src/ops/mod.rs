@@ -27,7 +27,7 @@ pub use attention::attention;
 pub use checkpoint::checkpoint;
 pub use columns::columns;
 pub use cross_entropy::{cross_entropy, cross_entropy_statistics};
-pub use embedding::embedding;
+pub use embedding::{EmbeddingOptions, embedding};
 pub use gated_activation::{gated_activation, gated_activation_fused};
 pub use layer_norm::layer_norm;
 pub use linear::linear;
