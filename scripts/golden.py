@@ -157,13 +157,13 @@ def write_transformers4_config(folder, layout, expected, sequences):
     finally:
         config_path.write_text(new)
     for (input_ids, _), logits in zip(sequences, expected):
-        assert torch.equal(forward(model, input_ids), logits), f"{folder.name}: config.v4.json means another model"
+        assert torch.equal(logits_of(model, input_ids), logits), f"{folder.name}: config.v4.json means another model"
     (folder / "config.v4.json").write_text(old)
 
 
-def forward(model, input_ids):
-    with torch.no_grad():
-        return model(input_ids=input_ids[None]).logits[0]
+@torch.no_grad()
+def logits_of(model, input_ids):
+    return tiny_models.forward(model, input_ids)
 
 
 def padded_batch(sequences):
@@ -182,7 +182,7 @@ def base_record(model, sequences, layout):
     for i, (input_ids, labels) in enumerate(sequences):
         record[f"input_ids.{i}"] = input_ids
         record[f"labels.{i}"] = labels
-        record[f"logits.{i}"] = forward(model, input_ids)
+        record[f"logits.{i}"] = logits_of(model, input_ids)
         record[f"loss.{i}"] = training_loss(model, [(input_ids, labels)]).detach().reshape(1)
     record["loss"] = training_loss(model, sequences).detach().reshape(1)
     # Where a rotary scaling depends on the length, transformers lets the longest sequence decide for a whole batch.
@@ -214,7 +214,7 @@ def write_adapter(base, config, folder, sequences, seed):
     (folder / "README.md").unlink()
     tidy_adapter_config(folder / "adapter_config.json")
 
-    record = {f"logits.{i}": forward(model, input_ids) for i, (input_ids, _) in enumerate(sequences)}
+    record = {f"logits.{i}": logits_of(model, input_ids) for i, (input_ids, _) in enumerate(sequences)}
     optimizer = torch.optim.AdamW(trainable.values(), **SIX_STEPS)
     losses, norms = [], []
     for step in range(6):

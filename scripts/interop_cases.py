@@ -75,7 +75,7 @@ def bias_lora_only(family, draw, layers):
 
 
 def save_head(family, draw, layers):
-    return {"modules_to_save": ["embed_out" if family == "gpt_neox" else "lm_head"]}
+    return {"modules_to_save": ["lm_head"]}
 
 
 def save_embeddings(family, draw, layers):

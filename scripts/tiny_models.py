@@ -137,12 +137,22 @@ def transformers4_config(config, rope_type_key="rope_type"):
     return dict(sorted(old.items()))
 
 
+def forward(model, input_ids):
+    """The logits of one sequence, `[tokens, vocab]`, as if it were the first that the model sees: transformers keeps the
+    frequencies of dynamic scaling from the longest sequence so far."""
+    for module in model.modules():
+        if hasattr(module, "max_seq_len_cached") and hasattr(module, "original_inv_freq"):
+            module.max_seq_len_cached = module.original_max_seq_len
+            module.inv_freq = module.original_inv_freq.clone()
+    return model(input_ids=input_ids[None]).logits[0]
+
+
 def training_loss(model, sequences):
     """Cross entropy over the supervised tokens of all sequences together, each run alone. `sequences` holds pairs of
     input ids and labels; the label of token t is compared with what the model says after token t-1."""
     total, count = 0.0, 0
     for input_ids, labels in sequences:
-        logits = model(input_ids=input_ids[None]).logits[0]
+        logits = forward(model, input_ids)
         total = total + torch.nn.functional.cross_entropy(logits[:-1], labels[1:], ignore_index=-100, reduction="sum")
         count += int((labels[1:] != -100).sum())
     return total / count
