@@ -14,8 +14,8 @@ use nf4::{
 };
 use tunesmith_benches::normal;
 
-/// Elements that a task of `copy` takes.
-const TASK: usize = 1 << 16;
+/// Elements that a task of `copy` takes: so many that the library's copy chooses what is best for memory.
+const TASK: usize = 1 << 22;
 
 fn scratch(dtype: DType, len: usize) -> Buffer {
     Buffer::zeroed(Device::Cpu, dtype, len).expect("there is memory")
@@ -26,7 +26,7 @@ fn blocks(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("nf4, {name}"));
         group.sample_size(10);
         let shape = Nf4Shape::new(rows * columns, 64).expect("64 is a block size");
-        // The same 2^16 values again and again: what they are does not matter.
+        // The same 2^22 values again and again: what they are does not matter.
         let x: Vec<bf16> = normal(TASK, 1).into_iter().map(bf16::from_f32).cycle().take(shape.num_elements()).collect();
         let (mut packed, mut absmax) = (vec![0; shape.packed_len()], vec![0.0; shape.num_blocks()]);
         let (mut codes, mut nested_absmax) =

@@ -2,18 +2,19 @@
 
 use std::ops::Range;
 
-use device::{DType, Element, parallel};
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
+use device::{Element, parallel};
 
 use crate::codebook::CODEBOOK;
-use crate::lookup::Lookup;
+use crate::lookup::{Lookup, MAX_BLOCKS, Stores, Tables};
 use crate::nested::Absmax;
 use crate::shape::{MAX_BLOCK_SIZE, check_len};
 use crate::{Nf4Error, Nf4Shape};
 
 /// Elements that one task takes: fixed, so that it does not depend on the number of threads.
 const TASK_ELEMENTS: usize = 1 << 16;
+
+/// Results from this size on are written past the caches: few would hold them until they are read.
+const STREAMED_BYTES: usize = 32 << 20;
 
 /// Operands of [`dequantize`].
 #[derive(Debug)]
@@ -48,7 +49,8 @@ pub(crate) fn dequantize_with<T: Element>(
     if first > num_elements || len > num_elements - first {
         return Err(Nf4Error::Range { first, len, num_elements });
     }
-    let blocks = Blocks { lookup, block_size: shape.block_size(), packed, absmax };
+    let stores = if size_of_val(out) < STREAMED_BYTES { Stores::Cached } else { Stores::Streaming };
+    let blocks = Blocks { lookup, block_size: shape.block_size(), packed, absmax, stores };
     parallel::rows_mut(out, 1, TASK_ELEMENTS, |start, out| blocks.write(first + start, out));
     Ok(())
 }
@@ -58,12 +60,13 @@ struct Blocks<'a> {
     block_size: usize,
     packed: &'a [u8],
     absmax: Absmax<'a>,
+    stores: Stores,
 }
 
 impl Blocks<'_> {
     /// Writes the elements from `first` on.
     fn write<T: Element>(&self, first: usize, out: &mut [T]) {
-        let mut rest = out;
+        let (mut rest, mut tables) = (out, Tables::new());
         let mut first = first;
         while !rest.is_empty() {
             let into_block = first % self.block_size;
@@ -79,7 +82,7 @@ impl Blocks<'_> {
             if into_block > 0 || len % self.block_size > 0 {
                 self.write_part(first, part);
             } else {
-                self.write_whole(first..first + len, part);
+                self.write_whole(first..first + len, part, &mut tables);
             }
             (rest, first) = (tail, first + len);
         }
@@ -95,27 +98,13 @@ impl Blocks<'_> {
     }
 
     /// At most [`MAX_BLOCK_SIZE`] elements.
-    fn write_whole<T: Element>(&self, range: Range<usize>, out: &mut [T]) {
-        /// Blocks of the smallest size in [`MAX_BLOCK_SIZE`] elements.
-        const MAX_BLOCKS: usize = MAX_BLOCK_SIZE / 32;
+    fn write_whole<T: Element>(&self, range: Range<usize>, out: &mut [T], tables: &mut Tables) {
         let packed = &self.packed[range.start / 2..range.end / 2];
         let mut absmax = [0.0; MAX_BLOCKS];
         let absmax = &mut absmax[..range.len() / self.block_size];
         for (block, absmax) in (range.start / self.block_size..).zip(absmax.iter_mut()) {
             *absmax = self.absmax.get(block);
         }
-        let mut values = [0.0; MAX_BLOCK_SIZE];
-        let values = &mut values[..range.len()];
-        match T::DTYPE {
-            DType::F32 => self.lookup.expand(packed, absmax, self.block_size, bytemuck::cast_slice_mut(out)),
-            DType::BF16 => {
-                self.lookup.expand(packed, absmax, self.block_size, values);
-                self.lookup.round_to_bf16(values, bytemuck::cast_slice_mut::<T, bf16>(out));
-            }
-            DType::F16 => {
-                self.lookup.expand(packed, absmax, self.block_size, values);
-                bytemuck::cast_slice_mut::<T, f16>(out).convert_from_f32_slice(values);
-            }
-        }
+        self.lookup.expand(packed, absmax, self.block_size, out, self.stores, tables);
     }
 }

@@ -2,31 +2,32 @@
 
 use std::arch::x86_64::*;
 
-use crate::codebook::CODEBOOK;
+use super::{Stores, unpack};
 
-/// See [`super::Expand`].
+/// See [`super::Expand`]: 4-byte values.
 ///
 /// # Safety
-/// The machine has AVX-512F; there are `block_size` elements in `out` and half as many bytes in `packed` for each
-/// `absmax`, and `block_size` is a multiple of 32.
+/// The machine has AVX-512F; `table` has a row for each block and `out` `block_size` elements, a multiple of 32, with half
+/// as many bytes in `packed`; `out` is aligned to 64 bytes if stores stream.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn expand(packed: &[u8], absmax: &[f32], block_size: usize, out: &mut [f32]) {
-    let low_half = _mm_set1_epi8(15);
-    // SAFETY: the codebook has sixteen values.
-    let codebook = unsafe { _mm512_loadu_ps(CODEBOOK.as_ptr()) };
-    for (block, &absmax) in absmax.iter().enumerate() {
-        let table = _mm512_mul_ps(codebook, _mm512_set1_ps(absmax));
+pub(super) unsafe fn expand(packed: &[u8], table: &[[f32; 16]], block_size: usize, out: &mut [f32], stores: Stores) {
+    for (block, table) in table.iter().enumerate() {
+        // SAFETY: a row of the table has sixteen values.
+        let table = unsafe { _mm512_loadu_ps(table.as_ptr()) };
         for i in (block * block_size..(block + 1) * block_size).step_by(32) {
-            // SAFETY: `i + 32` elements are in `out`, half as many bytes in `packed`, as the caller vouches.
+            // SAFETY: `i + 32` elements are in `out`, half as many bytes in `packed`, and multiples of 32 keep the
+            // alignment; the caller vouches for all.
             unsafe {
-                let bytes = _mm_loadu_si128(packed.as_ptr().add(i / 2).cast());
-                let even = _mm_and_si128(_mm_srli_epi16::<4>(bytes), low_half);
-                let odd = _mm_and_si128(bytes, low_half);
-                let first = _mm512_cvtepu8_epi32(_mm_unpacklo_epi8(even, odd));
-                let second = _mm512_cvtepu8_epi32(_mm_unpackhi_epi8(even, odd));
-                _mm512_storeu_ps(out.as_mut_ptr().add(i), _mm512_permutexvar_ps(first, table));
-                _mm512_storeu_ps(out.as_mut_ptr().add(i + 16), _mm512_permutexvar_ps(second, table));
+                let [first, second] = unpack(packed.as_ptr().add(i / 2));
+                for (to, codes) in [(i, first), (i + 16, second)] {
+                    let values = _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(codes), table);
+                    match stores {
+                        Stores::Cached => _mm512_storeu_ps(out.as_mut_ptr().add(to), values),
+                        Stores::Streaming => _mm512_stream_ps(out.as_mut_ptr().add(to), values),
+                    }
+                }
             }
         }
     }
+    _mm_sfence();
 }

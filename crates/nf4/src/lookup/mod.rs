@@ -1,34 +1,49 @@
-//! Codes to values: a table of sixteen, times the block's `absmax`, held in registers.
+//! Codes to values: a table of sixteen for each block, held in registers.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod round;
 
-use device::simd::{self, Isa, Kernel};
-use half::bf16;
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
 
-use crate::codebook::CODEBOOK;
+pub(crate) use round::{MAX_BLOCKS, Tables};
 
-/// `out[2 i] = CODEBOOK[packed[i] >> 4] absmax`, `out[2 i + 1] = CODEBOOK[packed[i] & 15] absmax`, for whole blocks of a
-/// multiple of 32 elements.
-type Expand = unsafe fn(packed: &[u8], absmax: &[f32], block_size: usize, out: &mut [f32]);
+/// `out[2 i] = table[block][packed[i] >> 4]`, `out[2 i + 1] = table[block][packed[i] & 15]`, for whole blocks.
+type Expand<T> = unsafe fn(packed: &[u8], table: &[[T; 16]], block_size: usize, out: &mut [T], stores: Stores);
+
+/// How values are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stores {
+    /// To be read soon.
+    Cached,
+    /// Past the caches, which saves reading what is overwritten: for results that are larger than they. The result is
+    /// visible to other threads when the call returns.
+    Streaming,
+}
 
 /// The lookup of one instruction set. A value is proof that the machine has it.
 #[derive(Clone, Copy)]
 pub(crate) struct Lookup {
     name: &'static str,
-    expand: Expand,
+    word: Expand<f32>,
+    half: Expand<u16>,
 }
 
 impl Lookup {
     /// All that this machine has, widest first; never empty.
     pub(crate) fn available() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
-        let vector = [
-            is_x86_feature_detected!("avx512f").then_some(Self { name: "avx512", expand: avx512::expand }),
-            is_x86_feature_detected!("avx2").then_some(Self { name: "avx2", expand: avx2::expand }),
-        ];
+        let vector = {
+            let avx2 = is_x86_feature_detected!("avx2");
+            let both = avx2 && is_x86_feature_detected!("avx512f");
+            [
+                both.then_some(Self { name: "avx512", word: avx512::expand, half: avx2::expand_half }),
+                avx2.then_some(Self { name: "avx2", word: avx2::expand, half: avx2::expand_half }),
+            ]
+        };
         #[cfg(not(target_arch = "x86_64"))]
         let vector: [Option<Self>; 0] = [];
         vector.into_iter().flatten().chain([PORTABLE])
@@ -39,18 +54,28 @@ impl Lookup {
         Self::available().next().unwrap_or(PORTABLE)
     }
 
-    /// See [`Expand`].
-    pub(crate) fn expand(self, packed: &[u8], absmax: &[f32], block_size: usize, out: &mut [f32]) {
-        assert!(block_size.is_multiple_of(32), "lookup: blocks of {block_size}");
-        assert!(out.len() == absmax.len() * block_size && packed.len() * 2 == out.len(), "lookup: {}", out.len());
-        // SAFETY: `self` proves the instruction set, and the lengths fit each other.
-        unsafe { (self.expand)(packed, absmax, block_size, out) }
+    /// Expands blocks of 4-byte values. Stores stream only where `out` is aligned to a cache line.
+    fn word(self, packed: &[u8], table: &[[f32; 16]], block_size: usize, out: &mut [f32], stores: Stores) {
+        check(packed, table.len(), block_size, out.len());
+        // SAFETY: `self` proves the instruction set; the lengths and the alignment were checked.
+        unsafe { (self.word)(packed, table, block_size, out, aligned(out.as_ptr().addr(), stores)) }
     }
 
-    /// Rounds to nearest, ties to even; NaN stays NaN.
-    pub(crate) fn round_to_bf16(self, values: &[f32], out: &mut [bf16]) {
-        simd::dispatch(RoundToBf16 { values, out });
+    /// Expands blocks of 2-byte values, given as their bits.
+    fn half(self, packed: &[u8], table: &[[u16; 16]], block_size: usize, out: &mut [u16], stores: Stores) {
+        check(packed, table.len(), block_size, out.len());
+        // SAFETY: as above.
+        unsafe { (self.half)(packed, table, block_size, out, aligned(out.as_ptr().addr(), stores)) }
     }
+}
+
+fn check(packed: &[u8], num_blocks: usize, block_size: usize, len: usize) {
+    assert!(block_size.is_multiple_of(32), "lookup: blocks of {block_size}");
+    assert!(len == num_blocks * block_size && packed.len() * 2 == len, "lookup: {len}");
+}
+
+fn aligned(address: usize, stores: Stores) -> Stores {
+    if address.is_multiple_of(64) { stores } else { Stores::Cached }
 }
 
 impl std::fmt::Debug for Lookup {
@@ -59,35 +84,30 @@ impl std::fmt::Debug for Lookup {
     }
 }
 
-const PORTABLE: Lookup = Lookup { name: "portable", expand };
+const PORTABLE: Lookup = Lookup { name: "portable", word: expand, half: expand };
 
-fn expand(packed: &[u8], absmax: &[f32], block_size: usize, out: &mut [f32]) {
+fn expand<T: Copy>(packed: &[u8], table: &[[T; 16]], block_size: usize, out: &mut [T], _stores: Stores) {
     let blocks = packed.chunks_exact(block_size / 2).zip(out.chunks_exact_mut(block_size));
-    for ((packed, out), absmax) in blocks.zip(absmax) {
-        let table = CODEBOOK.map(|value| value * absmax);
+    for ((packed, out), table) in blocks.zip(table) {
         for (byte, pair) in packed.iter().zip(out.as_chunks_mut::<2>().0) {
             *pair = [table[usize::from(byte >> 4)], table[usize::from(byte & 15)]];
         }
     }
 }
 
-struct RoundToBf16<'a> {
-    values: &'a [f32],
-    out: &'a mut [bf16],
-}
-
-impl Kernel for RoundToBf16<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        for (out, value) in self.out.iter_mut().zip(self.values) {
-            let bits = value.to_bits();
-            // Half a unit of what is kept, less one where that is even already.
-            let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-            let quiet_nan = bits >> 16 | 0x40;
-            *out = bf16::from_bits(if value.is_nan() { quiet_nan } else { rounded } as u16);
-        }
+/// The 32 codes of 16 bytes, in order.
+///
+/// # Safety
+/// `from` is valid for 16 bytes. SSE2, which it uses, is part of every x86-64.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn unpack(from: *const u8) -> [__m128i; 2] {
+    // SAFETY: the caller's.
+    unsafe {
+        let (bytes, low_half) = (_mm_loadu_si128(from.cast()), _mm_set1_epi8(15));
+        let even = _mm_and_si128(_mm_srli_epi16::<4>(bytes), low_half);
+        let odd = _mm_and_si128(bytes, low_half);
+        [_mm_unpacklo_epi8(even, odd), _mm_unpackhi_epi8(even, odd)]
     }
 }
 
@@ -98,28 +118,30 @@ mod tests {
     #[test]
     fn every_instruction_set_gives_the_same_bits() {
         let packed: Vec<u8> = (0..=255).collect();
-        for block_size in [32, 64, 512] {
-            let absmax: Vec<f32> = (0..512 / block_size).map(|i| 0.37 + i as f32).collect();
-            let mut expected = vec![0.0; 512];
-            expand(&packed, &absmax, block_size, &mut expected);
+        for (block_size, stores) in
+            [32, 64, 512].into_iter().flat_map(|b| [(b, Stores::Cached), (b, Stores::Streaming)])
+        {
+            let words: Vec<[f32; 16]> =
+                (0..512 / block_size).map(|b| std::array::from_fn(|i| (b * 16 + i) as f32 - 99.5)).collect();
+            let halves: Vec<[u16; 16]> =
+                (0..512 / block_size).map(|b| std::array::from_fn(|i| (b * 4099 + i * 257) as u16 ^ 0x8001)).collect();
+            let (mut word, mut half) = (vec![0.0; 512], vec![0; 512]);
+            expand(&packed, &words, block_size, &mut word, stores);
+            expand(&packed, &halves, block_size, &mut half, stores);
             for lookup in Lookup::available() {
-                let mut got = vec![f32::NAN; 512];
-                lookup.expand(&packed, &absmax, block_size, &mut got);
-                assert_eq!(got, expected, "{lookup:?}");
+                // On a cache line, and next to it.
+                let mut got = device::Buffer::zeroed(device::Device::Cpu, device::DType::F32, 513).unwrap();
+                for start in 0..2 {
+                    let got = &mut got.f32_mut().unwrap()[start..start + 512];
+                    lookup.word(&packed, &words, block_size, got, stores);
+                    assert_eq!(got, word, "{lookup:?} {block_size} {stores:?}");
+                }
+                for start in 0..2 {
+                    let got: &mut [u16] = bytemuck::cast_slice_mut(got.f32_mut().unwrap());
+                    lookup.half(&packed, &halves, block_size, &mut got[start..start + 512], stores);
+                    assert_eq!(got[start..start + 512], half, "{lookup:?} {block_size} {stores:?}");
+                }
             }
-        }
-    }
-
-    #[test]
-    fn bf16_is_rounded_as_half_rounds() {
-        let values: Vec<f32> = (0..=u16::MAX)
-            .flat_map(|high| [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff].map(|low| u32::from(high) << 16 | low))
-            .map(f32::from_bits)
-            .collect();
-        let mut got = vec![bf16::ZERO; values.len()];
-        Lookup::best().round_to_bf16(&values, &mut got);
-        for (value, got) in values.into_iter().zip(got) {
-            assert_eq!(got.to_bits(), bf16::from_f32(value).to_bits(), "{value}");
         }
     }
 }
