@@ -1,1 +1,5 @@
 //! Integration tests.
+
+mod cli;
+mod laws;
+mod resume;

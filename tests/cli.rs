@@ -1,0 +1,227 @@
+//! The command line as a contract: outputs, exit codes, files.
+
+use std::process::Stdio;
+
+use insta::assert_snapshot;
+use serde_json::Value;
+use tunesmith_tests::{Output, Workspace, metrics, tunesmith};
+
+#[test]
+fn help_and_mistakes_on_the_command_line() {
+    let help = Output::of(tunesmith().arg("--help")).expect(0);
+    for command in ["train", "eval", "generate", "merge", "plan", "inspect", "doctor"] {
+        assert!(help.stdout.contains(&format!("\n  {command} ")), "{}", help.stdout);
+    }
+    assert!(help.stdout.contains("Exit codes: 0 done;"), "{}", help.stdout);
+    for arguments in [&["trane"][..], &["eval"], &["eval", "--batch-size", "0"], &["train", "--nope"], &[]] {
+        let output = Output::of(tunesmith().args(arguments)).expect(2);
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_wrong_config_is_told_with_carets() {
+    let workspace = Workspace::new(4);
+    workspace.write(
+        "run.toml",
+        "[model]\npath = \"model\"\n\n[adapter]\nmethod = \"lora\"\nlora_dropuot = 0.1\n\n[data]\ntrain = \"train.jsonl\"\n\n\
+         [training]\noutput_dir = \"out\"\nmax_steps = 0\nwarmup_steps = \"ten\"\n",
+    );
+    let output = workspace.run(&["train", "run.toml", "--set", "training.learning_rate=fast"]).expect(2);
+    assert_eq!(output.stdout, "");
+    assert_snapshot!(output.stderr, @r#"
+    error: `training.learning_rate` must be a number, got a string
+     --> --set:1:24
+      |
+    1 | training.learning_rate=fast
+      |                        ^^^^
+
+    unknown key `adapter.lora_dropuot`; did you mean `adapter.lora_dropout`?
+     --> run.toml:6:1
+      |
+    6 | lora_dropuot = 0.1
+      | ^^^^^^^^^^^^
+
+    `training.max_steps` must be at least 1, got 0
+      --> run.toml:13:13
+       |
+    13 | max_steps = 0
+       |             ^
+
+    `training.warmup_steps` must be an integer, got a string
+      --> run.toml:14:16
+       |
+    14 | warmup_steps = "ten"
+       |                ^^^^^
+    "#);
+    assert!(!workspace.path("out").exists());
+    let missing = workspace.run(&["train", "nowhere.toml"]).expect(2);
+    assert!(missing.stderr.contains("cannot read the config nowhere.toml"), "{}", missing.stderr);
+}
+
+#[test]
+fn printed_settings_are_a_config() {
+    let workspace = Workspace::new(4);
+    let flags = ["train", "--model", "model", "--data", "train.jsonl", "--output", "out", "--print-config"];
+    let printed = workspace.run(&flags).expect(0).stdout;
+    workspace.write("printed.toml", &printed);
+    assert_eq!(workspace.run(&["train", "printed.toml", "--print-config"]).expect(0).stdout, printed);
+}
+
+#[test]
+fn a_run_leaves_the_documented_files() {
+    let workspace = Workspace::new(9);
+    let set = ["data.eval=train.jsonl", "training.eval_steps=3", "training.save_steps=4", "training.logging_steps=2"];
+    let output = workspace.train("out dir ü", &set).expect(0);
+    let out = workspace.path("out dir ü");
+    for told in
+        ["trainable params: 896 || all params: 20,512 || trainable%: 4.37%", "adapted modules: 4 (q_proj 2, v_proj 2)"]
+    {
+        assert!(output.stdout.contains(told), "{}", output.stdout);
+    }
+    assert!(output.stdout.contains("\nmemory: about "), "{}", output.stdout);
+    let lines: Vec<&str> = output.stdout.lines().filter(|line| line.starts_with("step ")).collect();
+    assert_eq!(lines.len(), 3, "{}", output.stdout);
+    assert!(lines[2].starts_with("step 6/6 | loss ") && lines[2].contains(" tok/s | "), "{}", lines[2]);
+
+    let steps: Vec<u64> = metrics(&out).iter().map(|entry| entry["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [2, 3, 4, 6, 6]);
+    let keys = |entry: &Value| entry.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let entries = metrics(&out);
+    assert_eq!(keys(&entries[0]), ["step", "epoch", "loss", "grad_norm", "learning_rate", "tokens"]);
+    assert_eq!(keys(&entries[1]), ["step", "epoch", "eval_loss", "perplexity", "eval_accuracy"]);
+
+    let state: Value = serde_json::from_str(&std::fs::read_to_string(out.join("trainer_state.json")).unwrap()).unwrap();
+    assert_eq!((&state["global_step"], &state["max_steps"]), (&6.into(), &6.into()));
+    assert_eq!(state["log_history"].as_array().unwrap().len(), 5);
+    let report = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(report.matches("<svg").count() == 4 && report.contains("output_dir = &quot;out dir ü&quot;"), "{report}");
+    let card = std::fs::read_to_string(out.join("README.md")).unwrap();
+    assert!(card.starts_with("---\nbase_model: \"model\"\nlibrary_name: peft\n"), "{card}");
+    let config: Value =
+        serde_json::from_str(&std::fs::read_to_string(out.join("adapter_config.json")).unwrap()).unwrap();
+    assert_eq!((&config["peft_type"], &config["task_type"]), (&"LORA".into(), &"CAUSAL_LM".into()));
+    assert_eq!(config["base_model_name_or_path"], "model");
+    for file in ["adapter_model.safetensors", "checkpoint-4/manifest.json", "checkpoint-6/optimizer.safetensors"] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn eval_merge_and_the_run_agree() {
+    let workspace = Workspace::new(9);
+    workspace.train("out", &["data.eval=train.jsonl"]).expect(0);
+    let logged = metrics(&workspace.path("out")).last().unwrap().clone();
+    let eval = |model: &str, more: &[&str]| {
+        let base = ["eval", "--model", model, "--data", "train.jsonl", "--json"];
+        workspace.run(&[&base[..], more].concat()).expect(0).json()
+    };
+    let adapted = eval("model", &["--adapter", "out"]);
+    let close = |a: &Value, b: &Value, tolerance: f64| {
+        let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+        assert!((a - b).abs() <= tolerance * b.abs(), "{a} and {b}");
+    };
+    // The log rounds to f32.
+    close(&adapted["loss"], &logged["eval_loss"], 1e-7);
+    close(&adapted["accuracy"], &logged["eval_accuracy"], 1e-7);
+    close(&adapted["perplexity"], &adapted["loss"].as_f64().unwrap().exp().into(), 1e-12);
+    assert!(adapted["loss"].as_f64() < eval("model", &[])["loss"].as_f64());
+    // Batches are sums of other batches: f32 rounding of the products' order only.
+    close(&eval("model", &["--adapter", "out", "--batch-size", "2"])["loss"], &adapted["loss"], 1e-6);
+
+    workspace.run(&["merge", "--model", "model", "--adapter", "out", "--output", "merged"]).expect(0);
+    // One rounding of each merged weight to f32.
+    close(&eval("merged", &[])["loss"], &adapted["loss"], 1e-5);
+    assert!(workspace.path("merged/tokenizer.json").exists());
+    let again = workspace.run(&["merge", "--model", "model", "--adapter", "out", "--output", "merged"]).expect(2);
+    assert!(again.stderr.contains("merged exists already"), "{}", again.stderr);
+}
+
+#[test]
+fn logits_of_the_first_batch_are_padded_with_zeros() {
+    let workspace = Workspace::new(5);
+    let arguments =
+        ["eval", "--model", "model", "--data", "train.jsonl", "--batch-size", "3", "--logits", "l.safetensors"];
+    workspace.run(&arguments).expect(0);
+    let file = checkpoint::SafetensorsFile::open(workspace.path("l.safetensors")).unwrap();
+    let logits = file.get("logits").unwrap();
+    // Rows of 3, 10 and 7 tokens.
+    assert_eq!(logits.shape(), [3, 10, 64]);
+    let values = logits.to_f32().unwrap();
+    let token = |row: usize, at: usize| &values[(row * 10 + at) * 64..][..64];
+    for (row, length) in [(0, 3), (1, 10), (2, 7)] {
+        for at in 0..10 {
+            assert_eq!(token(row, at).iter().all(|&x| x == 0.0), at >= length, "row {row} token {at}");
+        }
+    }
+}
+
+#[test]
+fn generation_is_deterministic_and_streams_what_it_returns() {
+    let workspace = Workspace::new(5);
+    let generate = |more: &[&str]| {
+        let base = ["generate", "--model", "model", "--prompt", "w5 w6 w7", "--max-new-tokens", "12"];
+        workspace.run(&[&base[..], more].concat()).expect(0)
+    };
+    let json = generate(&["--json"]).json();
+    assert_eq!(json["prompt_tokens"], 3);
+    assert_eq!(json["completion_tokens"].as_u64().unwrap() as usize, json["token_ids"].as_array().unwrap().len());
+    let completion = json["completion"].as_str().unwrap();
+    let shown = generate(&[]).stdout;
+    // The vocabulary joins words with spaces, the first one to the prompt as well.
+    assert_eq!(shown.split_whitespace().collect::<Vec<_>>().concat(), format!("w5w6w7{}", completion.replace(' ', "")));
+    let draws = ["--temperature", "0.9", "--top-p", "0.95", "--top-k", "40", "--json", "--seed"];
+    let ids = |seed: &str| generate(&[&draws[..], &[seed]].concat()).json()["token_ids"].clone();
+    assert_eq!(ids("1"), ids("1"));
+    assert_ne!(ids("1"), ids("2"));
+    let wrong = ["generate", "--model", "model", "--prompt", "w5", "--temperature", "NaN"];
+    workspace.run(&wrong).expect(2);
+    let chat = ["generate", "--model", "model", "--prompt", "w5", "--chat"];
+    assert!(workspace.run(&chat).expect(3).stderr.contains("chat template"));
+}
+
+#[test]
+fn full_fine_tuning_writes_a_model() {
+    let workspace = Workspace::new(9);
+    workspace.train("out", &["adapter.method=full", "training.learning_rate=1e-3", "data.eval=train.jsonl"]).expect(0);
+    let logged = metrics(&workspace.path("out")).last().unwrap()["eval_loss"].as_f64().unwrap();
+    let loss =
+        workspace.run(&["eval", "--model", "out", "--data", "train.jsonl", "--json"]).expect(0).json()["loss"].clone();
+    // The log rounds to f32.
+    assert!((loss.as_f64().unwrap() - logged).abs() <= 1e-6, "{loss} and {logged}");
+    assert!(workspace.path("out/tokenizer.json").exists() && !workspace.path("out/adapter_config.json").exists());
+}
+
+#[test]
+fn inspect_plan_and_doctor_describe() {
+    let workspace = Workspace::new(9);
+    workspace.train("out", &[]).expect(0);
+    let model = workspace.run(&["inspect", "model", "--json"]).expect(0).json();
+    assert_eq!(
+        (&model["kind"], &model["model_type"], &model["parameters"]),
+        (&"model".into(), &"llama".into(), &19616.into())
+    );
+    let adapter = workspace.run(&["inspect", "out", "--json"]).expect(0).json();
+    assert_eq!((&adapter["kind"], &adapter["r"], &adapter["parameters"]), (&"adapter".into(), &4.into(), &896.into()));
+    assert!(workspace.run(&["inspect", "train.jsonl"]).expect(3).stderr.contains("train.jsonl"));
+
+    let flags =
+        ["plan", "--model", "model", "--data", "train.jsonl", "--output", "planned", "--set", "adapter.r=4", "--json"];
+    let plan = workspace.run(&flags).expect(0).json();
+    assert_eq!((&plan["trainable_parameters"], &plan["fits"]), (&896.into(), &true.into()));
+    let items = plan["memory"].as_object().unwrap().values().map(|v| v.as_u64().unwrap()).sum::<u64>();
+    assert_eq!(plan["memory_total"], items);
+    assert!(!workspace.path("planned").exists());
+    let doctor = workspace.run(&["doctor"]).expect(0).stdout;
+    assert!(["cpu", "memory", "gpu", "kernels"].iter().all(|line| doctor.contains(&format!("\n{line} "))), "{doctor}");
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_stop_a_run() {
+    let workspace = Workspace::new(9);
+    let mut child = workspace.train_command("out", &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(workspace.path("out/adapter_model.safetensors").exists());
+}
