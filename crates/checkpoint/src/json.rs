@@ -40,11 +40,18 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, CheckpointError> {
 /// Reads a JSON file of at most `limit` bytes as `T`.
 ///
 /// # Errors
-/// Those of [`read_text`]; [`CheckpointError::Json`] with line and column; [`CheckpointError::Foreign`] for a web page or
-/// a Git LFS pointer in its place.
+/// Those of [`read_text`] and [`parse_json`].
 pub fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T, CheckpointError> {
-    let text = read_text(path, limit)?;
-    serde_json::from_str(&text).map_err(|error| match Foreign::recognise(text.as_bytes()) {
+    parse_json(path, &read_text(path, limit)?)
+}
+
+/// Reads `text`, the content of the file `path`, as JSON.
+///
+/// # Errors
+/// [`CheckpointError::Json`] with line and column; [`CheckpointError::Foreign`] for a web page or a Git LFS pointer in its
+/// place; [`CheckpointError::Empty`].
+pub fn parse_json<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, CheckpointError> {
+    serde_json::from_str(text).map_err(|error| match Foreign::recognise(text.as_bytes()) {
         Some(what) => CheckpointError::Foreign { path: path.to_owned(), what },
         None if text.is_empty() => CheckpointError::Empty { path: path.to_owned() },
         None => CheckpointError::Json {

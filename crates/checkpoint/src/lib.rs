@@ -45,7 +45,7 @@ pub use directory::{Checkpoint, MODEL_INDEX, MODEL_WEIGHTS};
 pub use error::CheckpointError;
 pub use foreign::Foreign;
 pub use fs::{Fs, Storage, WritableFile};
-pub use json::{read_json, read_text};
+pub use json::{parse_json, read_json, read_text};
 pub use mapped::MappedFile;
 pub use quoted::Quoted;
 pub use safetensors::Dtype;

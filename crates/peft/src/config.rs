@@ -80,7 +80,7 @@ impl AdapterConfig {
     /// Reads the text of the file `path`. Only `peft_type` has to be there.
     ///
     /// # Errors
-    /// [`PeftError::Json`], [`PeftError::ConfigKey`] for a wrong value, [`PeftError::UnknownMethod`],
+    /// [`PeftError::Checkpoint`] if it is not JSON, [`PeftError::ConfigKey`] for a wrong value, [`PeftError::UnknownMethod`],
     /// [`PeftError::Unsupported`] for a feature that this crate does not have.
     pub fn read(path: &Path, text: &str) -> Result<(Self, Warnings), PeftError> {
         let mut fields = Fields::parse(path, text)?;

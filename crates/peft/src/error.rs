@@ -1,6 +1,6 @@
 //! What can be wrong with an adapter.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use checkpoint::{CheckpointError, Quoted};
 use gemm::GemmError;
@@ -11,13 +11,13 @@ use tensor::TensorError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeftError {
-    /// A configuration that is not JSON.
-    #[error("{}:{}:{}: {source}", path.display(), source.line(), source.column())]
-    Json {
+    /// A configuration in a file that does not suit the model, or a tensor of a file.
+    #[error("{}: {source}", path.display())]
+    InFile {
         /// The file.
         path: PathBuf,
-        /// What and where.
-        source: serde_json::Error,
+        /// What is wrong with it.
+        source: Box<PeftError>,
     },
     /// A key of a configuration with a value that it cannot have.
     #[error("{}: `{key}`: {reason}", path.display())]
@@ -140,6 +140,23 @@ pub enum PeftError {
     /// An op failed.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+}
+
+impl PeftError {
+    /// The same error of settings that the file `path` holds.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        match self {
+            PeftError::Setting { .. }
+            | PeftError::Pattern { .. }
+            | PeftError::NoTargets { .. }
+            | PeftError::NoDefaultTargets { .. }
+            | PeftError::UnsupportedTarget { .. }
+            | PeftError::NoModuleToSave { .. }
+            | PeftError::NonFinite { .. } => PeftError::InFile { path: path.to_owned(), source: Box::new(self) },
+            // The others name their file, or are about none.
+            other => other,
+        }
+    }
 }
 
 /// Keys that do not fit.

@@ -17,10 +17,9 @@ impl Fields {
     /// Parses the text of the file `path`.
     ///
     /// # Errors
-    /// [`PeftError::Json`] with line and column.
+    /// [`PeftError::Checkpoint`] with line and column.
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, PeftError> {
-        let map = serde_json::from_str(text).map_err(|source| PeftError::Json { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), map })
+        Ok(Self { path: path.to_owned(), map: checkpoint::parse_json(path, text)? })
     }
 
     /// The value of `key`; `None` if it is absent or null.

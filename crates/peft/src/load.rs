@@ -17,7 +17,8 @@ use crate::{PeftError, Problems, names};
 ///
 /// # Errors
 /// [`PeftError::Keys`] lists what is missing, unknown and misshapen; [`PeftError::OtherBase`] if the file holds values of
-/// another base model; [`PeftError::NonFinite`]; [`PeftError::Checkpoint`]. Nothing is changed unless all keys fit.
+/// another base model; [`PeftError::InFile`] for a value that is no number; [`PeftError::Checkpoint`]. Nothing is changed
+/// unless all keys fit.
 pub fn load(method: &dyn Method, file: &SafetensorsFile) -> Result<(), PeftError> {
     let parameters = method.parameters();
     let shapes: Vec<Shape> = parameters.tensors().map(|leaf| leaf.shape().into()).collect();
@@ -74,7 +75,8 @@ pub(crate) fn fit<'a>(
 fn check(saved: &SavedTensor, tensor: &MappedTensor) -> Result<(), PeftError> {
     let values = tensor.to_f32()?;
     if let Some(element) = values.iter().position(|value| !value.is_finite()) {
-        return Err(PeftError::NonFinite { tensor: tensor.name().to_owned(), element });
+        let error = PeftError::NonFinite { tensor: tensor.name().to_owned(), element };
+        return Err(error.in_file(tensor.file().path()));
     }
     match &saved.source {
         Source::Base(base) if base.to_vec() != values => {

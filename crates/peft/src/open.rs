@@ -26,12 +26,14 @@ pub fn attach(config: AdapterConfig, base: &Decoder, seed: u64) -> Result<(Arc<d
 /// Attaches the adapter saved in `dir`, in PEFT's format, to `base`.
 ///
 /// # Errors
-/// Those of [`AdapterDirectory::open`], [`AdapterConfig::read`] and of the method, such as [`Lora::load`].
+/// Those of [`AdapterDirectory::open`], [`AdapterConfig::read`] and of the method, such as [`Lora::load`], with the name of
+/// the file: [`PeftError::InFile`] for a configuration that does not suit the model.
 pub fn open(dir: &Path, base: &Decoder) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
     let directory = AdapterDirectory::open(dir)?;
-    let (config, mut warnings) = AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?;
+    let path = dir.join(ADAPTER_CONFIG);
+    let (config, mut warnings) = AdapterConfig::read(&path, &directory.config)?;
     let (method, more) = match config {
-        AdapterConfig::Lora(config) => Lora::load(config, base, &directory.weights)?,
+        AdapterConfig::Lora(config) => Lora::load(config, base, &directory.weights).map_err(|e| e.in_file(&path))?,
     };
     warnings.extend(more);
     Ok((Arc::new(method), warnings))

@@ -34,6 +34,9 @@ const UNSUPPORTED: [&str; 16] = [
 /// Keys that mean something only together with an unsupported one.
 const WITHOUT_EFFECT: [&str; 4] = ["fan_in_fan_out", "loftq_config", "megatron_core", "qalora_group_size"];
 
+/// No weight has a side near this. It keeps every product of sizes far from overflow.
+const MAX_RANK: usize = 1 << 20;
+
 /// Which biases are trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -183,17 +186,22 @@ impl LoraConfig {
     /// # Errors
     /// The first key whose value cannot be used, and the reason.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        let alphas = || std::iter::once(&self.lora_alpha).chain(self.alpha_pattern.iter().map(|(_, alpha)| alpha));
-        if self.r == 0 {
-            return Err(("r", "the rank must be at least 1".to_owned()));
+        let ranks = 1..=MAX_RANK;
+        if !ranks.contains(&self.r) {
+            return Err(("r", format!("the rank must be at least 1 and at most {MAX_RANK}, got {}", self.r)));
         }
-        if let Some((key, _)) = self.rank_pattern.iter().find(|(_, r)| *r == 0) {
-            return Err(("rank_pattern", format!("the rank of {key:?} must be at least 1")));
+        if let Some((key, r)) = self.rank_pattern.iter().find(|(_, r)| !ranks.contains(r)) {
+            let reason = format!("the rank of {key:?} must be at least 1 and at most {MAX_RANK}, got {r}");
+            return Err(("rank_pattern", reason));
         }
-        if let Some(alpha) = alphas().find(|alpha| !alpha.is_finite()) {
-            return Err(("lora_alpha", format!("expected a finite number, got {alpha}")));
+        // Both are used in f32, where a finite f64 may be infinite and one below 1 may be 1.
+        if !(self.lora_alpha as f32).is_finite() {
+            return Err(("lora_alpha", format!("expected a finite number below 3.4e38, got {}", self.lora_alpha)));
         }
-        if !(0.0..1.0).contains(&self.lora_dropout) {
+        if let Some((key, alpha)) = self.alpha_pattern.iter().find(|(_, alpha)| !(*alpha as f32).is_finite()) {
+            return Err(("alpha_pattern", format!("expected a finite number below 3.4e38 for {key:?}, got {alpha}")));
+        }
+        if !(0.0..1.0).contains(&(self.lora_dropout as f32)) {
             return Err(("lora_dropout", format!("expected 0 <= dropout < 1, got {}", self.lora_dropout)));
         }
         if matches!(self.target_modules, Some(ModuleNames::Pattern(_))) && self.layers_to_transform.is_some() {

@@ -6,7 +6,7 @@ use model::{Module, ModuleId, ModuleKind, Modules, ParameterId};
 use tensor::Layout;
 
 use super::{Bias, LoraConfig};
-use crate::targets::{Candidate, Selection, first_match};
+use crate::targets::{Candidate, Selection, ValuePatterns};
 use crate::{ModuleNames, PeftError, Warnings, lora_target_modules};
 
 /// A configuration applied to a model's modules.
@@ -47,9 +47,11 @@ impl Plan {
             layers_pattern: config.layers_pattern.as_ref(),
         };
         let targets = selection.resolve(&candidates)?;
+        let ranks = ValuePatterns::compile("rank_pattern", &config.rank_pattern)?;
+        let alphas = ValuePatterns::compile("alpha_pattern", &config.alpha_pattern)?;
         let mut sites = Vec::new();
         for module in modules.iter().filter(|module| targets.matched.contains(&module.path)) {
-            sites.push(site(&config, module)?);
+            sites.push(site(&config, module, &ranks, &alphas)?);
         }
         let trained = trained(&config, modules, &sites)?;
         let unused = |name: &String| format!("`target_modules` name {} means no module", checkpoint::Quoted(name));
@@ -60,8 +62,8 @@ impl Plan {
         let fan_in_fan_out = sites.iter().any(transposed);
         config.target_modules = Some(targets.target_modules.sorted());
         let paths: Vec<&str> = sites.iter().map(|site| modules.get(site.module).path.as_str()).collect();
-        config.rank_pattern = in_file_order("rank_pattern", config.rank_pattern, config.r, &paths)?;
-        config.alpha_pattern = in_file_order("alpha_pattern", config.alpha_pattern, config.lora_alpha, &paths)?;
+        config.rank_pattern = in_file_order(ranks, config.r, &paths)?;
+        config.alpha_pattern = in_file_order(alphas, config.lora_alpha, &paths)?;
         Ok(Self { config, sites, trained, fan_in_fan_out, warnings })
     }
 }
@@ -77,7 +79,12 @@ fn candidate(module: &Module) -> Candidate<'_> {
     Candidate { name: &module.path, linear }
 }
 
-fn site(config: &LoraConfig, module: &Module) -> Result<PlannedSite, PeftError> {
+fn site(
+    config: &LoraConfig,
+    module: &Module,
+    ranks: &ValuePatterns<usize>,
+    alphas: &ValuePatterns<f64>,
+) -> Result<PlannedSite, PeftError> {
     match module.kind {
         ModuleKind::Linear { .. } => {}
         ModuleKind::Embedding { .. } if config.lora_bias => {
@@ -91,8 +98,8 @@ fn site(config: &LoraConfig, module: &Module) -> Result<PlannedSite, PeftError> 
             return Err(PeftError::UnsupportedTarget { module: module.path.clone(), kind: "a norm" });
         }
     }
-    let rank = first_match("rank_pattern", &config.rank_pattern, &module.path)?.unwrap_or(config.r);
-    let alpha = first_match("alpha_pattern", &config.alpha_pattern, &module.path)?.unwrap_or(config.lora_alpha);
+    let rank = ranks.get(&module.path)?.unwrap_or(config.r);
+    let alpha = alphas.get(&module.path)?.unwrap_or(config.lora_alpha);
     let scaling = alpha / if config.use_rslora { (rank as f64).sqrt() } else { rank as f64 };
     Ok(PlannedSite { module: module.id, rank, scaling: scaling as f32 })
 }
@@ -100,18 +107,18 @@ fn site(config: &LoraConfig, module: &Module) -> Result<PlannedSite, PeftError> 
 /// Patterns that mean the same after their file was read back. The first match counts, and a file lists them by name: where
 /// that order gives another value to some module, every module gets a pattern of its own instead.
 fn in_file_order<T: Copy + PartialEq>(
-    key: &'static str,
-    patterns: Vec<(String, T)>,
+    patterns: ValuePatterns<T>,
     default: T,
     paths: &[&str],
 ) -> Result<Vec<(String, T)>, PeftError> {
-    let mut sorted = patterns.clone();
-    sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let value = |patterns: &[(String, T)], path| Ok(first_match(key, patterns, path)?.unwrap_or(default));
-    let values = paths.iter().map(|path| value(&patterns, path)).collect::<Result<Vec<T>, PeftError>>()?;
-    let values_read = paths.iter().map(|path| value(&sorted, path)).collect::<Result<Vec<T>, PeftError>>()?;
-    if values == values_read {
-        return Ok(sorted);
+    let values_of = |patterns: &ValuePatterns<T>| {
+        let value = |path: &&str| Ok(patterns.get(path)?.unwrap_or(default));
+        paths.iter().map(value).collect::<Result<Vec<T>, PeftError>>()
+    };
+    let values = values_of(&patterns)?;
+    let sorted = patterns.sorted();
+    if values == values_of(&sorted)? {
+        return Ok(sorted.into_entries());
     }
     let own = paths.iter().zip(values).filter(|(_, value)| *value != default);
     let mut own: Vec<_> = own.map(|(path, value)| (path.replace('.', r"\."), value)).collect();

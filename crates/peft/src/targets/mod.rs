@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use crate::PeftError;
 use crate::modules::{ModuleNames, OneOrMany};
 
-pub(crate) use pattern::first_match;
+pub(crate) use pattern::ValuePatterns;
 use pattern::is_suffix;
 use rules::Rules;
 use shorten::shorten;

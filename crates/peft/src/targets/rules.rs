@@ -30,20 +30,19 @@ impl<'a> Rules<'a> {
             excluded.push(Names::compile("exclude_modules", names)?);
         }
         for name in selection.modules_to_save {
-            excluded.push(Names::Pattern(Pattern::new("modules_to_save", &format!(r"\A(?:.*\.)?{name}(?:\..*)?\z"))?));
+            let frame = [r"\A(?:.*\.)?", r"(?:\..*)?\z"];
+            excluded.push(Names::Pattern(Pattern::new("modules_to_save", name, frame)?));
         }
         let layers = selection.layers_to_transform.map(OneOrMany::as_slice).filter(|indices| !indices.is_empty());
         let layers = match layers {
             None => None,
             Some(indices) => {
                 let names = selection.layers_pattern.map(OneOrMany::as_slice).unwrap_or_default();
+                let pattern = |list: &str, start| Pattern::new("layers_pattern", list, [start, r"\.(?P<index>\d+)\."]);
                 let patterns = if names.is_empty() {
-                    vec![Pattern::new("layers_pattern", r"\A.*?\.[^.]*\.(?P<index>\d+)\.")?]
+                    vec![pattern("[^.]*", r"\A.*?\.")?]
                 } else {
-                    let pattern = |name: &String| {
-                        Pattern::new("layers_pattern", &format!(r"\A(?:|.*?\.){name}\.(?P<index>\d+)\."))
-                    };
-                    names.iter().map(pattern).collect::<Result<_, _>>()?
+                    names.iter().map(|name| pattern(name, r"\A(?:|.*?\.)")).collect::<Result<_, _>>()?
                 };
                 Some(Layers { indices, patterns })
             }
@@ -69,7 +68,7 @@ impl<'a> Rules<'a> {
 impl<'a> Names<'a> {
     fn compile(key: &'static str, names: &'a ModuleNames) -> Result<Self, PeftError> {
         Ok(match names {
-            ModuleNames::Pattern(pattern) => Names::Pattern(Pattern::new(key, &format!(r"\A(?:{pattern})\z"))?),
+            ModuleNames::Pattern(pattern) => Names::Pattern(Pattern::new(key, pattern, [r"\A(?:", r")\z"])?),
             ModuleNames::List(names) => Names::List(names),
         })
     }
