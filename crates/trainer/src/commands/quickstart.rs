@@ -113,13 +113,15 @@ fn next_steps(console: Console, bundle: &Bundle, dir: &Path, rows: &[TaskRow]) {
     let Some((method, config, output)) = bundle.methods.first() else { return };
     let (config, adapter, merged) = (config.display(), output.display(), dir.join("merged"));
     let prompt = rows.first().map_or("", |row| row.prompt.split('\n').next().unwrap_or_default());
+    // As this process was called: it need not be on the PATH.
+    let program = std::env::args_os().next().map_or("tunesmith".into(), |path| path.to_string_lossy().into_owned());
     console.line(format_args!(
         "\nto try next:\n  \
-         tunesmith eval --model {model} --adapter {adapter} --data {test}\n  \
-         tunesmith generate --model {model} --adapter {adapter} --prompt $'{prompt}\\nRecord:'\n  \
-         tunesmith merge --model {model} --adapter {adapter} --output {}\n  \
-         tunesmith inspect {adapter}\n  \
-         tunesmith train {config} --set training.learning_rate=1e-3 --output {}\n\
+         {program} eval --model {model} --adapter {adapter} --data {test}\n  \
+         {program} generate --model {model} --adapter {adapter} --prompt $'{prompt}\\nRecord:'\n  \
+         {program} merge --model {model} --adapter {adapter} --output {}\n  \
+         {program} inspect {adapter}\n  \
+         {program} train {config} --set training.learning_rate=1e-3 --output {}\n\
          {adapter}/report.html shows the curves of the run.",
         merged.display(),
         dir.join(format!("{method}-again")).display(),
