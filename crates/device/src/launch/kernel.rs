@@ -1,0 +1,73 @@
+//! A kernel as a build knows it.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+
+use crate::DeviceError;
+
+/// Runs one emulated thread of a kernel, with its parameters by address.
+pub type HostFunction = unsafe extern "C" fn(params: *const c_void);
+
+/// The compiled form of one `.cu` file.
+#[derive(Debug)]
+pub struct Image {
+    /// Its path in the repository.
+    pub source: &'static str,
+    /// What nvcc made of it.
+    pub built: Built,
+}
+
+/// What nvcc made of a source.
+#[derive(Debug)]
+pub enum Built {
+    /// Machine code for several architectures.
+    Fatbin {
+        /// The file.
+        bytes: &'static [u8],
+        /// For which, in words.
+        architectures: &'static str,
+    },
+    /// Nothing.
+    Not {
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// One kernel. `P` is the parameter struct it takes.
+#[derive(Debug)]
+pub struct Kernel<P> {
+    name: &'static str,
+    image: &'static Image,
+    host: Option<HostFunction>,
+    params: PhantomData<fn(P)>,
+}
+
+impl<P> Kernel<P> {
+    /// The kernel `name` of `image`.
+    ///
+    /// # Safety
+    /// The function of that name must take one `P` by value, and `host` must run one thread of it.
+    pub const unsafe fn new(name: &'static str, image: &'static Image, host: Option<HostFunction>) -> Self {
+        Self { name, image, host, params: PhantomData }
+    }
+
+    /// The function's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The file it is compiled from.
+    pub fn image(&self) -> &'static Image {
+        self.image
+    }
+
+    pub(super) fn not_built(&self, reason: &'static str) -> DeviceError {
+        DeviceError::KernelsNotBuilt { kernel: self.name, file: self.image.source, reason }
+    }
+
+    /// The function that the emulator calls for each thread, in a build with it.
+    pub fn host(&self) -> Option<HostFunction> {
+        self.host
+    }
+}
