@@ -115,4 +115,7 @@ pub enum DeviceError {
         /// Bytes on the host.
         host: usize,
     },
+    /// The buffers of one launch are not all on one device.
+    #[error("the buffers of one launch are on different devices; copy them to one")]
+    MixedExecutors,
 }

@@ -28,6 +28,15 @@ impl Grid {
         Self { blocks: [blocks, 1, 1], threads, shared_bytes: 0 }
     }
 
+    /// Blocks in a row that together cover `elements`, each with `per_block` of them. More blocks than a GPU takes are
+    /// refused by the launch.
+    ///
+    /// # Panics
+    /// If `per_block` is 0.
+    pub fn covering(elements: usize, per_block: u32, threads: u32) -> Self {
+        Self::linear(u32::try_from(elements.div_ceil(per_block as usize)).unwrap_or(u32::MAX), threads)
+    }
+
     /// The same with `shared_bytes` for each block.
     pub const fn with_shared(self, shared_bytes: u32) -> Self {
         Self { shared_bytes, ..self }
@@ -66,6 +75,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn blocks_cover_the_elements() {
+        assert!(Grid::covering(0, 4, 32).is_empty());
+        assert_eq!(Grid::covering(1, 4, 32).blocks, [1, 1, 1]);
+        assert_eq!(Grid::covering(9, 4, 32).blocks, [3, 1, 1]);
+    }
+
+    #[test]
     fn what_no_gpu_takes_is_refused() {
         let fits = Grid::linear(1, 256);
         assert!(fits.check("k").is_ok());
@@ -75,6 +91,7 @@ mod tests {
             Grid { threads: 1056, ..fits },
             Grid { blocks: [1, 65536, 1], ..fits },
             fits.with_shared(200 << 10),
+            Grid::covering(usize::MAX, 4, 256),
         ] {
             assert!(matches!(grid.check("k"), Err(DeviceError::Launch { kernel: "k", .. })), "{grid}");
         }

@@ -55,6 +55,32 @@ impl Executor {
         Self(Kind::Emulated(Arc::new(emulated::Emulated::new(seed))))
     }
 
+    /// The executor that `first` and all `others` belong to.
+    ///
+    /// # Errors
+    /// [`DeviceError::MixedExecutors`] if one is on another: its address would mean nothing there.
+    pub fn of<'a, 'b>(
+        first: &'a DeviceBuffer,
+        others: impl IntoIterator<Item = &'b DeviceBuffer>,
+    ) -> Result<&'a Self, DeviceError> {
+        let executor = first.executor();
+        if others.into_iter().all(|other| other.executor().is(executor)) {
+            Ok(executor)
+        } else {
+            Err(DeviceError::MixedExecutors)
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::Cuda(one), Kind::Cuda(two)) => Arc::ptr_eq(one, two),
+            #[cfg(feature = "emulator")]
+            (Kind::Emulated(one), Kind::Emulated(two)) => Arc::ptr_eq(one, two),
+            #[cfg(feature = "emulator")]
+            _ => false,
+        }
+    }
+
     /// Memory that nothing was written to. On the emulator it reads as NaN.
     ///
     /// # Errors
