@@ -5,7 +5,7 @@
 //! step               reads the coefficient there, so nothing waits for the host
 //! ```
 //!
-//! [`step`] computes the bits of [`crate::step`]. The norm adds the same f64 squares as [`crate::grad_norm`] in another
+//! [`step()`] computes the bits of [`crate::step()`]. The norm adds the same f64 squares as [`crate::grad_norm`] in another
 //! order: with `n` gradients the two differ by at most a factor `1 + n 2^-52`.
 
 mod grad_norm;

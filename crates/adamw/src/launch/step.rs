@@ -32,10 +32,10 @@ pub struct Step<'a> {
     pub shadow: Option<&'a mut DeviceBuffer>,
 }
 
-/// Updates parameters and moments, to the bits that [`crate::step`] gives.
+/// Updates parameters and moments, to the bits that [`crate::step()`] gives.
 ///
 /// # Errors
-/// Those of [`crate::step`]; [`crate::AdamWError::Device`] for buffers of different devices and for what a launch refuses.
+/// Those of [`crate::step()`]; [`crate::AdamWError::Device`] for buffers of different devices and for what a launch refuses.
 pub fn step(method: &AdamW, args: Step<'_>) -> Result<()> {
     let Step { gradients, parameters, exp_avg, exp_avg_sq, grad_scale, shadow, .. } = args;
     let len = parameters.len_bytes() / DType::F32.size_bytes();
