@@ -23,10 +23,5 @@ pub use step::{Step, step};
 
 /// How many elements of `dtype` the buffer holds must be `expected`.
 fn check_len(argument: &'static str, buffer: &DeviceBuffer, dtype: DType, expected: usize) -> Result<()> {
-    let got = buffer.len_bytes() / dtype.size_bytes();
-    if got == expected && buffer.len_bytes().is_multiple_of(dtype.size_bytes()) {
-        Ok(())
-    } else {
-        Err(AdamWError::Length { argument, expected, got })
-    }
+    buffer.expect_elements(dtype, expected).map_err(|got| AdamWError::Length { argument, expected, got })
 }

@@ -3,7 +3,7 @@
 use bytemuck::Pod;
 
 use super::{Executor, Kind};
-use crate::DeviceError;
+use crate::{DType, DeviceError};
 
 /// Bytes on a device, freed when dropped.
 #[derive(Debug)]
@@ -32,6 +32,15 @@ impl DeviceBuffer {
     /// Its length.
     pub fn len_bytes(&self) -> usize {
         self.memory.len
+    }
+
+    /// Whether the buffer holds exactly `expected` elements of `dtype`.
+    ///
+    /// # Errors
+    /// The number of elements it holds whole.
+    pub fn expect_elements(&self, dtype: DType, expected: usize) -> Result<(), usize> {
+        let fits = expected.checked_mul(dtype.size_bytes()) == Some(self.memory.len);
+        if fits { Ok(()) } else { Err(self.memory.len / dtype.size_bytes()) }
     }
 
     /// The device it lies on.
