@@ -1,0 +1,5 @@
+//! The kernels of `cuda/transformer`.
+
+use super::params::{RmsNormBackwardParams, RmsNormForwardParams, RmsNormSumParams, RmsNormWeightParams};
+
+include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

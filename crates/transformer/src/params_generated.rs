@@ -1,0 +1,130 @@
+// Written by scripts/bindings from params.h.
+
+#[doc = " Threads of a block that normalises one row."]
+pub const RMS_NORM_THREADS: u32 = 256;
+#[doc = " Shared memory of that block: one f32 for each warp."]
+pub const RMS_NORM_SHARED_BYTES: u32 = 32;
+#[doc = " Threads of a block that sums columns."]
+pub const RMS_NORM_COLUMN_THREADS: u32 = 128;
+#[doc = " Columns that one such block sums: a vector of four for each thread."]
+pub const RMS_NORM_COLUMNS: u32 = 512;
+#[doc = " Rows whose terms one such block adds up."]
+pub const RMS_NORM_SUM_ROWS: u32 = 64;
+#[doc = " `y = x * rstd * w`"]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct RmsNormForwardParams {
+    #[doc = " `[rows, hidden]`"]
+    pub x: u64,
+    #[doc = " `[hidden]`, of the type of `x`."]
+    pub weight: u64,
+    #[doc = " `[rows, hidden]`, written."]
+    pub y: u64,
+    #[doc = " `[rows]` f32, written."]
+    pub rstd: u64,
+    #[doc = " Elements of a row."]
+    pub hidden: u64,
+    #[doc = " Added to the mean square."]
+    pub eps: f32,
+    #[doc = " Added to the weight: 1 or 0."]
+    pub offset: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RmsNormForwardParams"][::std::mem::size_of::<RmsNormForwardParams>() - 48usize];
+    ["Alignment of RmsNormForwardParams"][::std::mem::align_of::<RmsNormForwardParams>() - 8usize];
+    ["Offset of field: RmsNormForwardParams::x"][::std::mem::offset_of!(RmsNormForwardParams, x) - 0usize];
+    ["Offset of field: RmsNormForwardParams::weight"][::std::mem::offset_of!(RmsNormForwardParams, weight) - 8usize];
+    ["Offset of field: RmsNormForwardParams::y"][::std::mem::offset_of!(RmsNormForwardParams, y) - 16usize];
+    ["Offset of field: RmsNormForwardParams::rstd"][::std::mem::offset_of!(RmsNormForwardParams, rstd) - 24usize];
+    ["Offset of field: RmsNormForwardParams::hidden"][::std::mem::offset_of!(RmsNormForwardParams, hidden) - 32usize];
+    ["Offset of field: RmsNormForwardParams::eps"][::std::mem::offset_of!(RmsNormForwardParams, eps) - 40usize];
+    ["Offset of field: RmsNormForwardParams::offset"][::std::mem::offset_of!(RmsNormForwardParams, offset) - 44usize];
+};
+#[doc = " The gradient of `x`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct RmsNormBackwardParams {
+    #[doc = " `[rows, hidden]`"]
+    pub x: u64,
+    #[doc = " `[hidden]`, of the type of `x`."]
+    pub weight: u64,
+    #[doc = " `[rows]` f32"]
+    pub rstd: u64,
+    #[doc = " `[rows, hidden]`"]
+    pub dy: u64,
+    #[doc = " `[rows, hidden]`, written."]
+    pub dx: u64,
+    #[doc = " Elements of a row."]
+    pub hidden: u64,
+    #[doc = " Added to the weight: 1 or 0."]
+    pub offset: f32,
+    #[doc = " 1 to add to what `dx` holds, 0 to replace it."]
+    pub add: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RmsNormBackwardParams"][::std::mem::size_of::<RmsNormBackwardParams>() - 56usize];
+    ["Alignment of RmsNormBackwardParams"][::std::mem::align_of::<RmsNormBackwardParams>() - 8usize];
+    ["Offset of field: RmsNormBackwardParams::x"][::std::mem::offset_of!(RmsNormBackwardParams, x) - 0usize];
+    ["Offset of field: RmsNormBackwardParams::weight"][::std::mem::offset_of!(RmsNormBackwardParams, weight) - 8usize];
+    ["Offset of field: RmsNormBackwardParams::rstd"][::std::mem::offset_of!(RmsNormBackwardParams, rstd) - 16usize];
+    ["Offset of field: RmsNormBackwardParams::dy"][::std::mem::offset_of!(RmsNormBackwardParams, dy) - 24usize];
+    ["Offset of field: RmsNormBackwardParams::dx"][::std::mem::offset_of!(RmsNormBackwardParams, dx) - 32usize];
+    ["Offset of field: RmsNormBackwardParams::hidden"][::std::mem::offset_of!(RmsNormBackwardParams, hidden) - 40usize];
+    ["Offset of field: RmsNormBackwardParams::offset"][::std::mem::offset_of!(RmsNormBackwardParams, offset) - 48usize];
+    ["Offset of field: RmsNormBackwardParams::add"][::std::mem::offset_of!(RmsNormBackwardParams, add) - 52usize];
+};
+#[doc = " The terms of the weight's gradient, summed over blocks of rows."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct RmsNormWeightParams {
+    #[doc = " `[rows, hidden]`"]
+    pub x: u64,
+    #[doc = " `[rows]` f32"]
+    pub rstd: u64,
+    #[doc = " `[rows, hidden]`"]
+    pub dy: u64,
+    #[doc = " `[ceil(rows / RMS_NORM_SUM_ROWS), hidden]` f32, written."]
+    pub partials: u64,
+    #[doc = " Rows."]
+    pub rows: u64,
+    #[doc = " Elements of a row."]
+    pub hidden: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RmsNormWeightParams"][::std::mem::size_of::<RmsNormWeightParams>() - 48usize];
+    ["Alignment of RmsNormWeightParams"][::std::mem::align_of::<RmsNormWeightParams>() - 8usize];
+    ["Offset of field: RmsNormWeightParams::x"][::std::mem::offset_of!(RmsNormWeightParams, x) - 0usize];
+    ["Offset of field: RmsNormWeightParams::rstd"][::std::mem::offset_of!(RmsNormWeightParams, rstd) - 8usize];
+    ["Offset of field: RmsNormWeightParams::dy"][::std::mem::offset_of!(RmsNormWeightParams, dy) - 16usize];
+    ["Offset of field: RmsNormWeightParams::partials"][::std::mem::offset_of!(RmsNormWeightParams, partials) - 24usize];
+    ["Offset of field: RmsNormWeightParams::rows"][::std::mem::offset_of!(RmsNormWeightParams, rows) - 32usize];
+    ["Offset of field: RmsNormWeightParams::hidden"][::std::mem::offset_of!(RmsNormWeightParams, hidden) - 40usize];
+};
+#[doc = " `sums[c]` = the sum of `partials[.., c]`, in order."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct RmsNormSumParams {
+    #[doc = " `[count, hidden]` f32"]
+    pub partials: u64,
+    #[doc = " `[hidden]` f32, written."]
+    pub sums: u64,
+    #[doc = " Rows of `partials`."]
+    pub count: u64,
+    #[doc = " Columns."]
+    pub hidden: u64,
+    #[doc = " 1 to add to what `sums` holds, 0 to replace it."]
+    pub add: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RmsNormSumParams"][::std::mem::size_of::<RmsNormSumParams>() - 40usize];
+    ["Alignment of RmsNormSumParams"][::std::mem::align_of::<RmsNormSumParams>() - 8usize];
+    ["Offset of field: RmsNormSumParams::partials"][::std::mem::offset_of!(RmsNormSumParams, partials) - 0usize];
+    ["Offset of field: RmsNormSumParams::sums"][::std::mem::offset_of!(RmsNormSumParams, sums) - 8usize];
+    ["Offset of field: RmsNormSumParams::count"][::std::mem::offset_of!(RmsNormSumParams, count) - 16usize];
+    ["Offset of field: RmsNormSumParams::hidden"][::std::mem::offset_of!(RmsNormSumParams, hidden) - 24usize];
+    ["Offset of field: RmsNormSumParams::add"][::std::mem::offset_of!(RmsNormSumParams, add) - 32usize];
+};

@@ -1,0 +1,94 @@
+/* Parameters of the kernels around a block's products. */
+#pragma once
+#include <stdint.h>
+
+/** Threads of a block that normalises one row. */
+static const uint32_t RMS_NORM_THREADS = 256;
+
+/** Shared memory of that block: one f32 for each warp. */
+static const uint32_t RMS_NORM_SHARED_BYTES = RMS_NORM_THREADS / 32 * 4;
+
+/** Threads of a block that sums columns. */
+static const uint32_t RMS_NORM_COLUMN_THREADS = 128;
+
+/** Columns that one such block sums: a vector of four for each thread. */
+static const uint32_t RMS_NORM_COLUMNS = 4 * RMS_NORM_COLUMN_THREADS;
+
+/** Rows whose terms one such block adds up. */
+static const uint32_t RMS_NORM_SUM_ROWS = 64;
+
+/** `y = x * rstd * w` */
+struct RmsNormForwardParams {
+    /** `[rows, hidden]` */
+    uint64_t x;
+    /** `[hidden]`, of the type of `x`. */
+    uint64_t weight;
+    /** `[rows, hidden]`, written. */
+    uint64_t y;
+    /** `[rows]` f32, written. */
+    uint64_t rstd;
+    /** Elements of a row. */
+    uint64_t hidden;
+    /** Added to the mean square. */
+    float eps;
+    /** Added to the weight: 1 or 0. */
+    float offset;
+};
+
+static_assert(sizeof(RmsNormForwardParams) == 48, "RmsNormForwardParams is shared with Rust");
+
+/** The gradient of `x`. */
+struct RmsNormBackwardParams {
+    /** `[rows, hidden]` */
+    uint64_t x;
+    /** `[hidden]`, of the type of `x`. */
+    uint64_t weight;
+    /** `[rows]` f32 */
+    uint64_t rstd;
+    /** `[rows, hidden]` */
+    uint64_t dy;
+    /** `[rows, hidden]`, written. */
+    uint64_t dx;
+    /** Elements of a row. */
+    uint64_t hidden;
+    /** Added to the weight: 1 or 0. */
+    float offset;
+    /** 1 to add to what `dx` holds, 0 to replace it. */
+    uint32_t add;
+};
+
+static_assert(sizeof(RmsNormBackwardParams) == 56, "RmsNormBackwardParams is shared with Rust");
+
+/** The terms of the weight's gradient, summed over blocks of rows. */
+struct RmsNormWeightParams {
+    /** `[rows, hidden]` */
+    uint64_t x;
+    /** `[rows]` f32 */
+    uint64_t rstd;
+    /** `[rows, hidden]` */
+    uint64_t dy;
+    /** `[ceil(rows / RMS_NORM_SUM_ROWS), hidden]` f32, written. */
+    uint64_t partials;
+    /** Rows. */
+    uint64_t rows;
+    /** Elements of a row. */
+    uint64_t hidden;
+};
+
+static_assert(sizeof(RmsNormWeightParams) == 48, "RmsNormWeightParams is shared with Rust");
+
+/** `sums[c]` = the sum of `partials[.., c]`, in order. */
+struct RmsNormSumParams {
+    /** `[count, hidden]` f32 */
+    uint64_t partials;
+    /** `[hidden]` f32, written. */
+    uint64_t sums;
+    /** Rows of `partials`. */
+    uint64_t count;
+    /** Columns. */
+    uint64_t hidden;
+    /** 1 to add to what `sums` holds, 0 to replace it. */
+    uint64_t add;
+};
+
+static_assert(sizeof(RmsNormSumParams) == 40, "RmsNormSumParams is shared with Rust");
