@@ -4,9 +4,10 @@
 // poison it for each block and check its size.
 #pragma once
 #include <math.h>
-#include <algorithm>
 #include <stdint.h>
 #include <string.h>
+
+#include <algorithm>
 
 #include "emulator/runtime.h"
 

@@ -128,3 +128,85 @@ const _: () = {
     ["Offset of field: RmsNormSumParams::hidden"][::std::mem::offset_of!(RmsNormSumParams, hidden) - 24usize];
     ["Offset of field: RmsNormSumParams::add"][::std::mem::offset_of!(RmsNormSumParams, add) - 32usize];
 };
+#[doc = " Threads of a block that takes one row of a gated activation."]
+pub const GATED_THREADS: u32 = 256;
+#[doc = " `x * sigmoid(x)`"]
+pub const ACTIVATION_SILU: u32 = 0;
+#[doc = " `x * Phi(x)`"]
+pub const ACTIVATION_GELU: u32 = 1;
+#[doc = " `x * sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3))`"]
+pub const ACTIVATION_GELU_TANH: u32 = 2;
+#[doc = " `x * sigmoid(1.702 x)`"]
+pub const ACTIVATION_QUICK_GELU: u32 = 3;
+#[doc = " `max(x, 0)`"]
+pub const ACTIVATION_RELU: u32 = 4;
+#[doc = " `tanh(x)`"]
+pub const ACTIVATION_TANH: u32 = 5;
+#[doc = " `y = act(gate) * up`"]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct GatedForwardParams {
+    #[doc = " `[rows, features]`, `stride` elements from row to row."]
+    pub gate: u64,
+    #[doc = " As `gate`."]
+    pub up: u64,
+    #[doc = " `[rows, features]`, written."]
+    pub y: u64,
+    #[doc = " Columns of a row."]
+    pub features: u64,
+    #[doc = " Elements from a row of `gate` and of `up` to the next: `features`, or twice that where they lie side by side."]
+    pub stride: u64,
+    #[doc = " One of `ACTIVATION_*`."]
+    pub activation: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of GatedForwardParams"][::std::mem::size_of::<GatedForwardParams>() - 48usize];
+    ["Alignment of GatedForwardParams"][::std::mem::align_of::<GatedForwardParams>() - 8usize];
+    ["Offset of field: GatedForwardParams::gate"][::std::mem::offset_of!(GatedForwardParams, gate) - 0usize];
+    ["Offset of field: GatedForwardParams::up"][::std::mem::offset_of!(GatedForwardParams, up) - 8usize];
+    ["Offset of field: GatedForwardParams::y"][::std::mem::offset_of!(GatedForwardParams, y) - 16usize];
+    ["Offset of field: GatedForwardParams::features"][::std::mem::offset_of!(GatedForwardParams, features) - 24usize];
+    ["Offset of field: GatedForwardParams::stride"][::std::mem::offset_of!(GatedForwardParams, stride) - 32usize];
+    ["Offset of field: GatedForwardParams::activation"]
+        [::std::mem::offset_of!(GatedForwardParams, activation) - 40usize];
+};
+#[doc = " `dgate = dy * up * act'(gate)`, `dup = dy * act(gate)`"]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct GatedBackwardParams {
+    #[doc = " `[rows, features]`, `stride` elements from row to row."]
+    pub gate: u64,
+    #[doc = " As `gate`."]
+    pub up: u64,
+    #[doc = " `[rows, features]`"]
+    pub dy: u64,
+    #[doc = " `[rows, features]`, written, `gradient_stride` elements from row to row."]
+    pub dgate: u64,
+    #[doc = " As `dgate`."]
+    pub dup: u64,
+    #[doc = " Columns of a row."]
+    pub features: u64,
+    #[doc = " Elements from a row of `gate` and of `up` to the next."]
+    pub stride: u64,
+    #[doc = " Elements from a row of `dgate` and of `dup` to the next."]
+    pub gradient_stride: u64,
+    #[doc = " One of `ACTIVATION_*`."]
+    pub activation: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of GatedBackwardParams"][::std::mem::size_of::<GatedBackwardParams>() - 72usize];
+    ["Alignment of GatedBackwardParams"][::std::mem::align_of::<GatedBackwardParams>() - 8usize];
+    ["Offset of field: GatedBackwardParams::gate"][::std::mem::offset_of!(GatedBackwardParams, gate) - 0usize];
+    ["Offset of field: GatedBackwardParams::up"][::std::mem::offset_of!(GatedBackwardParams, up) - 8usize];
+    ["Offset of field: GatedBackwardParams::dy"][::std::mem::offset_of!(GatedBackwardParams, dy) - 16usize];
+    ["Offset of field: GatedBackwardParams::dgate"][::std::mem::offset_of!(GatedBackwardParams, dgate) - 24usize];
+    ["Offset of field: GatedBackwardParams::dup"][::std::mem::offset_of!(GatedBackwardParams, dup) - 32usize];
+    ["Offset of field: GatedBackwardParams::features"][::std::mem::offset_of!(GatedBackwardParams, features) - 40usize];
+    ["Offset of field: GatedBackwardParams::stride"][::std::mem::offset_of!(GatedBackwardParams, stride) - 48usize];
+    ["Offset of field: GatedBackwardParams::gradient_stride"]
+        [::std::mem::offset_of!(GatedBackwardParams, gradient_stride) - 56usize];
+    ["Offset of field: GatedBackwardParams::activation"]
+        [::std::mem::offset_of!(GatedBackwardParams, activation) - 64usize];
+};

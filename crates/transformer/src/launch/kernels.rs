@@ -1,5 +1,8 @@
 //! The kernels of `cuda/transformer`.
 
-use super::params::{RmsNormBackwardParams, RmsNormForwardParams, RmsNormSumParams, RmsNormWeightParams};
+use super::params::{
+    GatedBackwardParams, GatedForwardParams, RmsNormBackwardParams, RmsNormForwardParams, RmsNormSumParams,
+    RmsNormWeightParams,
+};
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

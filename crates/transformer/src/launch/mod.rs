@@ -2,11 +2,13 @@
 //!
 //! | op | kernels |
 //! |---|---|
+//! | [`gated`] | forward, gradients of both factors |
 //! | [`rms_norm`] | forward, gradients of `x` and of the weight |
 //!
 //! Activations, weights and the gradients of activations are f32 or bf16, one type for all of a call; gradients of weights
 //! and what is saved for the backward are f32. Arithmetic is f32, rounded once where a result is stored.
 
+pub mod gated;
 mod kernels;
 mod params;
 pub mod rms_norm;

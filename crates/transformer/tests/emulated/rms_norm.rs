@@ -1,56 +1,17 @@
-//! The kernels, emulated, against the CPU implementation.
+//! The root mean square norm.
 
 use device::launch::{DeviceBuffer, Executor};
-use device::philox::Stream;
 use device::{DType, DeviceError};
-use half::bf16;
 use proptest::prelude::*;
 use tunesmith_transformer::{Gradient, TransformerError, launch, rms_norm};
 
-/// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
-const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
-/// The same of bf16.
-const BF16_UNIT: f64 = 1.0 / 256.0;
-
-fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
-    let stream = Stream::new(seed, 0, site);
-    (0..len as u64).map(|i| stream.normal(i)).collect()
-}
-
-/// `values` as a buffer of `dtype`, and what that buffer holds.
-fn stored(executor: &Executor, dtype: DType, values: Vec<f32>) -> (DeviceBuffer, Vec<f32>) {
-    match dtype {
-        DType::BF16 => {
-            let rounded: Vec<bf16> = values.into_iter().map(bf16::from_f32).collect();
-            (executor.upload(&rounded).unwrap(), rounded.into_iter().map(bf16::to_f32).collect())
-        }
-        _ => (executor.upload(&values).unwrap(), values),
-    }
-}
-
-fn read(dtype: DType, buffer: &DeviceBuffer) -> Vec<f32> {
-    match dtype {
-        DType::BF16 => buffer.read::<bf16>().unwrap().into_iter().map(bf16::to_f32).collect(),
-        _ => buffer.read().unwrap(),
-    }
-}
-
-/// Fails unless `|got - expected| <= bound(i)`, plus the rounding of `expected` to `dtype`; a NaN fails.
-#[track_caller]
-fn assert_within(dtype: DType, got: &[f32], expected: &[f32], bound: impl Fn(usize) -> f64) {
-    assert_eq!(got.len(), expected.len());
-    for (i, (&got, &expected)) in got.iter().zip(expected).enumerate() {
-        let stored = if dtype == DType::BF16 { BF16_UNIT * (f64::from(expected).abs() + bound(i)) } else { 0.0 };
-        let difference = (f64::from(got) - f64::from(expected)).abs();
-        assert!(difference <= bound(i) + stored, "element {i}: {got:e}, expected {expected:e}, bound {:e}", bound(i));
-    }
-}
+use crate::{UNIT, assert_within, read, stored, values};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn rms_norm_agrees_with_the_cpu(
+    fn agrees_with_the_cpu(
         rows in prop_oneof![0usize..4, 63usize..67],
         hidden in prop_oneof![1usize..9, 250usize..260, Just(576usize), 1020usize..1030],
         unit_offset: bool,
