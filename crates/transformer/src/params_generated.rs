@@ -210,3 +210,48 @@ const _: () = {
     ["Offset of field: GatedBackwardParams::activation"]
         [::std::mem::offset_of!(GatedBackwardParams, activation) - 64usize];
 };
+#[doc = " Threads of a block that rotates the heads of one token."]
+pub const ROPE_THREADS: u32 = 128;
+#[doc = " Rotation of channel pairs `j`, `j + rotary_dim / 2` of every head. `y` may be `x`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct RopeParams {
+    #[doc = " `[num_tokens, x_stride]`, the heads side by side from the start of a row."]
+    pub x: u64,
+    #[doc = " `[num_tokens, y_stride]`, written where there are heads."]
+    pub y: u64,
+    #[doc = " `[max_positions, rotary_dim / 2]` f32"]
+    pub cos: u64,
+    #[doc = " `[max_positions, rotary_dim / 2]` f32"]
+    pub sin: u64,
+    #[doc = " `[num_tokens]` u32, below `max_positions`."]
+    pub positions: u64,
+    #[doc = " Elements from a token of `x` to the next."]
+    pub x_stride: u64,
+    #[doc = " Elements from a token of `y` to the next."]
+    pub y_stride: u64,
+    #[doc = " Heads of a token."]
+    pub num_heads: u32,
+    #[doc = " Channels of a head."]
+    pub head_dim: u32,
+    #[doc = " Channels of a head that rotate."]
+    pub rotary_dim: u32,
+    #[doc = " 1 forward, -1 backward: the sign of the sines."]
+    pub direction: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RopeParams"][::std::mem::size_of::<RopeParams>() - 72usize];
+    ["Alignment of RopeParams"][::std::mem::align_of::<RopeParams>() - 8usize];
+    ["Offset of field: RopeParams::x"][::std::mem::offset_of!(RopeParams, x) - 0usize];
+    ["Offset of field: RopeParams::y"][::std::mem::offset_of!(RopeParams, y) - 8usize];
+    ["Offset of field: RopeParams::cos"][::std::mem::offset_of!(RopeParams, cos) - 16usize];
+    ["Offset of field: RopeParams::sin"][::std::mem::offset_of!(RopeParams, sin) - 24usize];
+    ["Offset of field: RopeParams::positions"][::std::mem::offset_of!(RopeParams, positions) - 32usize];
+    ["Offset of field: RopeParams::x_stride"][::std::mem::offset_of!(RopeParams, x_stride) - 40usize];
+    ["Offset of field: RopeParams::y_stride"][::std::mem::offset_of!(RopeParams, y_stride) - 48usize];
+    ["Offset of field: RopeParams::num_heads"][::std::mem::offset_of!(RopeParams, num_heads) - 56usize];
+    ["Offset of field: RopeParams::head_dim"][::std::mem::offset_of!(RopeParams, head_dim) - 60usize];
+    ["Offset of field: RopeParams::rotary_dim"][::std::mem::offset_of!(RopeParams, rotary_dim) - 64usize];
+    ["Offset of field: RopeParams::direction"][::std::mem::offset_of!(RopeParams, direction) - 68usize];
+};

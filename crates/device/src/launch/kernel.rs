@@ -71,3 +71,32 @@ impl<P> Kernel<P> {
         self.host
     }
 }
+
+#[cfg(all(test, feature = "emulator"))]
+mod tests {
+    use super::*;
+    use crate::launch::{Executor, Grid};
+
+    static IMAGE: Image = Image { source: "cuda/none/none.cu", built: Built::Not { reason: "there was no nvcc" } };
+    // SAFETY: there is no function behind the kernel that could be called.
+    static KERNEL: Kernel<u64> = unsafe { Kernel::new("none_f32", &IMAGE, None) };
+
+    #[test]
+    fn a_kernel_that_was_not_built_is_an_error_that_says_why() {
+        // SAFETY: a kernel without a function reads nothing.
+        let launched = unsafe { Executor::emulated(0).launch(&KERNEL, Grid::linear(1, 32), &0) };
+        assert!(matches!(launched, Err(DeviceError::KernelsNotBuilt { kernel: "none_f32", .. })));
+        let error = KERNEL.not_built("there was no nvcc").to_string();
+        assert!(
+            error.starts_with("kernel `none_f32` of cuda/none/none.cu was not built: there was no nvcc; "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_empty_grid_launches_nothing() {
+        // SAFETY: as above.
+        let launched = unsafe { Executor::emulated(0).launch(&KERNEL, Grid::linear(0, 32), &0) };
+        assert!(launched.is_ok());
+    }
+}

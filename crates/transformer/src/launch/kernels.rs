@@ -2,7 +2,7 @@
 
 use super::params::{
     GatedBackwardParams, GatedForwardParams, RmsNormBackwardParams, RmsNormForwardParams, RmsNormSumParams,
-    RmsNormWeightParams,
+    RmsNormWeightParams, RopeParams,
 };
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`gated`] | forward, gradients of both factors |
 //! | [`rms_norm`] | forward, gradients of `x` and of the weight |
+//! | [`rope`] | forward and backward, also in place |
 //!
 //! Activations, weights and the gradients of activations are f32 or bf16, one type for all of a call; gradients of weights
 //! and what is saved for the backward are f32. Arithmetic is f32, rounded once where a result is stored.
@@ -12,6 +13,7 @@ pub mod gated;
 mod kernels;
 mod params;
 pub mod rms_norm;
+pub mod rope;
 
 use device::DType;
 use device::launch::{DeviceBuffer, Kernel};

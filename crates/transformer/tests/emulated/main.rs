@@ -2,6 +2,7 @@
 
 mod gated;
 mod rms_norm;
+mod rope;
 
 use device::DType;
 use device::launch::{DeviceBuffer, Executor};
