@@ -48,4 +48,7 @@ pub enum AdamWError {
         /// The range.
         expected: &'static str,
     },
+    /// A launch or its memory failed.
+    #[error("adamw: {0}")]
+    Device(#[from] device::DeviceError),
 }

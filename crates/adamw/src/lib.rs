@@ -13,11 +13,14 @@
 //! ```
 //!
 //! Everything is f32; the constants are computed in f64 and rounded once, as PyTorch does. Elements do not depend on each
-//! other, so a step is the same bit for bit with any number of threads; the norm is summed in f64 in a fixed order.
+//! other, so a step is the same bit for bit with any number of threads; the norm is summed in f64 in a fixed order. The
+//! functions here are the definition of the result, on slices; [`launch`] has the same as kernels, on device buffers.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod error;
+#[expect(unsafe_code, reason = "a launch takes addresses")]
+pub mod launch;
 mod norm;
 mod step;
 

@@ -68,9 +68,9 @@ pub fn step(method: &AdamW, args: Step<'_>) -> Result<()> {
     let Step { mut parameters, mut exp_avg, mut exp_avg_sq, mut gradients, .. } = args;
     for group in args.groups {
         let len = group.range.len();
-        let rates = Rates::new(method, group, args.learning_rate, args.step, args.grad_scale);
+        let rates = Rates::new(method, group, args.learning_rate, args.step);
         update(
-            rates,
+            (rates, args.grad_scale),
             gradients.split_off(..len).unwrap_or_default(),
             parameters.split_off_mut(..len).unwrap_or_default(),
             exp_avg.split_off_mut(..len).unwrap_or_default(),
@@ -89,8 +89,14 @@ fn check(method: &AdamW, args: &Step<'_>) -> Result<()> {
             return Err(AdamWError::Length { argument, expected: parameters, got });
         }
     }
+    check_groups(args.groups, parameters)?;
+    check_method(method, args.step)
+}
+
+/// Groups must follow each other from the first parameter to the last.
+pub(crate) fn check_groups(groups: &[Group], parameters: usize) -> Result<()> {
     let mut expected = 0;
-    for (index, &Group { range: Range { start, end }, .. }) in args.groups.iter().enumerate() {
+    for (index, &Group { range: Range { start, end }, .. }) in groups.iter().enumerate() {
         if start != expected || end < start || end > parameters {
             return Err(AdamWError::Group { index, start, end, expected, parameters });
         }
@@ -99,13 +105,18 @@ fn check(method: &AdamW, args: &Step<'_>) -> Result<()> {
     if expected != parameters {
         return Err(AdamWError::Uncovered { end: expected, parameters });
     }
+    Ok(())
+}
+
+/// Constants must lie where the method is defined.
+pub(crate) fn check_method(method: &AdamW, step: u64) -> Result<()> {
     let unit = 0.0..1.0;
     let constants = [
         ("beta1", method.beta1, unit.contains(&method.beta1), "a number in [0, 1)"),
         ("beta2", method.beta2, unit.contains(&method.beta2), "a number in [0, 1)"),
         ("epsilon", method.epsilon, method.epsilon >= 0.0, "a number that is not negative"),
         ("weight_decay", method.weight_decay, method.weight_decay >= 0.0, "a number that is not negative"),
-        ("step", args.step as f64, args.step >= 1, "a step from 1 on"),
+        ("step", step as f64, step >= 1, "a step from 1 on"),
     ];
     match constants.into_iter().find(|(_, _, valid, _)| !valid) {
         Some((name, value, _, expected)) => Err(AdamWError::Constant { name, value, expected }),
@@ -115,23 +126,21 @@ fn check(method: &AdamW, args: &Step<'_>) -> Result<()> {
 
 /// What a step multiplies by, computed in f64 and rounded once.
 #[derive(Clone, Copy)]
-struct Rates {
-    grad_scale: f32,
-    keep: f32,
-    one_minus_beta1: f32,
-    beta2: f32,
-    one_minus_beta2: f32,
-    sqrt_bias_correction2: f32,
-    epsilon: f32,
-    step_size: f32,
+pub(crate) struct Rates {
+    pub(crate) keep: f32,
+    pub(crate) one_minus_beta1: f32,
+    pub(crate) beta2: f32,
+    pub(crate) one_minus_beta2: f32,
+    pub(crate) sqrt_bias_correction2: f32,
+    pub(crate) epsilon: f32,
+    pub(crate) step_size: f32,
 }
 
 impl Rates {
-    fn new(method: &AdamW, group: &Group, learning_rate: f64, step: u64, grad_scale: f32) -> Self {
+    pub(crate) fn new(method: &AdamW, group: &Group, learning_rate: f64, step: u64) -> Self {
         let learning_rate = learning_rate * group.learning_rate;
         let correction = |beta: f64| 1.0 - beta.powf(step as f64);
         Self {
-            grad_scale,
             keep: (1.0 - learning_rate * method.weight_decay * group.weight_decay) as f32,
             one_minus_beta1: (1.0 - method.beta1) as f32,
             beta2: method.beta2 as f32,
@@ -143,18 +152,25 @@ impl Rates {
     }
 }
 
-fn update(rates: Rates, gradients: &[f32], parameters: &mut [f32], exp_avg: &mut [f32], exp_avg_sq: &mut [f32]) {
+fn update(
+    (rates, grad_scale): (Rates, f32),
+    gradients: &[f32],
+    parameters: &mut [f32],
+    exp_avg: &mut [f32],
+    exp_avg_sq: &mut [f32],
+) {
     /// Elements of one block: 64 KiB of each buffer.
     const BLOCK: usize = 1 << 14;
     let moments = exp_avg.par_chunks_mut(BLOCK).zip(exp_avg_sq.par_chunks_mut(BLOCK));
     let blocks = parameters.par_chunks_mut(BLOCK).zip(gradients.par_chunks(BLOCK)).zip(moments);
     blocks.for_each(|((parameters, gradients), (exp_avg, exp_avg_sq))| {
-        dispatch(Update { rates, gradients, parameters, exp_avg, exp_avg_sq });
+        dispatch(Update { rates, grad_scale, gradients, parameters, exp_avg, exp_avg_sq });
     });
 }
 
 struct Update<'a> {
     rates: Rates,
+    grad_scale: f32,
     gradients: &'a [f32],
     parameters: &'a mut [f32],
     exp_avg: &'a mut [f32],
@@ -169,7 +185,7 @@ impl Kernel for Update<'_> {
         let moments = self.exp_avg.iter_mut().zip(self.exp_avg_sq);
         // Products and sums are rounded apart, as in PyTorch: no fused multiply-add here.
         for ((p, &g), (m, v)) in self.parameters.iter_mut().zip(self.gradients).zip(moments) {
-            let g = g * r.grad_scale;
+            let g = g * self.grad_scale;
             *m += r.one_minus_beta1 * (g - *m);
             *v = *v * r.beta2 + r.one_minus_beta2 * g * g;
             let denominator = v.sqrt() / r.sqrt_bias_correction2 + r.epsilon;

@@ -1,6 +1,7 @@
 //! What can go wrong below the kernels.
 
 use crate::DType;
+use crate::launch::Grid;
 
 /// Errors of devices, memory and element types.
 #[derive(Debug, thiserror::Error)]
@@ -48,4 +49,73 @@ pub enum DeviceError {
         /// How many there are.
         len: usize,
     },
+    /// A launch on a GPU needs a kernel that this build lacks.
+    #[error(
+        "kernel `{kernel}` of {file} was not built: {reason}; install the compiler (scripts/setup-cuda), rebuild, or use cpu"
+    )]
+    KernelsNotBuilt {
+        /// The kernel.
+        kernel: &'static str,
+        /// Its source.
+        file: &'static str,
+        /// Why the build left it out.
+        reason: &'static str,
+    },
+    /// The kernels were built for other GPUs.
+    #[error(
+        "kernel `{kernel}` was built for {built}; {gpu} has compute capability {}.{} and its driver takes none of these",
+        compute_capability.0, compute_capability.1
+    )]
+    Architecture {
+        /// The kernel.
+        kernel: &'static str,
+        /// For what it was built.
+        built: &'static str,
+        /// The GPU's name.
+        gpu: String,
+        /// Its compute capability.
+        compute_capability: (i32, i32),
+    },
+    /// The driver reports an error. One that a kernel caused is sticky: every later call repeats it.
+    #[error("the NVIDIA driver reports {code} ({description}) while {action}; the kernel launched last is {kernel}")]
+    Driver {
+        /// What was being done.
+        action: &'static str,
+        /// The driver's name of the error.
+        code: String,
+        /// The driver's words.
+        description: String,
+        /// The latest kernel, `none` before the first.
+        kernel: &'static str,
+    },
+    /// A launch that no GPU takes.
+    #[error(
+        "kernel `{kernel}` cannot be launched with {grid}: a block is 32 to 1024 threads in whole warps with up to 166912 bytes, \
+         and there are up to 2147483647 x 65535 x 65535 blocks"
+    )]
+    Launch {
+        /// The kernel.
+        kernel: &'static str,
+        /// What was asked for.
+        grid: Grid,
+    },
+    /// The emulator found a fault in a kernel.
+    #[error("kernel `{kernel}`: {fault}")]
+    KernelFault {
+        /// The kernel.
+        kernel: &'static str,
+        /// What, and where.
+        fault: String,
+    },
+    /// A copy between buffers of different length.
+    #[error("a device buffer of {buffer} bytes was copied from or to {host} bytes")]
+    BufferLength {
+        /// Bytes of the buffer.
+        buffer: usize,
+        /// Bytes on the host.
+        host: usize,
+    },
+    /// The buffers of one launch are not all on one device.
+    #[error("the buffers of one launch are on different devices; copy them to one")]
+    MixedExecutors,
 }

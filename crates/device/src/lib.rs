@@ -8,6 +8,7 @@
 //! | frozen bytes, borrowed from a mapped file | [`SharedBytes`] |
 //! | a parallel loop whose result does not depend on the number of threads | [`parallel`] |
 //! | random numbers that depend on a key and a position only | [`philox`] |
+//! | kernels on a GPU or emulated, and their memory | [`launch`] |
 //! | a loop compiled for each instruction set, and what it calls | [`simd`], [`math`] |
 //!
 //! This is the only crate that names `cudarc`.
@@ -18,6 +19,7 @@ pub mod cuda;
 mod device;
 mod dtype;
 mod error;
+pub mod launch;
 pub mod math;
 pub mod parallel;
 pub mod philox;

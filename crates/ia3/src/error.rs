@@ -1,6 +1,6 @@
 //! What can be wrong with the arguments.
 
-use device::DeviceError;
+use device::{DType, DeviceError};
 
 /// Errors of the scaling. Nothing is written when one is returned.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,13 @@ pub enum Ia3Error {
         /// Elements given.
         got: usize,
     },
-    /// Memory for the sums of tasks could not be had.
+    /// A kernel was asked for a type that it does not have.
+    #[error("ia3: kernels take float32 and bfloat16 activations, got {got}; convert them first")]
+    DType {
+        /// The type.
+        got: DType,
+    },
+    /// Memory for the sums of tasks could not be had, or a launch failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
 }

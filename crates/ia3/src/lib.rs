@@ -13,10 +13,16 @@
 //! Products are exact to half a unit of the last place. A column sum adds [`ROWS`] products at a time in order, then these
 //! sums in order, in f32: its error is at most `(ROWS + num_tokens / ROWS) 2^-24` of the sum of magnitudes, and does not
 //! depend on the number of threads.
+//!
+//! The functions here are the definition of the result, on slices; [`launch`] has the same as kernels, on device buffers.
+
+#![deny(unsafe_code)]
 
 mod backward;
 mod error;
 mod forward;
+#[expect(unsafe_code, reason = "a launch takes addresses")]
+pub mod launch;
 
 pub use backward::{Backward, backward};
 pub use error::Ia3Error;

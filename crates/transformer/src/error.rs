@@ -1,6 +1,6 @@
 //! What can be wrong with the arguments of an op.
 
-use device::DeviceError;
+use device::{DType, DeviceError};
 use gemm::GemmError;
 
 /// Errors of the ops. Nothing has been written when one is returned, unless memory ran out half-way.
@@ -18,6 +18,14 @@ pub enum TransformerError {
         expected: usize,
         /// Elements given.
         got: usize,
+    },
+    /// A kernel was asked for a type that it does not have.
+    #[error("{op}: kernels take float32 and bfloat16, got {got}; convert first")]
+    KernelDType {
+        /// The op.
+        op: &'static str,
+        /// The type.
+        got: DType,
     },
     /// A token id is not in the vocabulary.
     #[error("token {index} has id {id}, but the embedding has {rows} rows; does the tokenizer belong to this model?")]

@@ -17,8 +17,10 @@
 //! anything if they do not. Arithmetic is f32; weights are read in the dtype they are stored in.
 //! Loops are cut into blocks of fixed size (`device::parallel`) and reductions add their parts in order, so a result does
 //! not depend on the number of threads, bit for bit.
+//!
+//! The functions here are the definition of the result, on slices; [`launch`] has kernels for them, on device buffers.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod activation;
 mod blocks;
@@ -29,6 +31,8 @@ mod error;
 mod functions;
 pub mod gated;
 mod gradient;
+#[expect(unsafe_code, reason = "a launch takes addresses")]
+pub mod launch;
 pub mod layer_norm;
 pub mod linear_cross_entropy;
 mod reduce;

@@ -50,6 +50,11 @@ impl RopeTable {
         self.cos.len() / (self.rotary_dim / 2)
     }
 
+    /// All cosines and all sines.
+    pub(crate) fn values(&self) -> (&[f32], &[f32]) {
+        (&self.cos, &self.sin)
+    }
+
     /// The cosines and sines of `position`, which must be below [`RopeTable::max_positions`].
     #[inline(always)]
     pub(crate) fn row(&self, position: u32) -> (&[f32], &[f32]) {

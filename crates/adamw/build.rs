@@ -1,0 +1,5 @@
+//! Compiles `cuda/adamw`.
+
+fn main() {
+    kernel_build::build("adamw");
+}

@@ -1,0 +1,83 @@
+//! Launching the gradient norm.
+
+use device::DType;
+use device::launch::{DeviceBuffer, Executor, Grid};
+
+use super::check_len;
+use super::kernels::{ADAMW_CLIP_F32, ADAMW_SUM_OF_SQUARES_F32};
+use super::params::{
+    ADAMW_NORM_ELEMENTS, ADAMW_NORM_SHARED_BYTES, ADAMW_THREADS, AdamWClipParams, AdamWSumOfSquaresParams,
+};
+use crate::Result;
+
+/// The norm of gradients on a device, and what is kept there from one step to the next.
+#[derive(Debug)]
+pub struct GradNorm {
+    len: usize,
+    /// `[ceil(len / ADAMW_NORM_ELEMENTS)]` f64
+    partials: DeviceBuffer,
+    /// One f64.
+    norm: DeviceBuffer,
+    /// One f32.
+    grad_scale: DeviceBuffer,
+}
+
+impl GradNorm {
+    /// For `len` gradients on `executor`. Until [`GradNorm::clip`], the norm is 0 and the factor 1.
+    ///
+    /// # Errors
+    /// [`crate::AdamWError::Device`] if the memory cannot be had.
+    pub fn new(executor: &Executor, len: usize) -> Result<Self> {
+        Ok(Self {
+            len,
+            partials: executor.allocate(len.div_ceil(ADAMW_NORM_ELEMENTS as usize) * size_of::<f64>())?,
+            norm: executor.upload(&[0.0f64])?,
+            grad_scale: executor.upload(&[1.0f32])?,
+        })
+    }
+
+    /// Computes the norm of `gradients` and [`crate::clip_coefficient`] of it. Does not wait.
+    ///
+    /// # Errors
+    /// [`crate::AdamWError::Length`] for another number of gradients; [`crate::AdamWError::Device`] for a buffer of another device and
+    /// for what a launch refuses.
+    pub fn clip(&mut self, gradients: &DeviceBuffer, max_norm: f32) -> Result<()> {
+        check_len("gradients", gradients, DType::F32, self.len)?;
+        let executor = Executor::of(&self.norm, [gradients])?;
+        let sum = AdamWSumOfSquaresParams {
+            gradients: gradients.address(),
+            partials: self.partials.address(),
+            len: self.len as u64,
+        };
+        let blocks = Grid::covering(self.len, ADAMW_NORM_ELEMENTS, ADAMW_THREADS).with_shared(ADAMW_NORM_SHARED_BYTES);
+        let clip = AdamWClipParams {
+            partials: self.partials.address(),
+            norm: self.norm.address(),
+            grad_scale: self.grad_scale.address(),
+            count: self.len.div_ceil(ADAMW_NORM_ELEMENTS as usize) as u64,
+            max_norm,
+            padding: 0,
+        };
+        let one = Grid::linear(1, ADAMW_THREADS).with_shared(ADAMW_NORM_SHARED_BYTES);
+        // SAFETY: the gradients were checked; the other buffers were made by `new` on this executor, for `len` gradients,
+        // and are borrowed mutably with `self`.
+        unsafe {
+            executor.launch(&ADAMW_SUM_OF_SQUARES_F32, blocks, &sum)?;
+            executor.launch(&ADAMW_CLIP_F32, one, &clip)?;
+        }
+        Ok(())
+    }
+
+    /// The factor, one f32: what [`super::Step::grad_scale`] takes.
+    pub fn grad_scale(&self) -> &DeviceBuffer {
+        &self.grad_scale
+    }
+
+    /// Waits for the norm.
+    ///
+    /// # Errors
+    /// [`crate::AdamWError::Device`] if something that was started failed.
+    pub fn norm(&self) -> Result<f64> {
+        Ok(self.norm.read()?[0])
+    }
+}

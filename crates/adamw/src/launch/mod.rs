@@ -1,0 +1,27 @@
+//! The step and the gradient norm as kernels, on a GPU or emulated: the same methods over [`DeviceBuffer`]s.
+//!
+//! ```text
+//! GradNorm::clip     gradients -> norm and clip coefficient, which stay on the device
+//! step               reads the coefficient there, so nothing waits for the host
+//! ```
+//!
+//! [`step()`] computes the bits of [`crate::step()`]. The norm adds the same f64 squares as [`crate::grad_norm`] in another
+//! order: with `n` gradients the two differ by at most a factor `1 + n 2^-52`.
+
+mod grad_norm;
+mod kernels;
+mod params;
+mod step;
+
+use device::DType;
+use device::launch::DeviceBuffer;
+
+use crate::{AdamWError, Result};
+
+pub use grad_norm::GradNorm;
+pub use step::{Step, step};
+
+/// How many elements of `dtype` the buffer holds must be `expected`.
+fn check_len(argument: &'static str, buffer: &DeviceBuffer, dtype: DType, expected: usize) -> Result<()> {
+    buffer.expect_elements(dtype, expected).map_err(|got| AdamWError::Length { argument, expected, got })
+}

@@ -1,0 +1,119 @@
+//! The kernels, emulated, against the CPU implementation.
+
+use device::DeviceError;
+use device::launch::Executor;
+use device::philox::Stream;
+use half::bf16;
+use proptest::prelude::*;
+use tunesmith_adamw::{AdamW, AdamWError, Group, Step, clip_coefficient, grad_norm, launch, step};
+
+fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
+    let stream = Stream::new(seed, 0, site);
+    (0..len as u64).map(|i| stream.normal(i)).collect()
+}
+
+/// Two groups with different rates that meet at `cut`, which need not be aligned.
+fn groups(cut: usize, len: usize) -> [Group; 2] {
+    [
+        Group { range: 0..cut, learning_rate: 1.0, weight_decay: 1.0 },
+        Group { range: cut..len, learning_rate: 0.5, weight_decay: 0.0 },
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_step_gives_the_bits_of_the_cpu(
+        len in prop_oneof![Just(0usize), 1usize..40, 1000usize..2100],
+        cut in 0.0f64..=1.0,
+        number in 1u64..2000,
+        shadowed: bool,
+        seed: u64,
+    ) {
+        let groups = groups((cut * len as f64) as usize, len);
+        let (gradients, scale) = (values(len, seed, 0), 0.37f32);
+        let (mut parameters, mut exp_avg) = (values(len, seed, 1), values(len, seed, 2));
+        let mut exp_avg_sq: Vec<f32> = values(len, seed, 3).iter().map(|v| v * v).collect();
+
+        let executor = Executor::emulated(seed);
+        let upload = |values: &[f32]| executor.upload(values).unwrap();
+        let on_device = [upload(&parameters), upload(&exp_avg), upload(&exp_avg_sq)];
+        let [mut p, mut m, mut v] = on_device;
+        let mut shadow = executor.allocate(2 * len).unwrap();
+        launch::step(&AdamW::default(), launch::Step {
+            step: number,
+            learning_rate: 1e-3,
+            grad_scale: &upload(&[scale]),
+            groups: &groups,
+            gradients: &upload(&gradients),
+            parameters: &mut p,
+            exp_avg: &mut m,
+            exp_avg_sq: &mut v,
+            shadow: shadowed.then_some(&mut shadow),
+        }).unwrap();
+
+        step(&AdamW::default(), Step {
+            step: number,
+            learning_rate: 1e-3,
+            grad_scale: scale,
+            groups: &groups,
+            gradients: &gradients,
+            parameters: &mut parameters,
+            exp_avg: &mut exp_avg,
+            exp_avg_sq: &mut exp_avg_sq,
+        }).unwrap();
+        prop_assert_eq!(p.read::<f32>().unwrap(), &parameters[..]);
+        prop_assert_eq!(m.read::<f32>().unwrap(), exp_avg);
+        prop_assert_eq!(v.read::<f32>().unwrap(), exp_avg_sq);
+        let shadow: Vec<bf16> = shadow.read().unwrap();
+        if shadowed {
+            prop_assert!(shadow.iter().zip(&parameters).all(|(&s, &p)| s == bf16::from_f32(p)));
+        } else {
+            prop_assert!(shadow.iter().all(|s| s.is_nan()), "the f32 kernel wrote a shadow");
+        }
+    }
+
+    #[test]
+    fn the_norm_is_the_cpus_up_to_the_order_of_its_sum(
+        len in prop_oneof![Just(0usize), 1usize..40, 16000usize..17000, 40000usize..50000],
+        max_norm in 1e-2f32..1e3,
+        seed: u64,
+    ) {
+        let gradients = values(len, seed, 0);
+        let run = |seed: u64| {
+            let executor = Executor::emulated(seed);
+            let mut norm = launch::GradNorm::new(&executor, len).unwrap();
+            norm.clip(&executor.upload(&gradients).unwrap(), max_norm).unwrap();
+            (norm.norm().unwrap(), norm.grad_scale().read::<f32>().unwrap()[0])
+        };
+        let (norm, scale) = run(seed);
+        let expected = grad_norm(&gradients);
+        // A sum of n exact squares, all positive, has a relative error of at most n 2^-53 in any order; the root halves
+        // it, and there are two such sums.
+        prop_assert!((norm - expected).abs() <= len as f64 * f64::EPSILON * expected, "{norm} {expected}");
+        prop_assert_eq!(scale, clip_coefficient(norm, max_norm));
+        let (again, _) = run(seed ^ 1);
+        prop_assert_eq!(norm.to_bits(), again.to_bits(), "the order of warps changed the sum");
+    }
+}
+
+#[test]
+fn nan_is_not_clipped_away() {
+    let executor = Executor::emulated(0);
+    let mut norm = launch::GradNorm::new(&executor, 2).unwrap();
+    norm.clip(&executor.upload(&[1.0f32, f32::NAN]).unwrap(), 1.0).unwrap();
+    assert!(norm.norm().unwrap().is_nan());
+    assert!(norm.grad_scale().read::<f32>().unwrap()[0].is_nan());
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_a_launch() {
+    let executor = Executor::emulated(0);
+    let mut norm = launch::GradNorm::new(&executor, 3).unwrap();
+    let refused = norm.clip(&executor.upload(&[1.0f32; 2]).unwrap(), 1.0).unwrap_err();
+    assert!(matches!(refused, AdamWError::Length { argument: "gradients", expected: 3, got: 2 }));
+    let elsewhere = Executor::emulated(0).upload(&[1.0f32; 3]).unwrap();
+    assert!(matches!(norm.clip(&elsewhere, 1.0), Err(AdamWError::Device(DeviceError::MixedExecutors))));
+    assert_eq!(norm.norm().unwrap(), 0.0);
+}

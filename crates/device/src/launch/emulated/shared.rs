@@ -1,0 +1,43 @@
+//! A block's dynamic shared memory.
+
+use super::memory::POISON;
+
+/// Bytes before and behind, whose change is a fault.
+const GUARD: usize = 1 << 10;
+
+/// Memory for one block at a time, poisoned for each.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// 128-byte aligned as on a GPU.
+    words: Vec<Line>,
+    len: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(128))]
+struct Line([u8; 128]);
+
+impl Shared {
+    /// Poisons `len` bytes for the next block.
+    pub(super) fn reset(&mut self, len: usize) {
+        self.len = len;
+        self.words.clear();
+        self.words.resize((len + 2 * GUARD).div_ceil(128), Line([POISON; 128]));
+    }
+
+    /// Its start.
+    pub(super) fn start(&mut self) -> *mut u8 {
+        self.words.as_mut_ptr().cast::<u8>().wrapping_add(GUARD)
+    }
+
+    /// Whether the bytes around it were written.
+    pub(super) fn damage(&self) -> Option<String> {
+        let byte = |i: usize| self.words[i / 128].0[i % 128];
+        let end = GUARD + self.len;
+        if (0..GUARD).any(|i| byte(i) != POISON) {
+            return Some(format!("it wrote before the start of its {} bytes of shared memory", self.len));
+        }
+        let behind = (end..128 * self.words.len()).find(|&i| byte(i) != POISON)?;
+        Some(format!("it wrote {} bytes behind the end of its {} bytes of shared memory", behind - end, self.len))
+    }
+}

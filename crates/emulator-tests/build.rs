@@ -1,0 +1,5 @@
+//! Compiles `cuda/emulator-tests`.
+
+fn main() {
+    kernel_build::build("emulator-tests");
+}

@@ -1,0 +1,101 @@
+//! Compiles `cuda/<family>/*.cu` for a kernel crate, from its build script:
+//!
+//! ```no_run
+//! tunesmith_kernel_build::build("adamw")
+//! ```
+//!
+//! The same sources are compiled up to twice. With nvcc, if [`Nvcc::find`] finds one, to fatbins that are embedded; without,
+//! the crate builds all the same and a launch on a GPU returns `DeviceError::KernelsNotBuilt` with the reason. With the
+//! crate's feature `emulator`, by the host's C++ compiler against `cuda/emulator`, to functions that the emulated executor
+//! runs thread by thread.
+//!
+//! Both are described in one generated file, `$OUT_DIR/kernels.rs`: for each `extern "C" __global__` function a static
+//! `device::launch::Kernel<Params>`, typed with the parameter struct that its signature names.
+
+mod emulator;
+mod entry;
+mod error;
+mod generate;
+mod nvcc;
+
+use std::path::{Path, PathBuf};
+
+pub use entry::Entry;
+pub use error::Error;
+pub use nvcc::{ARCHITECTURES, Nvcc};
+
+/// One `.cu` file and the kernels in it.
+#[derive(Debug)]
+pub struct Source {
+    /// Path from the `cuda` folder, as `adamw/step.cu`.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its kernels, in the order of the file.
+    pub entries: Vec<Entry>,
+}
+
+/// Compiles the kernels of `cuda/<family>` and writes `$OUT_DIR/kernels.rs`. For build scripts: a failure is reported to
+/// cargo and ends the process.
+pub fn build(family: &str) {
+    if let Err(error) = try_build(family) {
+        println!("cargo::error={}", error.to_string().replace('\n', "\ncargo::error="));
+        std::process::exit(1);
+    }
+}
+
+fn try_build(family: &str) -> Result<(), Error> {
+    let out_dir = PathBuf::from(variable("OUT_DIR")?);
+    let cuda = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("../../cuda");
+    for folder in ["common", "emulator", family] {
+        println!("cargo::rerun-if-changed={}", cuda.join(folder).display());
+    }
+    let sources = sources(&cuda, family)?;
+    let images = match Nvcc::find() {
+        Ok(nvcc) => sources
+            .iter()
+            .map(|source| nvcc.fatbin(&cuda, &source.path, &out_dir).map(Ok))
+            .collect::<Result<Vec<_>, Error>>()?,
+        Err(reason) => vec![Err(reason); sources.len()],
+    };
+    let emulated = std::env::var_os("CARGO_FEATURE_EMULATOR").is_some();
+    if emulated {
+        emulator::compile(&cuda, family, &sources, &out_dir)?;
+    }
+    let generated = generate::kernels(&sources, &images, emulated);
+    let path = out_dir.join("kernels.rs");
+    std::fs::write(&path, generated).map_err(|source| Error::Io { path, source })
+}
+
+fn variable(name: &'static str) -> Result<String, Error> {
+    std::env::var(name).map_err(|_| Error::NotInBuildScript { variable: name })
+}
+
+/// The `.cu` files of a family, by name.
+///
+/// # Errors
+/// [`Error::Io`] for a folder that cannot be read, and what [`Entry::parse`] refuses.
+pub fn sources(cuda: &Path, family: &str) -> Result<Vec<Source>, Error> {
+    let folder = cuda.join(family);
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Io { path, source }
+    };
+    let mut paths = Vec::new();
+    for item in std::fs::read_dir(&folder).map_err(io(&folder))? {
+        let path = item.map_err(io(&folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "cu") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = format!("{family}/{file}");
+            let text = std::fs::read_to_string(&path).map_err(io(&path))?;
+            Ok(Source { entries: Entry::parse(&name, &text)?, name, path })
+        })
+        .collect()
+}

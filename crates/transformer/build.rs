@@ -1,0 +1,5 @@
+//! Compiles `cuda/transformer`.
+
+fn main() {
+    kernel_build::build("transformer");
+}

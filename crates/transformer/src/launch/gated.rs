@@ -1,0 +1,150 @@
+//! Launching the gated activation: [`crate::gated`] on device buffers.
+
+use device::DType;
+use device::launch::{DeviceBuffer, Executor, Grid};
+
+use super::kernels::{GATED_BACKWARD_BF16, GATED_BACKWARD_F32, GATED_FORWARD_BF16, GATED_FORWARD_F32};
+use super::params::{
+    ACTIVATION_GELU, ACTIVATION_GELU_TANH, ACTIVATION_QUICK_GELU, ACTIVATION_RELU, ACTIVATION_SILU, ACTIVATION_TANH,
+    GATED_THREADS, GatedBackwardParams, GatedForwardParams,
+};
+use super::{check_len, of_dtype};
+use crate::gated::Shape;
+use crate::{Activation, Result};
+
+const OP: &str = "gated";
+
+/// The two factors, or where their gradients are written. `B` is `&DeviceBuffer` or `&mut DeviceBuffer`.
+#[derive(Clone, Copy, Debug)]
+pub enum GateUp<B> {
+    /// Apart.
+    Separate {
+        /// `[rows, features]`
+        gate: B,
+        /// `[rows, features]`
+        up: B,
+    },
+    /// `[rows, 2 * features]`: in every row the gate, then up (Phi-3's `gate_up_proj`).
+    Fused(B),
+}
+
+/// Two matrices in memory.
+struct Addresses {
+    gate: u64,
+    up: u64,
+    /// Elements from row to row.
+    stride: u64,
+}
+
+impl<B: std::ops::Deref<Target = DeviceBuffer>> GateUp<B> {
+    fn addresses(&self, shape: Shape, dtype: DType, names: [&'static str; 3]) -> Result<Addresses> {
+        let Shape { rows, features } = shape;
+        let stride = features as u64;
+        match self {
+            GateUp::Separate { gate, up } => {
+                check_len(OP, names[0], &[rows, features], dtype, gate)?;
+                check_len(OP, names[1], &[rows, features], dtype, up)?;
+                Ok(Addresses { gate: gate.address(), up: up.address(), stride })
+            }
+            GateUp::Fused(both) => {
+                check_len(OP, names[2], &[rows, 2, features], dtype, both)?;
+                let up = both.address() + stride * dtype.size_bytes() as u64;
+                Ok(Addresses { gate: both.address(), up, stride: 2 * stride })
+            }
+        }
+    }
+
+    fn buffers(&self) -> impl Iterator<Item = &DeviceBuffer> {
+        let (first, second) = match self {
+            GateUp::Separate { gate, up } => (gate, Some(up)),
+            GateUp::Fused(both) => (both, None),
+        };
+        std::iter::once(first).chain(second).map(|buffer| &**buffer)
+    }
+}
+
+/// Writes `act(gate) * up` to `y`, `[rows, features]`. All operands are of `dtype`, f32 or bf16.
+///
+/// # Errors
+/// [`crate::TransformerError::Length`] for a buffer that does not fit `shape`, [`crate::TransformerError::KernelDType`] for
+/// f16, [`crate::TransformerError::Device`] for buffers of different devices and for what a launch refuses.
+pub fn forward(
+    shape: Shape,
+    dtype: DType,
+    activation: Activation,
+    gate_up: GateUp<&DeviceBuffer>,
+    y: &mut DeviceBuffer,
+) -> Result<()> {
+    let kernel = of_dtype(OP, dtype, &GATED_FORWARD_F32, &GATED_FORWARD_BF16)?;
+    let Addresses { gate, up, stride } = gate_up.addresses(shape, dtype, ["gate", "up", "gate_up"])?;
+    check_len(OP, "y", &[shape.rows, shape.features], dtype, y)?;
+    let executor = Executor::of(y, gate_up.buffers())?;
+    let params = GatedForwardParams {
+        gate,
+        up,
+        y: y.address(),
+        features: shape.features as u64,
+        stride,
+        activation: code(activation),
+    };
+    // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, with one block for each row;
+    // `y` is borrowed mutably.
+    Ok(unsafe { executor.launch(kernel, grid(shape), &params) }?)
+}
+
+/// Arguments of [`backward`], all on one device.
+#[derive(Debug)]
+pub struct Backward<'a> {
+    /// Of all operands: f32 or bf16.
+    pub dtype: DType,
+    /// As given to [`forward`].
+    pub gate_up: GateUp<&'a DeviceBuffer>,
+    /// `[rows, features]`
+    pub dy: &'a DeviceBuffer,
+    /// Written.
+    pub gradient: GateUp<&'a mut DeviceBuffer>,
+}
+
+/// Gradients of both factors.
+///
+/// # Errors
+/// As [`forward`].
+pub fn backward(shape: Shape, activation: Activation, args: Backward<'_>) -> Result<()> {
+    let Backward { dtype, gate_up, dy, gradient } = args;
+    let kernel = of_dtype(OP, dtype, &GATED_BACKWARD_F32, &GATED_BACKWARD_BF16)?;
+    let factors = gate_up.addresses(shape, dtype, ["gate", "up", "gate_up"])?;
+    let gradients = gradient.addresses(shape, dtype, ["dgate", "dup", "dgate_up"])?;
+    check_len(OP, "dy", &[shape.rows, shape.features], dtype, dy)?;
+    let executor = Executor::of(dy, gate_up.buffers().chain(gradient.buffers()))?;
+    let params = GatedBackwardParams {
+        gate: factors.gate,
+        up: factors.up,
+        dy: dy.address(),
+        dgate: gradients.gate,
+        dup: gradients.up,
+        features: shape.features as u64,
+        stride: factors.stride,
+        gradient_stride: gradients.stride,
+        activation: code(activation),
+    };
+    // SAFETY: as in `forward`; the gradients are borrowed mutably.
+    Ok(unsafe { executor.launch(kernel, grid(shape), &params) }?)
+}
+
+/// One block for each row; none if rows are empty.
+fn grid(shape: Shape) -> Grid {
+    let rows = if shape.features == 0 { 0 } else { shape.rows };
+    Grid::covering(rows, 1, GATED_THREADS)
+}
+
+/// How the kernels call the function.
+fn code(activation: Activation) -> u64 {
+    u64::from(match activation {
+        Activation::Silu => ACTIVATION_SILU,
+        Activation::Gelu => ACTIVATION_GELU,
+        Activation::GeluTanh => ACTIVATION_GELU_TANH,
+        Activation::QuickGelu => ACTIVATION_QUICK_GELU,
+        Activation::Relu => ACTIVATION_RELU,
+        Activation::Tanh => ACTIVATION_TANH,
+    })
+}

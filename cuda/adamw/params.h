@@ -1,0 +1,81 @@
+/* Parameters of the AdamW kernels. */
+#pragma once
+#include <stdint.h>
+
+/** Threads of a block, in every kernel here. */
+static const uint32_t ADAMW_THREADS = 256;
+
+/** Elements that one block of the step updates: a vector of four for each thread. */
+static const uint32_t ADAMW_STEP_ELEMENTS = 4 * ADAMW_THREADS;
+
+/** Gradients whose squares one block adds up. The number of partial sums depends on nothing else but their number. */
+static const uint32_t ADAMW_NORM_ELEMENTS = 64 * ADAMW_THREADS;
+
+/** Shared memory of the two reductions: one f64 for each warp. */
+static const uint32_t ADAMW_NORM_SHARED_BYTES = ADAMW_THREADS / 32 * 8;
+
+/** One step over the parameters of one group. The factors are as the CPU computes them: in f64, rounded once. */
+struct AdamWStepParams {
+    /** `[len]` f32 */
+    uint64_t gradients;
+    /** `[len]` f32, updated. */
+    uint64_t parameters;
+    /** `[len]` f32, updated. */
+    uint64_t exp_avg;
+    /** `[len]` f32, updated. */
+    uint64_t exp_avg_sq;
+    /** `[len]` bf16, written with the rounded parameters; read by no kernel that writes none. */
+    uint64_t shadow;
+    /** One f32: the factor of every gradient, that is, the clip coefficient. */
+    uint64_t grad_scale;
+    /** Parameters of the group. */
+    uint64_t len;
+    /** `1 - lr * weight_decay` */
+    float keep;
+    /** `1 - beta1` */
+    float one_minus_beta1;
+    /** `beta2` */
+    float beta2;
+    /** `1 - beta2` */
+    float one_minus_beta2;
+    /** `sqrt(1 - beta2^step)` */
+    float sqrt_bias_correction2;
+    /** `epsilon` */
+    float epsilon;
+    /** `lr / (1 - beta1^step)` */
+    float step_size;
+    /** Not used: without it the struct would end in padding. */
+    uint32_t padding;
+};
+
+static_assert(sizeof(AdamWStepParams) == 88, "AdamWStepParams is shared with Rust");
+
+/** First stage of the gradient norm: the sum of squares of each `ADAMW_NORM_ELEMENTS` gradients. */
+struct AdamWSumOfSquaresParams {
+    /** `[len]` f32 */
+    uint64_t gradients;
+    /** `[ceil(len / ADAMW_NORM_ELEMENTS)]` f64, written. */
+    uint64_t partials;
+    /** Gradients. */
+    uint64_t len;
+};
+
+static_assert(sizeof(AdamWSumOfSquaresParams) == 24, "AdamWSumOfSquaresParams is shared with Rust");
+
+/** Second stage: the norm, and the factor that clips it. */
+struct AdamWClipParams {
+    /** `[count]` f64 */
+    uint64_t partials;
+    /** One f64, written: the norm. */
+    uint64_t norm;
+    /** One f32, written: `min(max_norm / (norm + 1e-6), 1)`. */
+    uint64_t grad_scale;
+    /** Partial sums. */
+    uint64_t count;
+    /** The largest norm that is left as it is. */
+    float max_norm;
+    /** Not used: without it the struct would end in padding. */
+    uint32_t padding;
+};
+
+static_assert(sizeof(AdamWClipParams) == 40, "AdamWClipParams is shared with Rust");

@@ -1,0 +1,42 @@
+// What the emulated executor (crates/device/src/launch/emulated) gives to a kernel that runs on the host. Each CUDA thread
+// is a coroutine; a call that waits suspends it until the threads it waits for have come.
+#pragma once
+#include <stdint.h>
+
+struct tunesmith_dim3 {
+    uint32_t x, y, z;
+};
+
+struct tunesmith_position {
+    tunesmith_dim3 thread, block, block_dim, grid_dim;
+};
+
+extern "C" {
+
+/** Where the running thread stands in its launch. */
+const tunesmith_position* tunesmith_emulator_position();
+
+/** Waits for all threads of the block. A fault if one of them waits elsewhere or has returned. */
+void tunesmith_emulator_sync_threads(const char* file, uint32_t line);
+
+/** Waits for all lanes of the warp and returns their values, `bytes` each, from lane 0 to lane 31. They stay until the
+    lane's next call. */
+const void* tunesmith_emulator_warp_gather(const void* value, uint32_t bytes, const char* file, uint32_t line);
+
+/** The block's dynamic shared memory, of which the kernel uses `bytes`. Every byte that was not written is 0xff: NaN. */
+void* tunesmith_emulator_shared_memory(uint64_t bytes);
+
+/** Starts a copy into shared memory, of which `zero_bytes` at the end are zeroes. It lands when it is waited for; until
+    then the destination holds NaN. */
+void tunesmith_emulator_async_copy(void* shared, const void* global, uint32_t bytes, uint32_t zero_bytes);
+
+/** Closes the group of the copies started since the last one. */
+void tunesmith_emulator_async_commit();
+
+/** Lands the copies of all groups but the latest `pending`. */
+void tunesmith_emulator_async_wait(uint32_t pending);
+
+/** Ends the launch with a message. Does not return. */
+[[noreturn]] void tunesmith_emulator_fault(const char* message);
+
+}
