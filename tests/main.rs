@@ -1,5 +1,7 @@
 //! Integration tests.
 
 mod cli;
+mod faults;
 mod laws;
 mod resume;
+mod saves;
