@@ -138,7 +138,8 @@ impl Modules {
 
     /// The output embedding.
     pub fn head(&self) -> Option<&Module> {
-        self.modules.iter().find(|m| m.is_head)
+        // It is the last module, and asked for once for each parameter that is loaded.
+        self.modules.iter().rev().find(|m| m.is_head)
     }
 
     /// Number of parameter values; tied ones count once.

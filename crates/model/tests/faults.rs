@@ -58,6 +58,12 @@ fn keys_that_cannot_be_used_are_named() {
         ("gemma3_text", "layer_types", json!(3), "a list of strings"),
         ("mistral", "eos_token_id", json!("</s>"), "a token id or a list of them"),
         ("phi3", "sliding_window", json!(0), "a whole number from 1 to"),
+        ("llama", "hidden_size", json!(1 << 24), "at most 1048576"),
+        ("llama", "head_dim", json!(1 << 20), "at most 1048576 by the number of attention heads"),
+        ("gpt2", "n_inner", json!(1 << 21), "at most 1048576"),
+        ("gpt_neox", "hidden_size", json!(1 << 21), "at most 1048576"),
+        ("llama", "rms_norm_eps", json!(1e-60), "a number above 0"),
+        ("gemma2", "query_pre_attn_scalar", json!(1e39), "a number"),
     ];
     for (variant, key, value, expected) in cases {
         let message = refused(variant, &[(key, value.clone())]);
@@ -113,6 +119,19 @@ fn rope_parameters_are_checked() {
         ),
         (json!({ "rope_type": "yarn", "factor": "4" }), "`rope_parameters.factor` is `\"4\"`, expected a number"),
         (json!({ "rope_theta": 0 }), "`rope_parameters.rope_theta` is `0`"),
+        (json!({ "rope_theta": 1e-300 }), "`rope_parameters.rope_theta` is `1e-300`, expected a number above 0"),
+        (
+            json!({ "rope_type": "linear", "factor": 1e-38 }),
+            "`rope_parameters` is `{\"rope_type\":\"linear\",\"factor\":1e-38}`: with it and `rope_theta`, tokens",
+        ),
+        (
+            json!({ "rope_type": "longrope", "short_factor": [1, 1, 1], "long_factor": [1, 1, 1e-44] }),
+            "angles that are no finite numbers",
+        ),
+        (
+            json!({ "rope_type": "yarn", "factor": 4, "rope_theta": 1, "original_max_position_embeddings": 99999 }),
+            "angles that are no finite numbers",
+        ),
         (json!({ "partial_rotary_factor": 0.5 }), "this family rotates whole heads"),
         (json!({ "full_attention": {} }), "this family has one rotation for all layers"),
     ];
@@ -120,8 +139,10 @@ fn rope_parameters_are_checked() {
         let message = refused("llama", &[("rope_parameters", parameters)]);
         assert!(message.contains(expected), "{message}");
     }
-    let message = refused("gpt_neox", &[("rope_parameters", json!({ "partial_rotary_factor": 2.0 }))]);
-    assert!(message.contains("a share of the 16 channels of a head"), "{message}");
+    for share in [json!(2.0), json!(1e30), json!(0.01)] {
+        let message = refused("gpt_neox", &[("rope_parameters", json!({ "partial_rotary_factor": share }))]);
+        assert!(message.contains("a share of the 16 channels of a head"), "{message}");
+    }
 }
 
 #[test]

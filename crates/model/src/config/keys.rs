@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{ModelError, Result};
 
-/// The largest size that a key may give. It keeps every product of sizes far from overflow, and no model comes near it.
+/// The largest size that a key may give: tokens of a vocabulary, positions of a text. No model comes near it.
 const MAX_SIZE: u64 = 1 << 24;
 
 /// One object of the file: the whole of it, or a nested one such as `rope_parameters`.
@@ -78,11 +78,11 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A finite number; `None` if the key is absent or null.
+    /// A number that is finite in f32 as well; `None` if the key is absent or null.
     pub(crate) fn optional_number(&self, key: &str) -> Result<Option<f64>> {
         self.value(key)
             .map(|value| match value.as_f64() {
-                Some(x) if x.is_finite() => Ok(x),
+                Some(x) if (x as f32).is_finite() => Ok(x),
                 _ => Err(self.refuse(key, "a number")),
             })
             .transpose()
@@ -96,7 +96,8 @@ impl<'a> Keys<'a> {
     /// A number above 0; `None` if the key is absent or null.
     pub(crate) fn optional_positive(&self, key: &str) -> Result<Option<f64>> {
         match self.optional_number(key)? {
-            Some(x) if x <= 0.0 => Err(self.refuse(key, "a number above 0")),
+            // In f32 a number above 0 may be 0.
+            Some(x) if x as f32 <= 0.0 => Err(self.refuse(key, "a number above 0")),
             other => Ok(other),
         }
     }
@@ -178,6 +179,16 @@ impl<'a> Keys<'a> {
             path: self.path.to_owned(),
             key: format!("{}{key}", self.prefix),
             got: self.shown(key),
+            reason: reason.into(),
+        }
+    }
+
+    /// The error that the values of this object cannot be used together.
+    pub(crate) fn unsupported_together(&self, reason: impl Into<String>) -> ModelError {
+        ModelError::Unsupported {
+            path: self.path.to_owned(),
+            key: self.prefix.trim_end_matches('.').to_owned(),
+            got: Quoted(&serde_json::to_string(self.object).unwrap_or_default()).to_string(),
             reason: reason.into(),
         }
     }

@@ -17,7 +17,7 @@ use crate::rope::RopeConfig;
 pub(crate) use keys::Keys;
 pub(crate) use layer_types::LayerType;
 pub use read::CONFIG_FILE;
-pub(crate) use settings::{Common, Defaults, even_head_dim, num_layers, read_activation, read_dtype};
+pub(crate) use settings::{Common, Defaults, even_head_dim, num_layers, read_activation, read_dtype, width};
 
 /// One decoder. [`DecoderConfig::read`] makes it from a `config.json`; nothing is allocated by the sizes in it before they
 /// were checked.

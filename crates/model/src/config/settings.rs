@@ -12,6 +12,10 @@ use crate::rope::{RopeConfig, RopeContext, flat_parameters};
 /// The most blocks that a file may ask for: modules are listed before a tensor is looked at.
 const MAX_LAYERS: usize = 4096;
 
+/// The widest row of a token anywhere in a block. It keeps every product of sizes far from overflow, and no model comes near
+/// it.
+const MAX_WIDTH: usize = 1 << 20;
+
 /// What transformers assumes where a file says nothing.
 pub(crate) struct Defaults {
     pub(crate) vocab_size: usize,
@@ -52,12 +56,12 @@ pub(crate) struct Common {
 impl Common {
     /// Reads the keys that Llama and its descendants share.
     pub(crate) fn read(keys: &Keys<'_>, defaults: &Defaults) -> Result<Self> {
-        let hidden_size = keys.size("hidden_size", defaults.hidden_size)?;
+        let hidden_size = width(keys, "hidden_size", defaults.hidden_size)?;
         let vocab_size = keys.size("vocab_size", defaults.vocab_size)?;
         Ok(Self {
             vocab_size,
             hidden_size,
-            intermediate_size: keys.size("intermediate_size", defaults.intermediate_size)?,
+            intermediate_size: width(keys, "intermediate_size", defaults.intermediate_size)?,
             num_hidden_layers: num_layers(keys, "num_hidden_layers", defaults.num_hidden_layers)?,
             heads: read_heads(keys, hidden_size, defaults)?,
             max_position_embeddings: keys.size("max_position_embeddings", defaults.max_position_embeddings)?,
@@ -93,6 +97,11 @@ fn padding_idx(pad_token_id: Option<i64>, vocab_size: usize) -> Option<u32> {
     u32::try_from(id).ok().filter(|&id| (id as usize) < vocab_size)
 }
 
+/// The elements of a token's row in some place of a block.
+pub(crate) fn width(keys: &Keys<'_>, key: &str, default: usize) -> Result<usize> {
+    keys.bounded_size(key, default, MAX_WIDTH)
+}
+
 /// The number of blocks.
 pub(crate) fn num_layers(keys: &Keys<'_>, key: &str, default: usize) -> Result<usize> {
     keys.bounded_size(key, default, MAX_LAYERS)
@@ -123,7 +132,7 @@ pub(crate) fn even_head_dim(keys: &Keys<'_>, key: &str, hidden_size: usize, num_
 }
 
 fn read_heads(keys: &Keys<'_>, hidden_size: usize, defaults: &Defaults) -> Result<Heads> {
-    let num_attention_heads = keys.size("num_attention_heads", defaults.num_attention_heads)?;
+    let num_attention_heads = width(keys, "num_attention_heads", defaults.num_attention_heads)?;
     let num_key_value_heads = match defaults.num_key_value_heads {
         Some(absent) => keys.nullable_size("num_key_value_heads", absent)?,
         None => keys.optional_size("num_key_value_heads")?,
@@ -138,6 +147,9 @@ fn read_heads(keys: &Keys<'_>, hidden_size: usize, defaults: &Defaults) -> Resul
         Some(head_dim) => even_head_dim(keys, "hidden_size", hidden_size, num_attention_heads).map(|_| head_dim)?,
         None => even_head_dim(keys, "hidden_size", hidden_size, num_attention_heads)?,
     };
+    if head_dim > MAX_WIDTH / num_attention_heads {
+        return Err(keys.refuse("head_dim", format!("at most {MAX_WIDTH} by the number of attention heads")));
+    }
     Ok(Heads { num_attention_heads, num_key_value_heads, head_dim })
 }
 

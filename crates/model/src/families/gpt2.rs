@@ -8,7 +8,7 @@ use super::Family;
 use crate::Result;
 use crate::config::{
     AttentionConfig, DecoderConfig, Heads, Keys, LayerConfig, MlpConfig, MlpInput, Names, NormConfig, NormKind,
-    Positions, Projection, Residual, even_head_dim, num_layers, read_activation, read_dtype,
+    Positions, Projection, Residual, even_head_dim, num_layers, read_activation, read_dtype, width,
 };
 
 pub(super) static FAMILY: Family = Family { model_type: "gpt2", architecture: "GPT2LMHeadModel", read };
@@ -17,14 +17,14 @@ fn read(keys: &Keys<'_>) -> Result<DecoderConfig> {
     if keys.flag("add_cross_attention", false)? {
         return Err(keys.unsupported("add_cross_attention", "there is no encoder to attend to"));
     }
-    let hidden_size = keys.size("n_embd", 768)?;
+    let hidden_size = width(keys, "n_embd", 768)?;
     let num_heads = keys.size("n_head", 12)?;
     let head_dim = even_head_dim(keys, "n_embd", hidden_size, num_heads)?;
     Ok(DecoderConfig {
         family: &FAMILY,
         vocab_size: keys.size("vocab_size", 50257)?,
         hidden_size,
-        intermediate_size: keys.size("n_inner", 4 * hidden_size)?,
+        intermediate_size: width(keys, "n_inner", 4 * hidden_size)?,
         max_position_embeddings: keys.size("n_positions", 1024)?,
         eos_token_id: keys.token_ids("eos_token_id")?,
         dtype: read_dtype(keys)?,

@@ -8,14 +8,14 @@ use super::Family;
 use crate::Result;
 use crate::config::{
     AttentionConfig, DecoderConfig, Heads, Keys, LayerConfig, MlpConfig, MlpInput, Names, NormConfig, NormKind,
-    Positions, Projection, Residual, even_head_dim, num_layers, read_activation, read_dtype,
+    Positions, Projection, Residual, even_head_dim, num_layers, read_activation, read_dtype, width,
 };
 use crate::rope::{RopeConfig, RopeContext, flat_parameters};
 
 pub(super) static FAMILY: Family = Family { model_type: "gpt_neox", architecture: "GPTNeoXForCausalLM", read };
 
 fn read(keys: &Keys<'_>) -> Result<DecoderConfig> {
-    let hidden_size = keys.size("hidden_size", 6144)?;
+    let hidden_size = width(keys, "hidden_size", 6144)?;
     let num_heads = keys.size("num_attention_heads", 64)?;
     let head_dim = even_head_dim(keys, "hidden_size", hidden_size, num_heads)?;
     let max_position_embeddings = keys.size("max_position_embeddings", 2048)?;
@@ -27,7 +27,7 @@ fn read(keys: &Keys<'_>) -> Result<DecoderConfig> {
         family: &FAMILY,
         vocab_size: keys.size("vocab_size", 50432)?,
         hidden_size,
-        intermediate_size: keys.size("intermediate_size", 24576)?,
+        intermediate_size: width(keys, "intermediate_size", 24576)?,
         max_position_embeddings,
         eos_token_id: keys.token_ids("eos_token_id")?,
         dtype: read_dtype(keys)?,

@@ -30,14 +30,32 @@ pub(crate) struct Attention {
 enum QueryKeyValue {
     Separate([Linear; 3]),
     /// One module, and the columns of its output that are queries, keys and values.
-    Fused(Linear, [Columns; 3]),
+    Fused(Linear, FusedColumns),
 }
 
 type Columns = Arc<[Range<usize>]>;
 
+/// The columns of a fused projection, which all blocks share.
+pub(crate) type FusedColumns = [Columns; 3];
+
+/// Where queries, keys and values lie in the output of the model's fused projection; nowhere if it has none.
+pub(crate) fn fused_columns(config: &DecoderConfig) -> FusedColumns {
+    match config.attention.projection {
+        Projection::Separate { .. } => [0, 1, 2].map(|_| [].into()),
+        Projection::Fused { .. } => side_by_side(config.heads),
+        Projection::FusedByHead { .. } => head_by_head(config.heads),
+    }
+}
+
 impl Attention {
     /// Adds the modules of block `layer`, whose path is `block`, to the list.
-    pub(crate) fn declare(modules: &mut Modules, config: &DecoderConfig, block: &str, layer: usize) -> Self {
+    pub(crate) fn declare(
+        modules: &mut Modules,
+        config: &DecoderConfig,
+        columns: &FusedColumns,
+        block: &str,
+        layer: usize,
+    ) -> Self {
         let (attention, heads) = (config.attention, config.heads);
         let (hidden, query, key) = (config.hidden_size, heads.query_size(), heads.key_value_size());
         let mut linear = |path: &str, size, bias| {
@@ -50,11 +68,8 @@ impl Attention {
                 linear(k, [hidden, key], attention.bias),
                 linear(v, [hidden, key], attention.bias),
             ]),
-            Projection::Fused { path } => {
-                QueryKeyValue::Fused(linear(path, fused, attention.bias), side_by_side(heads))
-            }
-            Projection::FusedByHead { path } => {
-                QueryKeyValue::Fused(linear(path, fused, attention.bias), head_by_head(heads))
+            Projection::Fused { path } | Projection::FusedByHead { path } => {
+                QueryKeyValue::Fused(linear(path, fused, attention.bias), columns.clone())
             }
         };
         let output = linear(attention.output, [query, hidden], attention.output_bias);
@@ -136,13 +151,13 @@ impl Attention {
 }
 
 /// All queries, all keys, all values.
-fn side_by_side(heads: Heads) -> [Columns; 3] {
+fn side_by_side(heads: Heads) -> FusedColumns {
     let (query, key) = (heads.query_size(), heads.key_value_size());
     [0..query, query..query + key, query + key..query + 2 * key].map(|columns| Arc::from([columns]))
 }
 
 /// Query, key and value of the first head, then of the second, ...
-fn head_by_head(heads: Heads) -> [Columns; 3] {
+fn head_by_head(heads: Heads) -> FusedColumns {
     let Heads { num_attention_heads, head_dim, .. } = heads;
     [0, 1, 2].map(|part| {
         let start = |head| (3 * head + part) * head_dim;

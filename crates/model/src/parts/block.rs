@@ -2,7 +2,7 @@
 
 use tensor::{Result, Tensor, ops};
 
-use super::{Attention, Mlp, Norm, Prefix, Scope};
+use super::{Attention, FusedColumns, Mlp, Norm, Prefix, Scope};
 use crate::cache::LayerCache;
 use crate::config::{DecoderConfig, Residual};
 use crate::module::Modules;
@@ -21,7 +21,7 @@ pub(crate) struct Block {
 
 impl Block {
     /// Adds the modules of block `layer` to the list.
-    pub(crate) fn declare(modules: &mut Modules, config: &DecoderConfig, layer: usize) -> Self {
+    pub(crate) fn declare(modules: &mut Modules, config: &DecoderConfig, columns: &FusedColumns, layer: usize) -> Self {
         let block = format!("{}.{layer}", config.names.blocks);
         let norm = |modules: &mut Modules, path: &str| {
             Norm::declare(modules, format!("{block}.{path}"), Some(layer), config.hidden_size, config.norm)
@@ -34,7 +34,7 @@ impl Block {
         };
         Self {
             before_attention: norm(modules, before_attention),
-            attention: Attention::declare(modules, config, &block, layer),
+            attention: Attention::declare(modules, config, columns, &block, layer),
             after_attention: after_attention.map(|path| norm(modules, path)),
             before_mlp: norm(modules, before_mlp),
             mlp: Mlp::declare(modules, config, &block, layer),

@@ -10,7 +10,7 @@ mod network;
 mod norm;
 mod scope;
 
-pub(crate) use attention::{Attention, Prefix};
+pub(crate) use attention::{Attention, FusedColumns, Prefix, fused_columns};
 pub(crate) use block::Block;
 pub(crate) use embedding::Embedding;
 pub(crate) use linear::Linear;

@@ -7,7 +7,7 @@ use half::bf16;
 use tensor::Layout;
 use tensor::ops::EmbeddingOptions;
 
-use super::{Block, Embedding, Linear, Norm};
+use super::{Block, Embedding, Linear, Norm, fused_columns};
 use crate::config::{DecoderConfig, Positions};
 use crate::module::Modules;
 
@@ -39,8 +39,9 @@ impl Network {
             }
             Positions::Rotary(_) => None,
         };
-        let blocks =
-            (0..config.layers.len()).map(|layer| Arc::new(Block::declare(&mut modules, config, layer))).collect();
+        let columns = fused_columns(config);
+        let block = |layer| Arc::new(Block::declare(&mut modules, config, &columns, layer));
+        let blocks = (0..config.layers.len()).map(block).collect();
         let norm = Norm::declare(&mut modules, names.norm.to_owned(), None, hidden, config.norm);
         let size = [hidden, config.vocab_size];
         let head = Linear::declare(&mut modules, names.head.to_owned(), None, size, Layout::OutIn, false);

@@ -36,6 +36,8 @@ pub enum RopeScaling {
 
 const SUPPORTED: &str = "default, linear, dynamic, yarn, longrope and llama3";
 
+const NO_ANGLES: &str = "with it and `rope_theta`, tokens would be rotated by angles that are no finite numbers";
+
 /// What the keys beside `rope_parameters` say, or a family where they say nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RopeContext {
@@ -89,7 +91,17 @@ impl RopeConfig {
             Some("llama3") => RopeScaling::Llama3(Llama3::read(keys, original)?),
             Some(_) => return Err(keys.refuse(name, format!("a rope type among {SUPPORTED}"))),
         };
-        Ok(Self { theta, dim, scaling })
+        let rope = Self { theta, dim, scaling };
+        if rope.has_finite_angles() { Ok(rope) } else { Err(keys.unsupported_together(NO_ANGLES)) }
+    }
+
+    /// Whether the rotation is one at every position, by the frequencies of short texts and by those of long ones.
+    fn has_finite_angles(&self) -> bool {
+        const FARTHEST: usize = 1 << 24;
+        [0, FARTHEST].into_iter().map(|length| self.frequencies(length)).all(|frequencies| {
+            let angles = frequencies.inv_freq.iter().map(|inv_freq| inv_freq * FARTHEST as f32);
+            frequencies.attention_factor.is_finite() && angles.into_iter().all(f32::is_finite)
+        })
     }
 
     /// Channels of a head that are rotated.
@@ -127,7 +139,7 @@ fn rotated_channels(keys: &Keys<'_>, context: &RopeContext) -> Result<usize> {
         return Err(keys.unsupported(KEY, "this family rotates whole heads"));
     }
     let dim = (context.head_dim as f64 * share) as usize;
-    if dim == 0 || dim.next_multiple_of(2) > context.head_dim {
+    if dim == 0 || dim > context.head_dim || dim.next_multiple_of(2) > context.head_dim {
         let head_dim = context.head_dim;
         return Err(
             keys.refuse(KEY, format!("a share of the {head_dim} channels of a head that is 1 to {head_dim} of them"))
