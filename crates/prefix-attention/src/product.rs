@@ -141,7 +141,10 @@ pub(crate) unsafe fn compute<V: Vector, const ROWS: usize, const VECTORS: usize>
         let rows: [*const f32; ROWS] = std::array::from_fn(|r| tile.a.wrapping_add(r * tile.a_row));
         let (mut step, mut b) = (0, tile.b);
         for _ in 0..tile.depth {
-            let vectors: [V; VECTORS] = std::array::from_fn(|v| V::load(b.add(v * V::LANES)));
+            let mut vectors = [V::zero(); VECTORS];
+            for (v, vector) in vectors.iter_mut().enumerate() {
+                *vector = V::load(b.add(v * V::LANES));
+            }
             for (row, from) in sums.iter_mut().zip(rows) {
                 let factor = V::splat(*from.add(step));
                 for (sum, vector) in row.iter_mut().zip(vectors) {

@@ -133,9 +133,11 @@ impl<'a> Layout<'a> {
     }
 
     /// Tiles that meet a block of keys one after another, so that the block is packed once for all: as many as leave
-    /// their queries and results in the second cache.
-    pub(crate) fn tiles_at_once(&self) -> usize {
-        (512 / self.padded_dim).clamp(1, 4)
+    /// what they work in, `arrays` of `[padded_dim, ROWS]` each, in the second cache.
+    pub(crate) fn tiles_at_once(&self, arrays: usize) -> usize {
+        /// More than half of a small second cache, in elements.
+        const BUDGET: usize = (640 << 10) / size_of::<f32>();
+        (BUDGET / (arrays * self.padded_dim * ROWS)).clamp(1, 8)
     }
 
     /// Elements that [`Layout::pack`] needs.

@@ -32,6 +32,9 @@ impl Pass<'_> {
     }
 }
 
+/// What a tile keeps, in arrays of `[padded_dim, width]`: see [`State`].
+const ARRAYS: usize = 5;
+
 /// What one task works in.
 struct Working<'a> {
     /// `[keys, width]`: scores, then probabilities.
@@ -39,7 +42,7 @@ struct Working<'a> {
     /// `[keys, width]`: `dp`, then `ds`.
     grads: &'a mut [f32],
     packed: &'a mut [f32],
-    /// For each tile, five of `[padded_dim, width]`.
+    /// For each tile, [`ARRAYS`] of `[padded_dim, width]`.
     states: &'a mut [f32],
 }
 
@@ -61,7 +64,7 @@ struct State<'a> {
 }
 
 pub(super) fn working_len(layout: &Layout<'_>) -> usize {
-    ROWS * (5 * layout.padded_dim * layout.tiles_at_once() + 2 * KEYS) + layout.packed_len()
+    ROWS * (ARRAYS * layout.padded_dim * layout.tiles_at_once(ARRAYS) + 2 * KEYS) + layout.packed_len()
 }
 
 /// Writes the gradients of the chunk's queries, and its sums for keys and values, `[2, sums_rows, padded_dim]`.
@@ -75,7 +78,7 @@ pub(super) fn run(pass: &Pass<'_>, chunk: &Chunk, sums: &mut [f32], mut memory: 
         packed: part(layout.packed_len()),
         states: memory,
     };
-    for tiles in chunk.tiles.chunks(layout.tiles_at_once()) {
+    for tiles in chunk.tiles.chunks(layout.tiles_at_once(ARRAYS)) {
         working.differentiate(pass, chunk, tiles, sums);
     }
 }
@@ -83,7 +86,7 @@ pub(super) fn run(pass: &Pass<'_>, chunk: &Chunk, sums: &mut [f32], mut memory: 
 impl Working<'_> {
     fn differentiate(&mut self, pass: &Pass<'_>, chunk: &Chunk, tiles: &[Tile], sums: &mut [f32]) {
         let layout = &pass.layout;
-        let memory = self.states.chunks_exact_mut(5 * ROWS * layout.padded_dim);
+        let memory = self.states.chunks_exact_mut(ARRAYS * ROWS * layout.padded_dim);
         let mut states: Vec<_> =
             tiles.iter().zip(memory).map(|(tile, memory)| State::load(pass, tile, memory)).collect();
         for block in key_blocks(layout.shape, &pass.operands, tiles) {

@@ -26,7 +26,7 @@ pub(super) fn forward(
             all.push(tiles(sequence, kv_head, 0..rows));
         }
     }
-    let tasks: Vec<_> = all.iter().flat_map(|tiles| tiles.chunks(layout.tiles_at_once())).collect();
+    let tasks: Vec<_> = all.iter().flat_map(|tiles| tiles.chunks(layout.tiles_at_once(ARRAYS))).collect();
     if tasks.is_empty() {
         return Ok(());
     }
@@ -37,6 +37,9 @@ pub(super) fn forward(
     Ok(())
 }
 
+/// Queries and results of a tile.
+const ARRAYS: usize = 2;
+
 /// What the tiles of one task work in.
 struct Working<'a> {
     /// `[width, padded_dim]`: a staging place for rows.
@@ -44,7 +47,7 @@ struct Working<'a> {
     /// `[keys, width]`.
     scores: &'a mut [f32],
     packed: &'a mut [f32],
-    /// For each tile, twice `[padded_dim, width]`.
+    /// For each tile, [`ARRAYS`] of `[padded_dim, width]`.
     states: &'a mut [f32],
 }
 
@@ -60,7 +63,7 @@ struct State<'a> {
 
 impl<'a> Working<'a> {
     fn len(layout: &Layout<'_>) -> usize {
-        ROWS * (layout.padded_dim * (1 + 2 * layout.tiles_at_once()) + KEYS) + layout.packed_len()
+        ROWS * (layout.padded_dim * (1 + ARRAYS * layout.tiles_at_once(ARRAYS)) + KEYS) + layout.packed_len()
     }
 
     fn carve(layout: &Layout<'_>, mut memory: &'a mut [f32]) -> Self {
@@ -75,7 +78,7 @@ impl<'a> Working<'a> {
 
     fn attend(self, layout: &Layout<'_>, operands: &Operands<'_>, tiles: &[Tile], results: &Results<'_>) {
         let len = ROWS * layout.padded_dim;
-        let memory = self.states.chunks_exact_mut(2 * len);
+        let memory = self.states.chunks_exact_mut(ARRAYS * len);
         let mut states: Vec<_> = tiles
             .iter()
             .zip(memory)
