@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::directory::file_names;
 use crate::fs::WritableFile;
-use crate::{CheckpointError, Fs};
+use crate::{CheckpointError, Fs, Manifest};
 
 const TEMPORARY: &str = ".tmp-";
 
@@ -24,13 +24,22 @@ pub fn atomic_write(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> Result<(), Checkp
 /// Removes what an interrupted save left in `dir`: temporary files and half-written directories. Only for whoever holds
 /// the directory's lock, since a save in progress looks the same. Returns what was removed.
 ///
+/// A directory that was interrupted between its last file and its name, or that was moved aside for another which then did
+/// not get the name, is whole: it takes the name if that is free.
+///
 /// # Errors
 /// [`CheckpointError::Io`].
 pub fn remove_leftovers(fs: &dyn Fs, dir: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     let mut removed = Vec::new();
-    for name in file_names(dir)?.into_iter().filter(|name| is_temporary(name)) {
-        let path = dir.join(name);
+    for name in file_names(dir)? {
+        let Some(target) = target_of(&name).map(|target| dir.join(target)) else { continue };
+        let path = dir.join(&name);
         let is_dir = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        if is_dir && !target.exists() && Manifest::verify(&path).is_ok() {
+            fs.rename(&path, &target).map_err(|source| io_error("rename to", &target, source))?;
+            fs.sync_dir(dir).map_err(|source| io_error("sync", dir, source))?;
+            continue;
+        }
         let result = if is_dir { fs.remove_dir_all(&path) } else { fs.remove_file(&path) };
         result.map_err(|source| io_error("remove", &path, source))?;
         removed.push(path);
@@ -47,11 +56,12 @@ pub(crate) fn temporary_sibling(target: &Path) -> PathBuf {
     target.with_file_name(name)
 }
 
-fn is_temporary(name: &str) -> bool {
+/// The name that the temporary file or directory called `name` was to have; `None` if it is not temporary.
+fn target_of(name: &str) -> Option<&str> {
     let numbered = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
     let mut parts = name.rsplitn(3, '-');
-    let (count, pid) = (parts.next(), parts.next());
-    name.starts_with(TEMPORARY) && count.is_some_and(numbered) && pid.is_some_and(numbered)
+    let (count, pid, rest) = (parts.next()?, parts.next()?, parts.next()?);
+    rest.strip_prefix(TEMPORARY).filter(|_| numbered(count) && numbered(pid))
 }
 
 /// The directory that holds `path`.

@@ -126,10 +126,12 @@ impl<'a> StagedDirectory<'a> {
     }
 
     /// Writes the manifest with `state`, and gives the directory its name. A directory that has the name already is
-    /// replaced: it is moved aside first, for no rename replaces a directory that holds files.
+    /// replaced: it is moved aside first, for no rename replaces a directory that holds files. A process that ends between
+    /// the two leaves both whole, for [`remove_leftovers`](crate::remove_leftovers) to find.
     ///
     /// # Errors
-    /// [`CheckpointError::Io`]; then nothing has the name that had it not before.
+    /// [`CheckpointError::Io`]; then the name belongs to what it belonged to before, or to the new directory if that could
+    /// not be made safe against a power failure, or if what it replaced could not be removed.
     pub fn commit(mut self, state: serde_json::Map<String, serde_json::Value>) -> Result<(), CheckpointError> {
         let manifest = Manifest { format_version: FORMAT_VERSION, files: std::mem::take(&mut self.files), state };
         let mut json = serde_json::to_vec_pretty(&manifest)

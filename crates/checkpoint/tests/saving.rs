@@ -116,6 +116,28 @@ fn a_directory_of_the_same_name_is_replaced() {
 }
 
 #[test]
+fn a_replaced_directory_is_old_or_new_after_any_failure() {
+    for fault in FAULTS {
+        for at in 1.. {
+            assert!(at < 200, "{fault:?}: saving never gets through");
+            let dir = tempfile::tempdir().unwrap();
+            let target = dir.path().join("checkpoint-1");
+            save_checkpoint(&Storage, &target, 1.0).unwrap();
+            let fs = FaultyFs::new(fault, at);
+            let saved = save_checkpoint(&fs, &target, 2.0);
+            fs.lose_power().unwrap();
+            remove_leftovers(&Storage, dir.path()).unwrap();
+            let value = value_of(&target);
+            assert!(value == Some(2.0) || (saved.is_err() && value == Some(1.0)), "{fault:?} at {at}: {value:?}");
+            assert_eq!(names(dir.path()), ["checkpoint-1"]);
+            if !fs.struck() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
 fn an_incomplete_directory_says_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("checkpoint-1");
