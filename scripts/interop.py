@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Trains random tiny models with tunesmith and with transformers + PEFT, and compares what comes out.
 
-    scripts/interop [--cases 120] [--seed 0] [--only SUBSTRING] [--tunesmith PATH]
+    scripts/interop [--cases 150] [--seed 0] [--only SUBSTRING] [--tunesmith PATH]
 
 Compared for each case: the losses and gradient norms of six steps, the names, shapes and effect of the saved adapter as
 Python PEFT reads it, adapter_config.json, `tunesmith eval` (loss and logits), and `tunesmith merge` as transformers
-reads it. One line a case; exits with 1 if any failed. See interop_cases.py for what is varied.
+reads it. Full fine-tuning is compared too, its result read by transformers. One line a case; exits with 1 if any failed. See interop_cases.py for what is varied.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def write_rows(path, rows):
 
 
 def train_with_tunesmith(binary, case, folder, output, start=None, **training):
-    adapter = {"method": "lora"} | case.lora
+    adapter = {"method": "full"} if case.lora is None else {"method": "lora"} | case.lora
     if start is not None:
         adapter["init_from"] = str(start)
     config = {
@@ -102,7 +102,9 @@ def write_start(case, folder):
 
 
 def train_with_peft(case, folder, start):
-    model = PeftModel.from_pretrained(tiny_models.load_model(folder / "model"), start, is_trainable=True).eval()
+    model = tiny_models.load_model(folder / "model")
+    if start is not None:
+        model = PeftModel.from_pretrained(model, start, is_trainable=True).eval()
     settings = case.training
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -179,7 +181,9 @@ def check_adapter_files(case, output, trained):
         raise Mismatch(f"adapter tensors: missing {sorted(expected.keys() - saved.keys())[:4]}, "
                        f"unknown {sorted(saved.keys() - expected.keys())[:4]}")
     for name, tensor in expected.items():
-        if saved[name].shape != tensor.shape or saved[name].dtype != torch.float32:
+        # What is trained is saved in float32; a frozen embedding saved along may keep the dtype of the model's file.
+        dtypes = {torch.float32, getattr(torch, case.storage)} if "base_layer" in name else {torch.float32}
+        if saved[name].shape != tensor.shape or saved[name].dtype not in dtypes:
             raise Mismatch(f"adapter tensor {name}: {saved[name].dtype} {list(saved[name].shape)}, not {list(tensor.shape)}")
     ours, theirs = LoraConfig.from_pretrained(output), trained.peft_config["default"]
     for key in ("task_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "bias", "fan_in_fan_out",
@@ -212,11 +216,11 @@ def check_fresh_start(start, case):
         raise Mismatch(f"initial lora_A: scaled mean {scaled.mean():.3f}, std {scaled.std():.3f}, max {scaled.abs().max():.3f}")
 
 
-def check_eval(binary, case, folder, output, expected):
+def check_eval(binary, case, folder, what, expected):
     rows = tensors(case.eval_rows)
     report = json.loads(run(
-        binary, "eval", "--model", folder / "model", "--adapter", output, "--data", folder / "eval.jsonl", "--json",
-        "--device", "cpu", "--dtype", "float32", "--batch-size", 1, "--logits", folder / "logits.safetensors",
+        binary, "eval", *what, "--data", folder / "eval.jsonl", "--json", "--device", "cpu", "--dtype", "float32",
+        "--batch-size", 1, "--logits", folder / "logits.safetensors",
     ))
     total, correct, count = 0.0, 0, 0
     for logits, (_, labels) in zip(expected, rows):
@@ -230,6 +234,11 @@ def check_eval(binary, case, folder, output, expected):
         raise Mismatch(f"eval: {report}, expected {count} tokens and accuracy {correct / count}")
     ours = load_file(folder / "logits.safetensors")["logits"]
     return check("eval --logits", ours.reshape(-1, ours.shape[-1]), expected[0])
+
+
+def check_logits(what, model, case, expected):
+    ours = logits_of(model, case.eval_rows)
+    return max(check(f"logits of {what}", mine, its) for mine, its in zip(ours, expected))
 
 
 def check_merge(binary, case, folder, output, expected):
@@ -252,6 +261,10 @@ def run_case(binary, case, folder):
     write_rows(folder / "train.jsonl", case.rows)
     write_rows(folder / "eval.jsonl", case.eval_rows)
 
+    return compare_full(binary, case, folder) if case.lora is None else compare_lora(binary, case, folder)
+
+
+def compare_lora(binary, case, folder):
     output = folder / "out"
     if case.from_peft:
         start = write_start(case, folder)
@@ -268,17 +281,28 @@ def run_case(binary, case, folder):
     worst["adapter"] = check_adapter_files(case, output, trained)
     expected = logits_of(trained, case.eval_rows)
     reloaded = PeftModel.from_pretrained(tiny_models.load_model(folder / "model"), output).eval()
-    worst["reload"] = max(
-        check("logits of the saved adapter", a, b) for a, b in zip(logits_of(reloaded, case.eval_rows), expected)
-    )
-    worst["eval"] = check_eval(binary, case, folder, output, logits_of(reloaded, case.eval_rows))
-    worst["merge"] = check_merge(binary, case, folder, output, expected)
+    worst["reload"] = check_logits("the saved adapter", reloaded, case, expected)
+    what = ["--model", folder / "model", "--adapter", output]
+    worst["eval"] = check_eval(binary, case, folder, what, logits_of(reloaded, case.eval_rows))
+    if not case.lora.get("lora_bias"):  # neither program merges a bias that the base has no place for
+        worst["merge"] = check_merge(binary, case, folder, output, expected)
+    return worst
+
+
+def compare_full(binary, case, folder):
+    output = folder / "out"
+    ours = train_with_tunesmith(binary, case, folder, output)
+    trained, theirs = train_with_peft(case, folder, None)
+    worst = check_history(ours, theirs)
+    reloaded = tiny_models.load_model(output)
+    worst["reload"] = check_logits("the saved model", reloaded, case, logits_of(trained, case.eval_rows))
+    worst["eval"] = check_eval(binary, case, folder, ["--model", output], logits_of(reloaded, case.eval_rows))
     return worst
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cases", type=int, default=120)
+    parser.add_argument("--cases", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="only cases whose name contains this")
     parser.add_argument("--tunesmith", type=pathlib.Path, default=ROOT / "target/release/tunesmith")
