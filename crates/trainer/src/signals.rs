@@ -1,13 +1,13 @@
 //! Signals that end a run in good order.
 //!
 //! SIGINT, SIGTERM and SIGUSR1 let the step that is running finish; the run is then saved and ended. A second SIGINT or
-//! SIGTERM ends the process at once.
+//! SIGTERM ends the process at once. SIGXFSZ, which would end it without a word, is left to the write that was refused.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::flag;
 
 /// A signal that was received.
@@ -61,6 +61,8 @@ impl Signals {
             flag::register_usize(number, Arc::clone(&received), number as usize)?;
         }
         flag::register_usize(SIGUSR1, Arc::clone(&received), SIGUSR1 as usize)?;
+        // With a handler in place a write beyond the limit of a file's size fails with EFBIG, which names the file.
+        flag::register(SIGXFSZ, Arc::default())?;
         Ok(Self(received))
     }
 
@@ -82,6 +84,7 @@ mod tests {
     #[test]
     fn a_signal_is_remembered() {
         let signals = Signals::listen().unwrap();
+        signal_hook::low_level::raise(SIGXFSZ).unwrap();
         assert_eq!(signals.received(), None);
         signal_hook::low_level::raise(SIGUSR1).unwrap();
         assert_eq!(signals.received(), Some(Signal::SaveAndStop));
