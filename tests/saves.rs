@@ -169,3 +169,18 @@ fn every_file_of_the_result_is_the_old_or_the_new_one() {
         assert!(result.is_err() || now == new, "{fault:?}");
     });
 }
+
+#[test]
+fn parameters_that_are_no_numbers_end_a_run_as_diverged() {
+    let workspace = Workspace::new(3);
+    let run = Run::new(&workspace);
+    let dir = workspace.path("out");
+    std::fs::create_dir(&dir).unwrap();
+    run.save(1, &dir, &Storage).unwrap();
+    run.set(f32::NAN);
+    let error = save_result(run.method.as_ref(), &run.state(2), &[], &dir, &Storage).unwrap_err();
+    assert!(matches!(error, tunesmith::Error::Diverged { step: 2, value, .. } if value.is_nan()), "{error}");
+    assert_eq!(error.exit_code(), 6);
+    assert!(error.to_string().contains("checkpoint-1 holds the last good state"), "{error}");
+    assert!(!dir.join("adapter_model.safetensors").exists());
+}

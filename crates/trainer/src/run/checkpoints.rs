@@ -55,6 +55,14 @@ pub fn newest_whole(
     Ok(None)
 }
 
+/// What `output_dir` holds of a run that went wrong, in words.
+pub fn last_good(output_dir: &Path) -> String {
+    match newest_whole(output_dir, |_| {}) {
+        Ok(Some((found, _))) => format!("{} holds the last good state", found.path.display()),
+        Ok(None) | Err(_) => "nothing was saved".to_owned(),
+    }
+}
+
 /// Removes the oldest checkpoints until `limit` are left; 0 keeps all. `newest`, the step just saved and verified, is never
 /// removed.
 ///
