@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Formatter;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -60,9 +60,9 @@ fn not_plain(entry: &str) -> Option<&'static str> {
     }
 }
 
-/// Where `shard` really lies: inside `dir`, or in the `blobs` of the Hugging Face cache that `dir` is a snapshot of
+/// Checks that `shard` really lies inside `dir`, or in the `blobs` of the Hugging Face cache that `dir` is a snapshot of
 /// (`models--org--name/snapshots/<commit>/`, whose files link to `../../blobs/`).
-pub(crate) fn resolve(dir: &Path, index: &Path, tensor: &str, shard: &str) -> Result<PathBuf, CheckpointError> {
+pub(crate) fn check_place(dir: &Path, index: &Path, tensor: &str, shard: &str) -> Result<(), CheckpointError> {
     let missing = || CheckpointError::ShardMissing { index: index.to_owned(), shard: shard.to_owned() };
     let real = match std::fs::canonicalize(dir.join(shard)) {
         Ok(real) => real,
@@ -81,7 +81,7 @@ pub(crate) fn resolve(dir: &Path, index: &Path, tensor: &str, shard: &str) -> Re
         .map(|model| model.join("blobs"));
     let parent = real.parent();
     if parent == Some(home.as_path()) || (parent.is_some() && parent == blobs.as_deref()) {
-        return Ok(real);
+        return Ok(());
     }
     Err(CheckpointError::ShardName {
         index: index.to_owned(),

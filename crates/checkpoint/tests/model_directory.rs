@@ -89,7 +89,10 @@ fn links_into_the_hugging_face_cache_are_followed() {
     put(&model.join("blobs"), "etag", &tensor("a", 7.0));
     symlink("../../blobs/etag", snapshot.join("s.safetensors")).unwrap();
     index(&snapshot, r#""a":"s.safetensors""#);
-    assert_eq!(Checkpoint::open(&snapshot).unwrap().get("a").unwrap().to_f32().unwrap(), [7.0]);
+    let checkpoint = Checkpoint::open(&snapshot).unwrap();
+    assert_eq!(checkpoint.get("a").unwrap().to_f32().unwrap(), [7.0]);
+    // Called by the name that the index has for it: who writes the model anew writes a file of this name.
+    assert_eq!(checkpoint.files()[0].path(), snapshot.join("s.safetensors"));
 }
 
 #[test]

@@ -72,27 +72,6 @@ impl Dataset {
         }
     }
 
-    /// As [`load`](Self::load), from rows in memory; `name` stands for the file in errors.
-    ///
-    /// # Errors
-    /// Those of [`load`](Self::load).
-    pub fn from_rows(
-        rows: Vec<Row>,
-        name: &Path,
-        tokenizer: Option<&Tokenizer>,
-        template: Option<&ChatTemplate>,
-        options: &DataOptions,
-    ) -> Result<Self, DataError> {
-        options.check()?;
-        let encoder = Encoder { tokenizer, template, options };
-        let mut builder = Builder::new(&encoder);
-        let rows: Vec<_> = rows.into_par_iter().map(|row| encoder.encode(row)).collect();
-        for (index, encoded) in rows.into_iter().enumerate() {
-            builder.push(index + 1, encoded.map_err(|error| at(name, index + 1, error))?);
-        }
-        builder.finish(name)
-    }
-
     /// What the examples are for.
     pub fn task(&self) -> Task {
         self.task

@@ -51,7 +51,9 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
             && std::is_x86_feature_detected!("avx512bw")
             && std::is_x86_feature_detected!("avx512dq")
             && std::is_x86_feature_detected!("avx512vl")
+            && std::is_x86_feature_detected!("avx2")
             && std::is_x86_feature_detected!("fma")
+            && std::is_x86_feature_detected!("f16c")
         {
             // SAFETY: the features that the function enables were just detected.
             return unsafe { avx512(kernel) };

@@ -9,7 +9,7 @@
 //! | a method attached to a model | [`Method`]: [`lora::Lora`], [`Full`] |
 //! | a new one, or one from a directory | [`attach`], [`open()`] |
 //! | its files | [`save()`], [`stage`], [`load()`] |
-//! | a base with the method folded in | [`Method::merge`], [`merged_parameters`] |
+//! | a base with the method folded in | [`Method::merge`], [`breaks_ties`] |
 //!
 //! A method joins with a file or folder of its own: a configuration, a type that is a [`model::Adapter`] and a [`Method`],
 //! and a line in [`AdapterConfig`] and [`attach`]. Files, loading, merging and checkpoints are then there.
@@ -40,7 +40,7 @@ pub use default_targets::lora_target_modules;
 pub use error::{PeftError, Problems};
 pub use full::Full;
 pub use load::load;
-pub use merged::{breaks_ties, merged_parameters};
+pub use merged::breaks_ties;
 pub use method::{Method, SavedTensor, Source};
 pub use modules::{ModuleNames, OneOrMany};
 pub use open::{attach, open};

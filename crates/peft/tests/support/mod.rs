@@ -10,7 +10,7 @@ use checkpoint::{Dtype, SafetensorsFile, Storage, TensorSpec, write_safetensors}
 use device::DType;
 use model::{Decoder, Input, Pass};
 use tensor::{Gradients, Tensor, backward};
-use tunesmith_peft::{Method, PeftError, Source, merged_parameters};
+use tunesmith_peft::{Method, PeftError, Source, breaks_ties};
 
 /// A path under `tests/data` of the workspace.
 pub(crate) fn data(path: &str) -> PathBuf {
@@ -141,10 +141,10 @@ fn transposed(values: &[f32], shape: &[usize]) -> Vec<f32> {
 
 /// Writes the base's weights with `method` folded in, in f32, into `dir`.
 pub(crate) fn merge_into(method: &dyn Method, decoder: &Decoder, dir: &Path) -> Result<(), PeftError> {
-    let specs: Vec<TensorSpec> = merged_parameters(method, decoder.modules())
-        .into_iter()
-        .map(|p| TensorSpec { name: p.name.clone(), dtype: Dtype::F32, shape: p.shape.clone() })
-        .collect();
+    let unties = breaks_ties(method, decoder.modules());
+    let written = decoder.modules().parameters().filter(|parameter| unties || parameter.tied_to.is_none());
+    let specs: Vec<TensorSpec> =
+        written.map(|p| TensorSpec { name: p.name.clone(), dtype: Dtype::F32, shape: p.shape.clone() }).collect();
     let path = dir.join("model.safetensors");
     write_safetensors::<PeftError>(&Storage, &path, &specs, &[("format", "pt")], |spec| {
         let id = decoder.modules().find_parameter(&spec.name).unwrap().id;
