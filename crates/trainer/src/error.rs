@@ -1,14 +1,16 @@
 //! Everything that ends a command early, and the exit code of each.
 
+use std::path::PathBuf;
+
 use adamw::AdamWError;
-use checkpoint::CheckpointError;
+use checkpoint::{CheckpointError, Quoted};
 use data::DataError;
 use device::DeviceError;
 use model::ModelError;
 use peft::PeftError;
 use tensor::TensorError;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, warmup_reason};
 use crate::internal::EXIT_INTERNAL;
 use crate::run::OutputError;
 use crate::units::Bytes;
@@ -33,9 +35,69 @@ pub enum Error {
     /// The settings are wrong by themselves.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A setting does not fit the model, the rows or the adapter.
-    #[error("{0}")]
-    Setting(String),
+    /// The warm-up is longer than the run turns out to be.
+    #[error("{}", warmup_reason(*.warmup_steps, *.max_steps))]
+    WarmupTooLong {
+        /// As set.
+        warmup_steps: u64,
+        /// Of the run.
+        max_steps: u64,
+    },
+    /// A row has more tokens than the model has positions.
+    #[error(
+        "{} has a row of {longest} tokens and the model has learned {limit} positions; set data.max_length to at most {limit}",
+        .path.display()
+    )]
+    RowTooLong {
+        /// The rows.
+        path: PathBuf,
+        /// Tokens of the longest.
+        longest: usize,
+        /// Positions of the model.
+        limit: usize,
+    },
+    /// Full fine-tuning cannot start from an adapter.
+    #[error(
+        "adapter.init_from goes on from an adapter, and adapter.method = \"full\" has none; set model.path to the model to \
+         go on from"
+    )]
+    FullFromAdapter,
+    /// The adapter to go on from is of another method.
+    #[error("{} is no LoRA adapter; name one, or change adapter.method", .dir.display())]
+    NotLora {
+        /// The adapter.
+        dir: PathBuf,
+    },
+    /// Keys are set to something else than the adapter to go on from has.
+    #[error(
+        "{} and the config disagree; remove the keys:{}",
+        .dir.display(), .differences.iter().map(|line| format!("\n  {line}")).collect::<String>()
+    )]
+    OtherStructure {
+        /// The adapter.
+        dir: PathBuf,
+        /// One line each, with both values.
+        differences: Vec<String>,
+    },
+    /// A number of the command line outside its range.
+    #[error("{flag} must be {expected}, got {got}")]
+    Flag {
+        /// The flag.
+        flag: &'static str,
+        /// Its range in words.
+        expected: &'static str,
+        /// As given.
+        got: f32,
+    },
+    /// A prompt that encodes to nothing, for a model without a token that begins a text.
+    #[error("the prompt {} has no tokens; give a text", Quoted(.prompt))]
+    EmptyPrompt {
+        /// As given.
+        prompt: String,
+    },
+    /// The settings have no TOML form.
+    #[error("the settings cannot be written as TOML: {0}")]
+    Toml(#[from] toml::ser::Error),
     /// The output directory cannot be used.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -105,7 +167,15 @@ impl Error {
     /// The exit code of the program that ends with it.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Config(_) | Error::Setting(_) => EXIT_USAGE,
+            Error::Config(_)
+            | Error::WarmupTooLong { .. }
+            | Error::RowTooLong { .. }
+            | Error::FullFromAdapter
+            | Error::NotLora { .. }
+            | Error::OtherStructure { .. }
+            | Error::Flag { .. }
+            | Error::EmptyPrompt { .. }
+            | Error::Toml(_) => EXIT_USAGE,
             Error::Output(error) => of_output(error),
             Error::Save(_) => EXIT_OUTPUT,
             Error::Checkpoint(error) => of_checkpoint(error),

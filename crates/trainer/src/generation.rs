@@ -1,6 +1,5 @@
 //! Text, token by token.
 
-use checkpoint::Quoted;
 use data::{ChatTemplate, Conversation, Tokenizer};
 use model::config::Positions;
 use model::{Decoder, Pass};
@@ -98,8 +97,7 @@ pub fn encode_prompt(prompt: &str, tokenizer: &Tokenizer, template: Option<&Chat
     };
     if ids.is_empty() {
         let begin = tokenizer.special_tokens().bos_token_id;
-        let empty = || Error::Setting(format!("the prompt {} has no tokens; give a text", Quoted(prompt)));
-        ids.push(begin.ok_or_else(empty)?);
+        ids.push(begin.ok_or_else(|| Error::EmptyPrompt { prompt: prompt.to_owned() })?);
     }
     Ok(ids)
 }

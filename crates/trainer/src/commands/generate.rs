@@ -58,7 +58,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Error> {
 }
 
 fn check(args: &GenerateArgs) -> Result<(), Error> {
-    let wrong = |flag: &str, expected: &str, got: f32| Error::Setting(format!("{flag} must be {expected}, got {got}"));
+    let wrong = |flag, expected, got| Error::Flag { flag, expected, got };
     if !(args.temperature >= 0.0 && args.temperature.is_finite()) {
         return Err(wrong("--temperature", "a finite number that is not negative", args.temperature));
     }

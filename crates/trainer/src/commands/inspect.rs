@@ -21,7 +21,8 @@ pub(super) fn run(args: &InspectArgs) -> Result<u8, Error> {
     if args.json {
         console.result(&found);
     } else {
-        found.iter().filter(|(_, value)| !value.is_null()).for_each(|(key, value)| {
+        let is_set = |value: &Value| !value.is_null() && value.as_array().is_none_or(|items| !items.is_empty());
+        found.iter().filter(|(_, value)| is_set(value)).for_each(|(key, value)| {
             console.line(format_args!("{key:<22} {}", shown(key, value)));
         });
     }
@@ -32,9 +33,9 @@ fn model(dir: &Path) -> Result<Map<String, Value>, Error> {
     let config = DecoderConfig::read(dir)?;
     let weights = Checkpoint::open(dir)?;
     let files = weights.files();
-    let mut found = summary(files);
+    let mut found = object(json!({ "kind": "model" }));
+    found.extend(summary(files));
     found.extend(object(json!({
-        "kind": "model",
         "model_type": config.family.model_type,
         "num_hidden_layers": config.layers.len(),
         "hidden_size": config.hidden_size,
@@ -55,8 +56,8 @@ fn model(dir: &Path) -> Result<Map<String, Value>, Error> {
 fn adapter(dir: &Path) -> Result<(Map<String, Value>, Vec<String>), Error> {
     let directory = AdapterDirectory::open(dir)?;
     let (config, warnings) = AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?;
-    let mut found = summary(std::slice::from_ref(&directory.weights));
-    found.insert("kind".to_owned(), json!("adapter"));
+    let mut found = object(json!({ "kind": "adapter" }));
+    found.extend(summary(std::slice::from_ref(&directory.weights)));
     match config {
         AdapterConfig::Lora(lora) => found.extend(object(json!({
             "peft_type": "LORA",

@@ -15,6 +15,7 @@ use crate::commands::{EXIT_DONE, compute_with};
 use crate::config::{self, Config, Resume};
 use crate::console::Console;
 use crate::generation::{Generation, encode_prompt};
+use crate::memory;
 use crate::run::base_model::{BaseModel, now};
 use crate::run::facts::{self, Fact};
 use crate::run::identity::Identity;
@@ -36,12 +37,12 @@ use crate::run::{companions, method, training_state};
 use crate::sampling::Sampling;
 use crate::schedule::Schedule;
 use crate::signals::Signals;
-use crate::units::Span;
+use crate::units::{Bytes, Span};
 
 pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
     let console = Console::default();
     let config = Config::load(args.config.config.as_deref(), &args.config.overrides())?;
-    let settings = config.to_toml().map_err(|error| Error::Setting(error.to_string()))?;
+    let settings = config.to_toml()?;
     if args.print_config {
         console.line(settings.trim_end());
         return Ok(EXIT_DONE);
@@ -104,7 +105,7 @@ impl Setup {
         let max_steps = rows.max_steps(config);
         let warmup_steps = config.training.warmup_steps;
         if warmup_steps > max_steps {
-            return Err(Error::Setting(config::warmup_reason(warmup_steps, max_steps)));
+            return Err(Error::WarmupTooLong { warmup_steps, max_steps });
         }
         Ok(Self { base, tokenizer, rows, eval, max_steps })
     }
@@ -175,7 +176,12 @@ impl Run {
             Ended::Finished => {
                 let after = self.continue_prompts(&method, &prompts)?;
                 let samples = samples(&training.sample_prompts, before, after);
-                self.finish(method.as_ref(), &journal, &facts, &samples, started.elapsed())
+                self.finish(method.as_ref(), &journal, &facts, &samples, started.elapsed())?;
+                if let Some(peak) = memory::peak_rss_bytes() {
+                    let planned = Bytes(plan.memory.total());
+                    self.console.line(format_args!("peak memory: {} (planned {planned})", Bytes(peak)));
+                }
+                Ok(EXIT_DONE)
             }
         }
     }
@@ -247,7 +253,7 @@ impl Run {
         facts: &[Fact],
         samples: &[Sample],
         elapsed: Duration,
-    ) -> Result<u8, Error> {
+    ) -> Result<(), Error> {
         let (state, dir) = (journal.state(), self.output.path());
         let base_model = self.config.model.path.display().to_string();
         let report = Report {
@@ -273,7 +279,7 @@ impl Run {
             Span(elapsed),
             dir.display()
         ));
-        Ok(EXIT_DONE)
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! `[adapter]`: which parameters are trained. Names and meanings are those of PEFT's configurations.
 
+use std::ops::Bound;
 use std::path::PathBuf;
 
 use peft::lora::{Bias, InitLoraWeights};
@@ -84,7 +85,7 @@ impl Adapter {
             init_from: s.get_path("init_from"),
             lora: LoraSettings {
                 r: s.get_within("r", 1..=1 << 16),
-                lora_alpha: s.get_within("lora_alpha", f64::MIN_POSITIVE..=1e9),
+                lora_alpha: s.get_within("lora_alpha", (Bound::Excluded(0.0), Bound::Included(1e9))),
                 lora_dropout: s.get_within("lora_dropout", 0.0..1.0),
                 target_modules: s.get("target_modules"),
                 exclude_modules: s.get("exclude_modules"),

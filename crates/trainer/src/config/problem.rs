@@ -124,11 +124,23 @@ pub enum Problem {
         at: Location,
     },
     /// Two settings that exclude each other.
-    #[error("{reason}\n{at}")]
-    Conflict {
-        /// Names both keys and the remedy.
-        reason: String,
-        /// One of them.
+    #[error("`{key}` and `{other}` are both set; remove one\n{at}")]
+    BothSet {
+        /// One of them, with its table.
+        key: String,
+        /// The other one.
+        other: &'static str,
+        /// The value of the first.
+        at: Location,
+    },
+    /// A warm-up that does not end within the run.
+    #[error("{}\n{at}", super::warmup_reason(*.warmup_steps, *.max_steps))]
+    WarmupTooLong {
+        /// As set.
+        warmup_steps: u64,
+        /// As set.
+        max_steps: u64,
+        /// The former.
         at: Location,
     },
 }
@@ -146,7 +158,8 @@ impl Problem {
             | Problem::OutOfRange { at, .. }
             | Problem::UnknownChoice { at, .. }
             | Problem::Unavailable { at, .. }
-            | Problem::Conflict { at, .. } => at.start(),
+            | Problem::BothSet { at, .. }
+            | Problem::WarmupTooLong { at, .. } => at.start(),
         }
     }
 }

@@ -162,10 +162,18 @@ impl Section<'_> {
         }
     }
 
-    /// Notes that the setting of `key` excludes another one.
-    pub(super) fn conflict(&mut self, key: &'static str, reason: String) {
+    /// Notes that `key` and `other`, with its table, are both set.
+    pub(super) fn both_set(&mut self, key: &'static str, other: &'static str) {
         if let Some(node) = self.node(key) {
-            let problem = Problem::Conflict { reason, at: node.at.clone() };
+            let problem = Problem::BothSet { key: self.path(key), other, at: node.at.clone() };
+            self.reader.problems.push(problem);
+        }
+    }
+
+    /// Notes that the warm-up, `key`, does not end within the run.
+    pub(super) fn warmup_too_long(&mut self, key: &'static str, warmup_steps: u64, max_steps: u64) {
+        if let Some(node) = self.node(key) {
+            let problem = Problem::WarmupTooLong { warmup_steps, max_steps, at: node.at.clone() };
             self.reader.problems.push(problem);
         }
     }

@@ -157,8 +157,10 @@ fn values_out_of_range_are_refused() {
     for (set, expected) in [
         ("adapter.r=0", "`adapter.r` must be at least 1 and at most 65536, got 0"),
         ("adapter.lora_alpha=nan", "got NaN"),
-        ("adapter.lora_alpha=0", "`adapter.lora_alpha` must be"),
+        ("adapter.lora_alpha=0", "`adapter.lora_alpha` must be above 0 and at most 1000000000, got 0"),
         ("adapter.lora_dropout=1.0", "`adapter.lora_dropout` must be at least 0 and below 1, got 1"),
+        ("training.num_train_epochs=0", "`training.num_train_epochs` must be above 0 and at most 1000000, got 0"),
+        ("training.max_grad_norm=-1", "`training.max_grad_norm` must be at least 0 and below inf, got -1"),
         ("training.learning_rate=-1e-4", "`training.learning_rate` must be at least 0 and at most 10, got -0.0001"),
         ("training.learning_rate=1e9", "got 1000000000"),
         ("training.learning_rate=inf", "got inf"),
@@ -185,7 +187,7 @@ fn values_out_of_range_are_refused() {
 #[test]
 fn settings_that_exclude_each_other_are_refused() {
     let both = with_set(SHORT, &["training.max_steps=5", "training.num_train_epochs=1"]).unwrap_err().to_string();
-    assert!(both.contains("`training.max_steps` and `training.num_train_epochs` are both set"), "{both}");
+    assert!(both.contains("`training.num_train_epochs` and `training.max_steps` are both set"), "{both}");
     let warmup = with_set(SHORT, &["training.max_steps=5", "training.warmup_steps=6"]).unwrap_err().to_string();
     assert!(warmup.contains("`training.warmup_steps` = 6 is more than the 5 steps"), "{warmup}");
 }

@@ -1,5 +1,6 @@
 //! `[training]`: how long, how fast, where to. Names and meanings are those of Hugging Face's `TrainingArguments`.
 
+use std::ops::Bound;
 use std::path::PathBuf;
 
 use device::{Device, DeviceError};
@@ -74,14 +75,13 @@ pub struct Training {
 impl Training {
     pub(super) fn read(s: &mut Section<'_>) -> Self {
         let max_steps = s.get_within("max_steps", 1..);
-        let num_train_epochs = s.get_within("num_train_epochs", f64::MIN_POSITIVE..=1e6);
+        let num_train_epochs = s.get_within("num_train_epochs", (Bound::Excluded(0.0), Bound::Included(1e6)));
         let warmup_steps = s.within("warmup_steps", 0, 0..);
         if max_steps.is_some() && num_train_epochs.is_some() {
-            let reason = "`training.max_steps` and `training.num_train_epochs` are both set; remove one".to_owned();
-            s.conflict("num_train_epochs", reason);
+            s.both_set("num_train_epochs", "training.max_steps");
         }
         if let Some(steps) = max_steps.filter(|&steps| warmup_steps > steps) {
-            s.conflict("warmup_steps", warmup_reason(warmup_steps, steps));
+            s.warmup_too_long("warmup_steps", warmup_steps, steps);
         }
         Self {
             output_dir: s.required("output_dir", "--output"),
@@ -97,7 +97,7 @@ impl Training {
             adam_beta1: s.within("adam_beta1", 0.9, 0.0..1.0),
             adam_beta2: s.within("adam_beta2", 0.999, 0.0..1.0),
             adam_epsilon: s.within("adam_epsilon", 1e-8, 0.0..=1.0),
-            max_grad_norm: s.within("max_grad_norm", 1.0, 0.0..=f64::MAX),
+            max_grad_norm: s.within("max_grad_norm", 1.0, 0.0..f64::INFINITY),
             gradient_checkpointing: s.or("gradient_checkpointing", false),
             logging_steps: s.within("logging_steps", 1, 1..),
             eval_steps: s.or("eval_steps", 0),

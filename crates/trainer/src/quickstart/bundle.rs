@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use checkpoint::{CheckpointError, Storage, atomic_write};
+use checkpoint::{Storage, atomic_write};
+
+use crate::Error;
 
 /// A method of the table: its config file, without the paths.
 struct Preset {
@@ -32,23 +34,21 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// Writes the files to `dir`.
+    /// Writes the files to `dir`. Files that are there already must be the same.
     ///
     /// # Errors
-    /// Those of the file system.
-    pub(crate) fn write(dir: &Path) -> Result<Self, CheckpointError> {
+    /// [`Error::Setting`] if `dir` cannot be made or holds another file under one of the names; those of the file system.
+    pub(crate) fn write(dir: &Path) -> Result<Self, Error> {
         let model = dir.join("model");
-        std::fs::create_dir_all(&model).map_err(|source| CheckpointError::Io {
-            action: "create",
-            path: model.clone(),
-            source,
+        std::fs::create_dir_all(&model).map_err(|error| {
+            Error::Setting(format!("cannot create {}: {error}; choose another --output", model.display()))
         })?;
         for (name, bytes) in MODEL_FILES {
-            atomic_write(&Storage, &model.join(name), bytes)?;
+            place(&model.join(name), bytes)?;
         }
         let (train, test) = (dir.join("train.jsonl"), dir.join("test.jsonl"));
-        atomic_write(&Storage, &train, TRAIN_ROWS)?;
-        atomic_write(&Storage, &test, TEST_ROWS)?;
+        place(&train, TRAIN_ROWS)?;
+        place(&test, TEST_ROWS)?;
         let mut methods = Vec::new();
         for Preset { method, config } in PRESETS {
             let (path, output) = (dir.join(format!("{method}.toml")), dir.join(method));
@@ -56,10 +56,22 @@ impl Bundle {
                 .replace("\"MODEL\"", &quoted(&model))
                 .replace("\"TRAIN\"", &quoted(&train))
                 .replace("\"OUTPUT\"", &quoted(&output));
-            atomic_write(&Storage, &path, text.as_bytes())?;
+            place(&path, text.as_bytes())?;
             methods.push((method, path, output));
         }
         Ok(Self { model, test, methods })
+    }
+}
+
+/// Writes a file unless it is there; another one under its name is not touched.
+fn place(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    match std::fs::read(path) {
+        Ok(there) if there == bytes => Ok(()),
+        Ok(_) => Err(Error::Setting(format!(
+            "{} is there and is not the quickstart's own; move it or choose another --output",
+            path.display()
+        ))),
+        Err(_) => Ok(atomic_write(&Storage, path, bytes)?),
     }
 }
 
@@ -72,6 +84,18 @@ fn quoted(path: &Path) -> String {
 mod tests {
     use super::*;
     use crate::config::{Config, Overrides};
+
+    #[test]
+    fn a_file_of_somebody_else_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        Bundle::write(dir.path()).unwrap();
+        Bundle::write(dir.path()).unwrap();
+        let rows = dir.path().join("train.jsonl");
+        std::fs::write(&rows, "mine").unwrap();
+        let Err(Error::Setting(message)) = Bundle::write(dir.path()) else { panic!("must be refused") };
+        assert!(message.contains("train.jsonl"), "{message}");
+        assert_eq!(std::fs::read_to_string(&rows).unwrap(), "mine");
+    }
 
     #[test]
     fn every_preset_is_a_config_with_its_paths_filled_in() {

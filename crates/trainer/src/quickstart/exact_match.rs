@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use checkpoint::read_text;
+use checkpoint::{CheckpointError, read_text};
 use data::Tokenizer;
 use model::{Decoder, Pass};
 use serde::Deserialize;
@@ -34,7 +34,13 @@ impl TaskRow {
         let text = read_text(path, LIMIT)?;
         let row = |(number, line): (usize, &str)| {
             serde_json::from_str(line)
-                .map_err(|error| Error::Setting(format!("{}:{}: {error}", path.display(), number + 1)))
+                .map_err(|error: serde_json::Error| CheckpointError::Json {
+                    path: path.to_owned(),
+                    line: number + 1,
+                    column: error.column(),
+                    reason: error.to_string(),
+                })
+                .map_err(Error::from)
         };
         text.lines().enumerate().map(row).collect()
     }

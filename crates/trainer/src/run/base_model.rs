@@ -107,14 +107,9 @@ impl BaseModel {
         let dataset = Dataset::load(path, tokenizer, template, &options)?;
         let config = self.decoder.config();
         let limit = config.max_position_embeddings;
-        if matches!(config.positions, model::config::Positions::Learned { .. }) && dataset.statistics().longest > limit
-        {
-            return Err(Error::Setting(format!(
-                "{} has a row of {} tokens and the model has learned {limit} positions; set data.max_length to at most \
-                 {limit}",
-                path.display(),
-                dataset.statistics().longest
-            )));
+        let longest = dataset.statistics().longest;
+        if matches!(config.positions, model::config::Positions::Learned { .. }) && longest > limit {
+            return Err(Error::RowTooLong { path: path.to_owned(), longest, limit });
         }
         Ok(dataset)
     }

@@ -84,6 +84,11 @@ impl Journal {
         self.last_logged = Instant::now();
     }
 
+    /// Steps done.
+    pub fn step_number(&self) -> u64 {
+        self.state.global_step
+    }
+
     /// How far the run is, with all entries.
     pub fn state(&self) -> TrainerState {
         TrainerState { log_history: self.log.entries().to_vec(), ..self.state.clone() }

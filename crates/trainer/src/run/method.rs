@@ -18,11 +18,7 @@ use crate::config::{self, Config};
 pub fn build(config: &Config, base: &BaseModel) -> Result<(Arc<dyn Method>, Warnings), Error> {
     let seed = config.training.seed;
     match (config.adapter.method, &config.adapter.init_from) {
-        (config::Method::Full, Some(_)) => Err(Error::Setting(
-            "adapter.init_from goes on from an adapter, and adapter.method = \"full\" has none; set model.path to the \
-             model to go on from"
-                .to_owned(),
-        )),
+        (config::Method::Full, Some(_)) => Err(Error::FullFromAdapter),
         (config::Method::Full, None) => Ok((Arc::new(Full::new(&base.decoder)?), Warnings::new())),
         (config::Method::Lora, None) => {
             let (lora, warnings) = Lora::new(lora_config(config, &base.decoder)?, &base.decoder, seed)?;
@@ -48,15 +44,9 @@ pub fn lora_config(config: &Config, base: &Decoder) -> Result<LoraConfig, Error>
     let directory = AdapterDirectory::open(dir)?;
     let (saved, _) = AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?;
     let AdapterConfig::Lora(saved) = saved else {
-        return Err(Error::Setting(format!(
-            "{} is no LoRA adapter; name one, or change adapter.method",
-            dir.display()
-        )));
+        return Err(Error::NotLora { dir: dir.clone() });
     };
-    let conflict = |lines: Vec<String>| {
-        let lines = lines.iter().map(|line| format!("\n  {line}")).collect::<String>();
-        Error::Setting(format!("{} and the config disagree; remove the keys:{lines}", dir.display()))
-    };
+    let conflict = |differences| Error::OtherStructure { dir: dir.clone(), differences };
     let mut merged = settings.over_adapter(&saved).map_err(conflict)?;
     if merged.target_modules.as_ref().is_some_and(ModuleNames::is_all_linear) {
         // Saved as the names it meant.

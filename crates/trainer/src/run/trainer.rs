@@ -10,6 +10,7 @@ use model::{Decoder, Dropout, Pass};
 use peft::Method;
 use tensor::{Gradients, backward};
 
+use super::checkpoints;
 use super::evaluate::evaluate;
 use super::journal::{Journal, StepResult};
 use super::optimizer::{self, Optimizer};
@@ -66,7 +67,7 @@ impl Trainer<'_> {
             let batches = self.rows.micro_batches(step);
             let loss = self.forward_backward(step, &batches, &mut gradients)?;
             let grad_norm = optimizer::norm(&gradients)?;
-            self.check_finite(step, loss, grad_norm as f32)?;
+            self.check_finite(step, [("loss", loss), ("gradient norm", grad_norm as f32)])?;
             let learning_rate = self.schedule.at(step);
             optimizer.step(self.method.parameters(), &gradients, grad_norm, learning_rate)?;
             device::pool::advance();
@@ -115,18 +116,13 @@ impl Trainer<'_> {
         }
     }
 
-    fn check_finite(&self, step: u64, loss: f32, grad_norm: f32) -> Result<(), Error> {
-        let values = [("loss", loss), ("gradient norm", grad_norm)];
-        match values.into_iter().find(|(_, value)| !value.is_finite()) {
-            None => Ok(()),
-            Some((what, value)) => {
-                let kept = match super::checkpoints::newest_whole(self.output_dir, |_| {})? {
-                    Some((found, _)) => format!("{} holds the last good state", found.path.display()),
-                    None => "nothing was saved".to_owned(),
-                };
-                Err(Error::Diverged { step, what, value, kept })
-            }
-        }
+    /// Stops at the first value that is no number, before anything is updated with it. Weights that are none themselves are
+    /// the first suspect.
+    fn check_finite<const N: usize>(&self, step: u64, values: [(&'static str, f32); N]) -> Result<(), Error> {
+        let Some((what, value)) = values.into_iter().find(|(_, value)| !value.is_finite()) else { return Ok(()) };
+        self.model.check_finite()?;
+        let kept = checkpoints::last_good(self.output_dir);
+        Err(Error::Diverged { step, what, value, kept })
     }
 
     fn evaluate(&self, journal: &mut Journal) -> Result<(), Error> {
@@ -134,6 +130,7 @@ impl Trainer<'_> {
         let started = Instant::now();
         let pass = Pass::evaluation(Arc::clone(&self.method) as Arc<dyn model::Adapter>);
         let result = evaluate(self.model, &pass, dataset, self.training.per_device_eval_batch_size)?;
+        self.check_finite(journal.step_number(), [("evaluation loss", result.loss() as f32)])?;
         journal.evaluation(&result, started.elapsed().as_secs_f64());
         Ok(())
     }
