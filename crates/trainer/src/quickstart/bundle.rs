@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use checkpoint::{Storage, atomic_write};
 
 use crate::Error;
+use crate::run::OutputError;
 
 /// A method of the table: its config file, without the paths.
 struct Preset {
@@ -37,12 +38,11 @@ impl Bundle {
     /// Writes the files to `dir`. Files that are there already must be the same.
     ///
     /// # Errors
-    /// [`Error::Setting`] if `dir` cannot be made or holds another file under one of the names; those of the file system.
+    /// [`OutputError::NotWritable`] if `dir` cannot be made, [`OutputError::Occupied`] if it holds another file under one of
+    /// the names; those of the file system.
     pub(crate) fn write(dir: &Path) -> Result<Self, Error> {
         let model = dir.join("model");
-        std::fs::create_dir_all(&model).map_err(|error| {
-            Error::Setting(format!("cannot create {}: {error}; choose another --output", model.display()))
-        })?;
+        std::fs::create_dir_all(&model).map_err(|source| OutputError::NotWritable { path: model.clone(), source })?;
         for (name, bytes) in MODEL_FILES {
             place(&model.join(name), bytes)?;
         }
@@ -67,10 +67,7 @@ impl Bundle {
 fn place(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     match std::fs::read(path) {
         Ok(there) if there == bytes => Ok(()),
-        Ok(_) => Err(Error::Setting(format!(
-            "{} is there and is not the quickstart's own; move it or choose another --output",
-            path.display()
-        ))),
+        Ok(_) => Err(OutputError::Occupied { path: path.to_owned() }.into()),
         Err(_) => Ok(atomic_write(&Storage, path, bytes)?),
     }
 }
@@ -92,8 +89,8 @@ mod tests {
         Bundle::write(dir.path()).unwrap();
         let rows = dir.path().join("train.jsonl");
         std::fs::write(&rows, "mine").unwrap();
-        let Err(Error::Setting(message)) = Bundle::write(dir.path()) else { panic!("must be refused") };
-        assert!(message.contains("train.jsonl"), "{message}");
+        let Err(error) = Bundle::write(dir.path()) else { panic!("must be refused") };
+        assert!(matches!(&error, Error::Output(OutputError::Occupied { path }) if *path == rows), "{error}");
         assert_eq!(std::fs::read_to_string(&rows).unwrap(), "mine");
     }
 

@@ -36,6 +36,12 @@ pub enum OutputError {
         /// Of the process that holds the lock.
         pid: String,
     },
+    /// A file of somebody else has a name that is needed.
+    #[error("{} is there and holds something else; move it, or choose another directory", .path.display())]
+    Occupied {
+        /// The file.
+        path: PathBuf,
+    },
     /// A run would overwrite what is not its own.
     #[error("output_dir {} already holds {file}, which no run of tunesmith has written; choose another", .path.display())]
     Foreign {
