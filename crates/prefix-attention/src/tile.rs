@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::blocks::{KeyBlock, Source};
+use crate::blocks::KeyBlock;
 use crate::isa::{InstructionSet, MAX_LANES};
 use crate::spec::Sequence;
 use crate::transpose::Transpose;
@@ -43,8 +43,8 @@ impl Tile {
         (self.sequence.q_start + row / group, self.kv_head * group + row % group)
     }
 
-    /// Keys of its own sequence that row `row` of the tile sees.
-    fn visible_to(&self, shape: &AttentionShape<'_>, row: usize) -> Range<usize> {
+    /// Keys of its own sequence that row `row` of the tile sees. Both ends ascend with the row.
+    pub(crate) fn visible_to(&self, shape: &AttentionShape<'_>, row: usize) -> Range<usize> {
         let Sequence { q_len, kv_len, .. } = self.sequence;
         let spec = shape.spec();
         if !spec.causal {
@@ -59,35 +59,12 @@ impl Tile {
     pub(crate) fn visible(&self, shape: &AttentionShape<'_>) -> Range<usize> {
         self.visible_to(shape, 0).start..self.visible_to(shape, self.rows - 1).end
     }
-
-    /// The bounds of every row's keys relative to the first of the block; `None` if every row sees all of them.
-    pub(crate) fn mask(&self, shape: &AttentionShape<'_>, block: &KeyBlock<'_>) -> Option<Bounds> {
-        let keys = &block.keys;
-        // Bounds ascend with the row.
-        let all = self.visible_to(shape, self.rows - 1).start..self.visible_to(shape, 0).end;
-        if block.source == Source::Prefix || all.start <= keys.start && keys.end <= all.end {
-            return None;
-        }
-        let mut bounds = Bounds { first: [0; ROWS], end: [KEYS as i32; ROWS] };
-        let relative = |key: usize| key.saturating_sub(keys.start).min(KEYS) as i32;
-        for row in 0..self.rows {
-            let visible = self.visible_to(shape, row);
-            (bounds.first[row], bounds.end[row]) = (relative(visible.start), relative(visible.end));
-        }
-        Some(bounds)
-    }
 }
 
 /// The tiles of rows `rows` of a sequence and head.
 pub(crate) fn tiles(sequence: Sequence, kv_head: usize, rows: Range<usize>) -> Vec<Tile> {
     let tile = |first_row| Tile { sequence, kv_head, first_row, rows: ROWS.min(rows.end - first_row) };
     rows.clone().step_by(ROWS).map(tile).collect()
-}
-
-/// By row, the keys of a block that are visible: `first..end`.
-pub(crate) struct Bounds {
-    pub(crate) first: [i32; ROWS],
-    pub(crate) end: [i32; ROWS],
 }
 
 /// How the rows of a tile lie in memory, with a row length that whole registers divide.

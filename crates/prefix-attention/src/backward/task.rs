@@ -5,10 +5,11 @@ use std::f32::consts::LOG2_E;
 use super::Chunk;
 use crate::TokenRows;
 use crate::blocks::{KeyBlock, Operands, Source, key_blocks};
-use crate::forward::{compute_scores, score_factor};
+use crate::forward::{compute_scores, multiply_keys, score_factor};
 use crate::product::{Product, Start};
 use crate::scores::Differentiate;
 use crate::tile::{KEYS, Layout, ROWS, Tile};
+use crate::visible::{Part, Visible};
 use crate::workspace::{Shared, carve};
 
 /// What all tasks share.
@@ -96,8 +97,11 @@ impl Working<'_> {
             let block = layout.pack(block, self.packed);
             for state in &mut states {
                 if let Some(block) = block.visible_to(layout.shape, &state.tile) {
-                    state.differentiate(pass, &block, self.scores, self.grads);
-                    state.add_to_keys(pass, chunk, &block, self.scores, self.grads, sums);
+                    let visible = Visible::new(layout.shape, &state.tile, &block);
+                    state.differentiate(pass, &block, &visible, self.scores, self.grads);
+                    if pass.needs_key_grads(block.source) {
+                        state.add_to_keys(pass, chunk, &block, &visible, [self.scores, self.grads], sums);
+                    }
                 }
             }
         }
@@ -130,76 +134,73 @@ impl<'a> State<'a> {
     }
 
     /// Probabilities and gradients of the scores of one block, and what these add to the gradients of the queries.
-    fn differentiate(&mut self, pass: &Pass<'_>, block: &KeyBlock<'_>, scores: &mut [f32], grads: &mut [f32]) {
+    fn differentiate(
+        &mut self,
+        pass: &Pass<'_>,
+        block: &KeyBlock<'_>,
+        visible: &Visible,
+        scores: &mut [f32],
+        grads: &mut [f32],
+    ) {
         let layout = &pass.layout;
         let (isa, width, spec) = (layout.isa, self.tile.width(), layout.shape.spec());
-        let keys = block.keys.len();
-        let (scores, grads) = (&mut scores[..keys * width], &mut grads[..keys * width]);
-        compute_scores(layout, &self.tile, block, self.q, scores);
-        isa.product(Product {
-            rows: keys,
-            depth: spec.head_dim,
-            cols: width,
-            a: block.v,
-            a_row: block.v_stride,
-            a_step: 1,
-            b: self.grad_o,
-            b_row: width,
-            out: grads,
-            out_row: width,
-            start: Start::Zero,
-        });
+        let count = block.keys.len() * width;
+        let (scores, grads) = (&mut scores[..count], &mut grads[..count]);
+        compute_scores(layout, width, block, visible, self.q, scores);
+        multiply_keys(layout, width, visible, (block.v, block.v_stride), self.grad_o, grads);
         isa.run(Differentiate { scores, grads, width, lse: &self.lse, delta: &self.delta, softcap: spec.softcap });
-        if pass.grad_q.is_some() {
+        if pass.grad_q.is_none() {
+            return;
+        }
+        for Part { queries, keys } in visible.parts() {
             isa.product(Product {
                 rows: spec.head_dim,
-                depth: keys,
-                cols: width,
-                a: block.k,
+                depth: keys.len(),
+                cols: queries.len(),
+                a: &block.k[keys.start * block.k_stride..],
                 a_row: 1,
                 a_step: block.k_stride,
-                b: grads,
+                b: &grads[keys.start * width + queries.start..],
                 b_row: width,
-                out: self.grad_q,
+                out: &mut self.grad_q[queries.start..],
                 out_row: width,
                 start: Start::Add,
             });
         }
     }
 
-    /// What probabilities and gradients of scores add to the chunk's sums.
+    /// Adds what one block's probabilities and gradients of scores, `[keys, width]` each, contribute to the chunk's sums.
     fn add_to_keys(
         &self,
         pass: &Pass<'_>,
         chunk: &Chunk,
         block: &KeyBlock<'_>,
-        scores: &[f32],
-        grads: &[f32],
+        visible: &Visible,
+        [scores, grads]: [&[f32]; 2],
         sums: &mut [f32],
     ) {
-        if !pass.needs_key_grads(block.source) {
-            return;
-        }
+        let (width, dim) = (self.tile.width(), pass.layout.padded_dim);
         let first = match block.source {
             Source::Prefix => block.keys.start,
             Source::Own => chunk.prefix_len + block.keys.start - chunk.keys.start,
         };
-        let dim = pass.layout.padded_dim;
         let (sums_k, sums_v) = sums.split_at_mut(chunk.sums_rows() * dim);
         for (weights, rows, sums) in [(grads, &*self.q_rows, sums_k), (scores, &*self.grad_o_rows, sums_v)] {
-            pass.layout.isa.product(Product {
-                rows: block.keys.len(),
-                depth: self.tile.width(),
-                cols: dim,
-                a: weights,
-                a_row: self.tile.width(),
-                a_step: 1,
-                b: rows,
-                b_row: dim,
-                out: &mut sums[first * dim..],
-                out_row: dim,
-                start: Start::Add,
-            });
+            for Part { queries, keys } in visible.parts() {
+                pass.layout.isa.product(Product {
+                    rows: keys.len(),
+                    depth: queries.len(),
+                    cols: dim,
+                    a: &weights[keys.start * width + queries.start..],
+                    a_row: width,
+                    a_step: 1,
+                    b: &rows[queries.start * dim..],
+                    b_row: dim,
+                    out: &mut sums[(first + keys.start) * dim..],
+                    out_row: dim,
+                    start: Start::Add,
+                });
+            }
         }
     }
 

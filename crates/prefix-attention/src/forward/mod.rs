@@ -7,7 +7,7 @@ mod wide;
 
 use std::f32::consts::LN_2;
 
-pub(crate) use wide::{compute_scores, score_factor};
+pub(crate) use wide::{compute_scores, multiply_keys, score_factor};
 
 use crate::blocks::Operands;
 use crate::isa::InstructionSet;
@@ -15,7 +15,8 @@ use crate::tile::Layout;
 use crate::workspace::Shared;
 use crate::{AttentionError, AttentionShape, Forward};
 
-/// Computes attention and the log-sum-exp of its scores. Memory beyond the results does not grow with the sequences.
+/// Computes attention and the log-sum-exp of its scores. Beyond the results it takes a fixed amount of memory for each
+/// thread and a few words for each tile of queries.
 ///
 /// A query that sees no key gets `o = 0` and `softmax_lse = -inf`. The result of a query depends only on its own sequence
 /// and the prefix, bit for bit, and not on the number of threads.

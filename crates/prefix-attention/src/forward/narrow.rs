@@ -17,6 +17,7 @@ use crate::scores::Softcap;
 use crate::spec::Sequence;
 use crate::tile::{KEYS, Layout, Tile};
 
+use crate::visible::Visible;
 use crate::{AttentionError, AttentionShape};
 
 /// Up to this many rows, reading a key for each of them is cheaper than idle lanes.
@@ -135,7 +136,7 @@ impl<'a> Partial<'a> {
         if let Some(softcap) = spec.softcap {
             isa.run(Softcap { scores, softcap });
         }
-        let bounds = tile.mask(layout.shape, block);
+        let bounds = Visible::new(layout.shape, tile, block).bounds;
         for (r, scores) in scores.chunks_exact_mut(KEYS).enumerate() {
             scores[keys..].fill(f32::NEG_INFINITY);
             if let Some(bounds) = &bounds {

@@ -10,6 +10,7 @@ use crate::product::{Product, Start};
 use crate::scores::{Absorb, Mask, Softcap, Softmax};
 use crate::spec::Sequence;
 use crate::tile::{KEYS, Layout, ROWS, Tile, tiles};
+use crate::visible::{Part, Visible};
 use crate::workspace::{Workspaces, carve};
 use crate::{AttentionError, AttentionShape};
 
@@ -116,21 +117,25 @@ impl<'a> State<'a> {
     fn absorb(&mut self, layout: &Layout<'_>, block: &KeyBlock<'_>, scores: &mut [f32]) {
         let (isa, width) = (layout.isa, self.tile.width());
         let scores = &mut scores[..block.keys.len() * width];
-        compute_scores(layout, &self.tile, block, self.q, scores);
+        let visible = Visible::new(layout.shape, &self.tile, block);
+        compute_scores(layout, width, block, &visible, self.q, scores);
         isa.run(Absorb { scores, width, softmax: &mut self.softmax });
-        isa.product(Product {
-            rows: layout.shape.spec().head_dim,
-            depth: block.keys.len(),
-            cols: width,
-            a: block.v,
-            a_row: 1,
-            a_step: block.v_stride,
-            b: scores,
-            b_row: width,
-            out: self.o,
-            out_row: width,
-            start: Start::Scaled(&self.softmax.rescale),
-        });
+        // Queries outside of the parts see nothing new: their maximum stays, and so does what they accumulated.
+        for Part { queries, keys } in visible.parts() {
+            isa.product(Product {
+                rows: layout.shape.spec().head_dim,
+                depth: keys.len(),
+                cols: queries.len(),
+                a: &block.v[keys.start * block.v_stride..],
+                a_row: 1,
+                a_step: block.v_stride,
+                b: &scores[keys.start * width + queries.start..],
+                b_row: width,
+                out: &mut self.o[queries.start..],
+                out_row: width,
+                start: Start::Scaled(&self.softmax.rescale[queries]),
+            });
+        }
     }
 
     /// Divides by the sum and writes the rows where they belong.
@@ -151,25 +156,47 @@ pub(crate) fn score_factor(shape: &AttentionShape<'_>) -> f32 {
 }
 
 /// Scores of a block `[keys, width]` from queries `[padded_dim, width]`, capped and masked.
-pub(crate) fn compute_scores(layout: &Layout<'_>, tile: &Tile, block: &KeyBlock<'_>, q: &[f32], scores: &mut [f32]) {
-    let (isa, width, spec) = (layout.isa, tile.width(), layout.shape.spec());
-    isa.product(Product {
-        rows: block.keys.len(),
-        depth: spec.head_dim,
-        cols: width,
-        a: block.k,
-        a_row: block.k_stride,
-        a_step: 1,
-        b: q,
-        b_row: width,
-        out: scores,
-        out_row: width,
-        start: Start::Zero,
-    });
+pub(crate) fn compute_scores(
+    layout: &Layout<'_>,
+    width: usize,
+    block: &KeyBlock<'_>,
+    visible: &Visible,
+    q: &[f32],
+    scores: &mut [f32],
+) {
+    let spec = layout.shape.spec();
+    multiply_keys(layout, width, visible, (block.k, block.k_stride), q, scores);
     if let Some(softcap) = spec.softcap {
-        isa.run(Softcap { scores, softcap });
+        layout.isa.run(Softcap { scores, softcap });
     }
-    if let Some(bounds) = tile.mask(layout.shape, block) {
-        isa.run(Mask { scores, width, first: &bounds.first, end: &bounds.end });
+    if let Some(bounds) = &visible.bounds {
+        layout.isa.run(Mask { scores, width, first: &bounds.first, end: &bounds.end });
+    }
+}
+
+/// `out[j, i] = rows[j] . columns[:, i]` for the visible pairs, with `columns` `[padded_dim, width]`; the others keep
+/// whatever they hold.
+pub(crate) fn multiply_keys(
+    layout: &Layout<'_>,
+    width: usize,
+    visible: &Visible,
+    (rows, stride): (&[f32], usize),
+    columns: &[f32],
+    out: &mut [f32],
+) {
+    for Part { queries, keys } in visible.parts() {
+        layout.isa.product(Product {
+            rows: keys.len(),
+            depth: layout.shape.spec().head_dim,
+            cols: queries.len(),
+            a: &rows[keys.start * stride..],
+            a_row: stride,
+            a_step: 1,
+            b: &columns[queries.start..],
+            b_row: width,
+            out: &mut out[keys.start * width + queries.start..],
+            out_row: width,
+            start: Start::Zero,
+        });
     }
 }
