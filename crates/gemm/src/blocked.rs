@@ -1,40 +1,37 @@
 //! The blocked product: both operands in packed panels, `C` in slabs that threads own.
 //!
 //! The operand along the shorter side of `C` is packed once and shared by all threads. The longer side is cut into slabs;
-//! whoever takes a slab packs the other operand's part of it, block by block, so each operand is packed once per call and
-//! a slab of `C` stays in one core's cache while the depth runs by. An element of `C` is summed by one thread, block of
-//! depth after block of depth, and the blocks depend on the depth alone: the split over threads cannot change a bit.
+//! whoever takes a slab packs the other operand's part of it, so each operand is packed once per call. The depth runs by in
+//! blocks while a part of `C` is summed in one core's cache, and complete sums are written once.
+//!
+//! An element of `C` is summed by one thread, block of depth after block of depth. The blocks depend on sizes alone, so the
+//! split over threads cannot change a bit.
 
 use std::ops::Range;
 
-use device::{Buffer, DType, Device};
+use device::{Buffer, Device, Element, Elements};
 use rayon::prelude::*;
 
 use crate::GemmError;
-use crate::isa::{Isa, Vector};
-use crate::matrix::Lines;
-use crate::pack::pack_panel;
-use crate::problem::{Addend, Problem, in_slabs};
-use crate::tile::Tile;
+use crate::kernel::{Kernel, Panel, Side, Sums, Tile};
+use crate::problem::{Addend, Problem, Term, in_slabs};
+use crate::simd::Source;
 
-/// Depth of a block: a panel of `B` of this depth fits the first- or second-level cache.
-const BLOCK_DEPTH: usize = 512;
-/// Panels in a block of the operand that a thread packs: with [`BLOCK_DEPTH`], a part of the second-level cache.
-const BLOCK_PANELS: usize = 8;
-/// Elements of the shared operand that are packed at a time, unless a single block of depth is more.
-const SHARED_ELEMENTS: usize = 4 << 20;
+/// Bytes of the shared operand that are packed at a time, unless a single block of depth is more.
+const SHARED_BYTES: usize = 16 << 20;
 
 /// One side of `C` cut into panels of nearly equal width, in whole `unit`s but for the very last.
 #[derive(Clone, Copy)]
 struct Panels {
+    side: Side,
     len: usize,
     unit: usize,
     count: usize,
 }
 
 impl Panels {
-    fn new(len: usize, unit: usize, widest: usize) -> Self {
-        Self { len, unit, count: len.div_ceil(widest) }
+    fn new<K: Kernel>(side: Side, len: usize) -> Self {
+        Self { side, len, unit: K::PANEL_UNIT[side as usize], count: len.div_ceil(K::PANEL[side as usize]) }
     }
 
     fn range(&self, panel: usize) -> Range<usize> {
@@ -44,15 +41,36 @@ impl Panels {
     }
 }
 
-/// The blocks of the depth, of nearly equal size.
-fn depth_block(k: usize, block: usize) -> Range<usize> {
-    let count = k.div_ceil(BLOCK_DEPTH);
-    k * block / count..k * (block + 1) / count
+/// A part of the depth of one term.
+struct Block<'a> {
+    term: &'a Term<'a>,
+    /// Whether what `C` is to start from is added here.
+    is_first: bool,
+    depth: Range<usize>,
+    /// Packed elements of one panel of each side.
+    sizes: [usize; 2],
 }
 
-/// Consecutive packed panels of one operand over one block of depth.
-struct Packed<'a> {
-    data: &'a [f32],
+/// The depth of all terms, one after another, in blocks of nearly equal size.
+fn blocks<'a, K: Kernel>(kernel: K, terms: &'a [Term<'a>]) -> Vec<Block<'a>> {
+    let mut blocks = Vec::new();
+    for term in terms {
+        let count = term.k.div_ceil(K::BLOCK_DEPTH);
+        let units = term.k.div_ceil(K::DEPTH_UNIT);
+        let start = |block: usize| (units * block / count * K::DEPTH_UNIT).min(term.k);
+        for block in 0..count {
+            let depth = start(block)..start(block + 1);
+            let padded = depth.len().next_multiple_of(K::DEPTH_UNIT);
+            let sizes = [Side::A, Side::B].map(|side| padded * kernel.stride(side, term.lines(side).elements.dtype()));
+            blocks.push(Block { term, is_first: blocks.is_empty(), depth, sizes });
+        }
+    }
+    blocks
+}
+
+/// Consecutive packed panels of one operand, block after block of depth.
+struct Packed<'a, K: Kernel> {
+    data: &'a [K::Packed],
     /// From panel to panel in `data`.
     pitch: usize,
     panels: Panels,
@@ -60,107 +78,195 @@ struct Packed<'a> {
     range: Range<usize>,
 }
 
+impl<K: Kernel> Packed<'_, K> {
+    /// Panel `index` over the block that the data start with.
+    fn panel(&self, index: usize, block: &Block) -> &[K::Packed] {
+        &self.data[index * self.pitch..][..block.sizes[self.panels.side as usize]]
+    }
+}
+
 /// Computes the product.
 ///
 /// # Safety
 /// `p.c` is valid for `m` rows of `n` elements, which nothing else accesses meanwhile.
-pub(crate) unsafe fn run<I: Isa>(isa: I, p: &Problem) -> Result<(), GemmError> {
-    let rows = Panels::new(p.m, 1, I::TILE_ROWS);
-    let cols = Panels::new(p.n, <I::Vector as Vector>::LANES, I::TILE_COLS);
-    let rows_are_shared = p.m <= p.n;
-    let (shared, shared_lines, shared_stride) =
-        if rows_are_shared { (rows, p.a, I::A_STRIDE) } else { (cols, p.b, I::TILE_COLS) };
-
-    let blocks = p.k.div_ceil(BLOCK_DEPTH);
-    let blocks_at_a_time = (SHARED_ELEMENTS / (shared.count * shared_stride * BLOCK_DEPTH)).max(1);
-    for first in (0..blocks).step_by(blocks_at_a_time) {
-        let last = (first + blocks_at_a_time).min(blocks) - 1;
-        let depth = depth_block(p.k, first).start..depth_block(p.k, last).end;
-        let packed = pack_shared(isa, p, &shared_lines, shared, shared_stride, depth.clone())?;
-        let packed = packed.f32()?;
-        let part = |block: Range<usize>| Packed {
-            data: &packed[(block.start - depth.start) * shared_stride..],
-            pitch: depth.len() * shared_stride,
-            panels: shared,
-            range: 0..shared.count,
+pub(crate) unsafe fn run<K: Kernel>(kernel: K, p: &Problem) -> Result<(), GemmError> {
+    let (rows, cols) = (Panels::new::<K>(Side::A, p.m), Panels::new::<K>(Side::B, p.n));
+    let (shared, owned) = if p.m <= p.n { (rows, cols) } else { (cols, rows) };
+    let blocks = blocks(kernel, p.terms);
+    let mut rest = &blocks[..];
+    while !rest.is_empty() {
+        let room = SHARED_BYTES / size_of::<K::Packed>() / shared.count;
+        let fitting = |taken: &mut usize, block: &Block| {
+            *taken += block.sizes[shared.side as usize];
+            Some(*taken <= room)
         };
-        let owned = if rows_are_shared { cols } else { rows };
-        in_slabs(owned.count, p.parts(), |slab| {
-            let stride = if rows_are_shared { I::TILE_COLS } else { I::A_STRIDE };
-            let lines = if rows_are_shared { &p.b } else { &p.a };
-            let mut local =
-                Buffer::scratch(Device::Cpu, DType::F32, slab.len().min(BLOCK_PANELS) * stride * BLOCK_DEPTH)?;
-            let local = local.f32_mut()?;
-            for start in slab.clone().step_by(BLOCK_PANELS) {
-                let range = start..slab.end.min(start + BLOCK_PANELS);
-                for block in first..=last {
-                    let addend = if block == 0 { p.addend } else { Addend::of(p.c) };
-                    let block = depth_block(p.k, block);
-                    let pitch = block.len() * stride;
-                    for (panel, out) in range.clone().zip(local.chunks_exact_mut(pitch)) {
-                        pack_panel(isa, lines, owned.range(panel), block.clone(), stride, out);
-                    }
-                    let own = Packed { data: local, pitch, panels: owned, range: range.clone() };
-                    let (a, b) = if rows_are_shared { (part(block.clone()), own) } else { (own, part(block.clone())) };
-                    // SAFETY: panels of this slab are packed by nobody else, so neither are its elements of `C` written.
-                    unsafe { multiply(isa, p, &a, &b, block.len(), addend) };
-                }
-            }
-            Ok(())
-        })?;
+        let count = rest.iter().scan(0, fitting).take_while(|&fits| fits).count().max(1);
+        let (group, later) = rest.split_at(count);
+        // SAFETY: the caller's.
+        unsafe { run_group(kernel, p, group, shared, owned)? };
+        rest = later;
     }
     Ok(())
 }
 
-/// Packs every panel of the shared operand over `depth`.
-fn pack_shared<I: Isa>(
-    isa: I,
-    p: &Problem,
-    lines: &Lines,
-    panels: Panels,
-    stride: usize,
-    depth: Range<usize>,
-) -> Result<Buffer, GemmError> {
-    let pitch = depth.len() * stride;
-    let mut packed = Buffer::scratch(Device::Cpu, DType::F32, panels.count * pitch)?;
-    let pack =
-        |(panel, out): (usize, &mut [f32])| pack_panel(isa, lines, panels.range(panel), depth.clone(), stride, out);
-    if p.parts() == 1 {
-        packed.f32_mut()?.chunks_exact_mut(pitch).enumerate().for_each(pack);
-    } else {
-        packed.f32_mut()?.par_chunks_exact_mut(pitch).enumerate().for_each(pack);
-    }
-    Ok(packed)
-}
-
-/// The tiles of `C` where panels of `a` meet panels of `b`: a panel of `B` stays in the first-level cache while a block of
-/// panels of `A`, which stays in the second-level cache, goes by.
+/// Adds the products over a group of blocks, whose shared operand is packed at a time.
 ///
 /// # Safety
-/// `p.c` is valid, and nothing else accesses those tiles.
-unsafe fn multiply<I: Isa>(isa: I, p: &Problem, a: &Packed, b: &Packed, depth: usize, addend: Addend) {
-    assert!(a.data.len() >= (a.range.len() - 1) * a.pitch + depth * I::A_STRIDE);
-    assert!(b.data.len() >= (b.range.len() - 1) * b.pitch + depth * I::TILE_COLS);
-    for a_start in (0..a.range.len()).step_by(BLOCK_PANELS) {
-        for j in 0..b.range.len() {
-            let cols = b.panels.range(b.range.start + j);
-            for i in a_start..a.range.len().min(a_start + BLOCK_PANELS) {
-                let rows = a.panels.range(a.range.start + i);
-                // SAFETY: the assertions hold the panels, and the panels' ranges are within `m` and `n`.
-                unsafe {
-                    isa.tile(&Tile {
-                        depth,
-                        a: a.data.as_ptr().add(i * a.pitch),
-                        b: b.data.as_ptr().add(j * b.pitch),
-                        c: p.c.start.add(rows.start * p.c.row_stride + cols.start),
-                        c_stride: p.c.row_stride,
-                        rows: rows.len(),
-                        cols: cols.len(),
-                        alpha: p.alpha,
-                        addend: addend.at(rows.start, cols.start),
-                    });
+/// As for [`run`].
+unsafe fn run_group<K: Kernel>(
+    kernel: K,
+    p: &Problem,
+    group: &[Block],
+    shared: Panels,
+    owned: Panels,
+) -> Result<(), GemmError> {
+    let pitch = |panels: Panels| group.iter().map(|block| block.sizes[panels.side as usize]).sum::<usize>();
+    let mut packed = scratch::<K::Packed>(shared.count * pitch(shared))?;
+    let packed = packed.as_mut_slice::<K::Packed>()?;
+    let pack = |(panel, out): (usize, &mut [K::Packed])| pack_panel(kernel, group, shared, panel, out);
+    if p.parts() == 1 {
+        packed.chunks_exact_mut(pitch(shared)).enumerate().for_each(pack);
+    } else {
+        packed.par_chunks_exact_mut(pitch(shared)).enumerate().for_each(pack);
+    }
+    let packed = &*packed;
+    in_slabs(owned.count, p.parts(), |slab| {
+        let [most, others_at_a_time] = [owned, shared].map(|panels| K::BLOCK_PANELS[panels.side as usize]);
+        // Where few others pass, less is packed ahead.
+        let at_a_time = most.min(shared.count);
+        let mut local = scratch::<K::Packed>(slab.len().min(at_a_time) * pitch(owned))?;
+        let local = local.as_mut_slice::<K::Packed>()?;
+        let mut sums = scratch::<f32>(K::BLOCK_PANELS[0] * K::BLOCK_PANELS[1] * K::PANEL[0] * K::PANEL[1])?;
+        let sums = sums.f32_mut()?;
+        kernel.session(|| {
+            for range in ranges(slab, at_a_time) {
+                for (panel, out) in range.clone().zip(local.chunks_exact_mut(pitch(owned))) {
+                    pack_panel(kernel, group, owned, panel, out);
+                }
+                for others in ranges(0..shared.count, others_at_a_time) {
+                    let own = Packed { data: local, pitch: pitch(owned), panels: owned, range: range.clone() };
+                    let data = &packed[others.start * pitch(shared)..];
+                    let others = Packed { data, pitch: pitch(shared), panels: shared, range: others };
+                    let (a, b) = if owned.side == Side::A { (own, others) } else { (others, own) };
+                    // SAFETY: panels of this slab are packed by nobody else, so neither are its elements of `C` written.
+                    unsafe { multiply(kernel, p, group, a, b, sums) };
                 }
             }
+        });
+        Ok(())
+    })
+}
+
+/// Consecutive parts of `range` of at most `len`.
+fn ranges(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
+    range.clone().step_by(len).map(move |start| start..range.end.min(start + len))
+}
+
+fn scratch<P: Element>(len: usize) -> Result<Buffer, GemmError> {
+    Ok(Buffer::scratch(Device::Cpu, P::DTYPE, len)?)
+}
+
+/// Packs one panel over a group of blocks.
+fn pack_panel<K: Kernel>(kernel: K, group: &[Block], panels: Panels, panel: usize, mut out: &mut [K::Packed]) {
+    for block in group {
+        let (now, later) = out.split_at_mut(block.sizes[panels.side as usize]);
+        pack_block(kernel, block, panels, panel, now);
+        out = later;
+    }
+}
+
+/// Packs one panel over one block of depth.
+fn pack_block<K: Kernel>(kernel: K, block: &Block, panels: Panels, panel: usize, out: &mut [K::Packed]) {
+    fn run<K: Kernel, T: Source>(kernel: K, panel: Panel<T>, size: usize, out: &mut [K::Packed]) {
+        assert_eq!(out.len(), size);
+        assert!(!panel.lines.is_empty() && !panel.depth.is_empty());
+        let last = panel.at(panel.lines.len() - 1, panel.depth.len() - 1);
+        assert!(panel.elements.as_ptr_range().contains(&last));
+        // SAFETY: the assertions are the bounds that packing relies on.
+        unsafe { kernel.pack(&panel, out) }
+    }
+    let (side, lines, depth) = (panels.side, panels.range(panel), block.depth.clone());
+    let source = block.term.lines(side);
+    let (source_stride, depth_is_contiguous) = (source.stride, source.depth_is_contiguous);
+    let size = block.sizes[side as usize];
+    match source.elements {
+        Elements::F32(elements) => {
+            run(kernel, Panel { side, elements, source_stride, depth_is_contiguous, lines, depth }, size, out)
+        }
+        Elements::BF16(elements) => {
+            run(kernel, Panel { side, elements, source_stride, depth_is_contiguous, lines, depth }, size, out)
+        }
+        Elements::F16(elements) => {
+            run(kernel, Panel { side, elements, source_stride, depth_is_contiguous, lines, depth }, size, out)
+        }
+    }
+}
+
+/// The part of `C` where panels of `a` meet panels of `b`, over a group of blocks. The sums, tile after tile, stay in the
+/// second-level cache until they are complete.
+///
+/// # Safety
+/// `p.c` is valid, and nothing else accesses that part. Within a session of the kernel.
+unsafe fn multiply<K: Kernel>(
+    kernel: K,
+    p: &Problem,
+    group: &[Block],
+    mut a: Packed<K>,
+    mut b: Packed<K>,
+    sums: &mut [f32],
+) {
+    let addend = if group[0].is_first { p.addend } else { Addend::of(p.c) };
+    let [tile_rows, tile_cols] = K::PANEL;
+    let (rows, cols) = (a.range.clone(), b.range.clone());
+    for (index, block) in group.iter().enumerate() {
+        for_each_tile(block, &a, &b, |i, j, next| {
+            let (rows, cols) = (a.panels.range(rows.start + i), b.panels.range(cols.start + j));
+            // Sums that one block completes need no place of their own.
+            let at = if group.len() == 1 { 0 } else { (i * b.range.len() + j) * tile_rows * tile_cols };
+            let values = &mut sums[at..at + tile_rows * tile_cols];
+            let tile = Tile {
+                depth: block.depth.len(),
+                a: a.panel(i, block).as_ptr(),
+                b: b.panel(j, block).as_ptr(),
+                dtypes: [block.term.a.elements.dtype(), block.term.b.elements.dtype()],
+                sums: values.as_mut_ptr(),
+                size: [rows.len(), cols.len()],
+                accumulate: index > 0,
+                next,
+            };
+            // SAFETY: a session is the caller's, and the slices are as long as a panel and a tile are.
+            unsafe { kernel.tile(&tile) };
+            if index + 1 == group.len() {
+                let values = &values[..rows.len() * tile_cols];
+                let (addend, c) = (addend.at(rows.start, cols.start), p.c.at(rows.start, cols.start));
+                let sums = Sums { values, stride: tile_cols, cols: cols.len(), alpha: p.alpha, addend, c };
+                // SAFETY: the panels' ranges are within `m` and `n`, and that part of `C` is the caller's to give.
+                unsafe { kernel.write(&sums) };
+            }
+        });
+        a.data = &a.data[block.sizes[Side::A as usize]..];
+        b.data = &b.data[block.sizes[Side::B as usize]..];
+    }
+}
+
+/// Calls `tile` for each pair of a panel of `A` and one of `B`, with what to fetch ahead. A panel of one operand stays in
+/// the first-level cache while those of the other, which stay in the second-level cache, go by.
+fn for_each_tile<K: Kernel>(
+    block: &Block,
+    a: &Packed<K>,
+    b: &Packed<K>,
+    mut tile: impl FnMut(usize, usize, *const K::Packed),
+) {
+    let (staying, passing) = if K::A_STAYS { (a, b) } else { (b, a) };
+    for s in 0..staying.range.len() {
+        for t in 0..passing.range.len() {
+            // The panel that stays next is fetched while the first ones pass, and those one by one.
+            let part = t * block.depth.len() * K::AHEAD;
+            let next = match part < block.sizes[staying.panels.side as usize] {
+                true => staying.data.as_ptr().wrapping_add((s + 1) * staying.pitch + part),
+                false => passing.data.as_ptr().wrapping_add((t + 1) * passing.pitch),
+            };
+            if K::A_STAYS { tile(s, t, next) } else { tile(t, s, next) }
         }
     }
 }

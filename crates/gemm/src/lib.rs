@@ -9,30 +9,32 @@
 //!
 //! Operands are widened exactly and every sum is kept in f32, so that
 //! `|C - exact| <= (k + 2) 2^-24 |alpha| |A| |B|` to first order (Higham 2002, "Accuracy and Stability of Numerical
-//! Algorithms", section 3.5), one rounding of `C` more where the product is added.
+//! Algorithms", section 3.5), where what is added counts as one more product.
 //!
-//! The blocking is that of Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication", and Van Zee
-//! and van de Geijn 2015, "BLIS"; see `blocked.rs`. Products of at most eight rows read `B` in place instead; see
-//! `narrow.rs`. AVX-512F, AVX2 or plain Rust is chosen when the program runs. The result depends on the instruction set
-//! but not on the number of threads.
+//! The blocking (`blocked.rs`) is that of Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication",
+//! and Van Zee and van de Geijn 2015, "BLIS". Products of at most eight rows read `B` in place instead (`narrow.rs`). The
+//! kernels are chosen when the program runs: AMX tiles fed with exact pieces of the operands (`amx`), AVX-512F, AVX2 or
+//! plain Rust (`simd`). The result depends on that choice but not on the number of threads.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 mod blocked;
 mod error;
-mod isa;
+mod kernel;
 mod matrix;
 mod narrow;
-mod pack;
 mod problem;
+mod simd;
 mod sums;
-mod tile;
 
 pub use error::GemmError;
 pub use matrix::{Matrix, MatrixMut};
 pub use sums::column_sums;
 
-use isa::Isa;
+use kernel::Kernel;
 use matrix::Stored;
-use problem::{Addend, Output, Problem};
+use problem::{Addend, Output, Problem, Term};
+use simd::Isa;
 
 /// What the product is added to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,37 +53,65 @@ pub enum Update<'a> {
 ///
 /// # Errors
 /// [`GemmError::InnerSize`] and [`GemmError::OutputShape`] if the shapes do not belong together, [`GemmError::Length`] and
-/// [`GemmError::RowStride`] if a slice does not hold its matrix or bias, [`GemmError::Device`] if there is no memory to pack in.
+/// [`GemmError::RowStride`] if a slice does not hold its matrix or bias, [`GemmError::Device`] if there is no memory to
+/// pack in.
 pub fn gemm(alpha: f32, a: Matrix<'_>, b: Matrix<'_>, update: Update<'_>, c: MatrixMut<'_>) -> Result<(), GemmError> {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if let Some(isa) = isa::avx512::Avx512::detect() {
-            return gemm_with(isa, alpha, a, b, update, c);
-        }
-        if let Some(isa) = isa::avx2::Avx2::detect() {
-            return gemm_with(isa, alpha, a, b, update, c);
-        }
-    }
-    gemm_with(isa::portable::Portable, alpha, a, b, update, c)
+    sum_of_products(alpha, &[(a, b)], update, c)
 }
 
-fn gemm_with<I: Isa>(
-    isa: I,
+/// [`gemm`] of several products with the same result: `C = alpha sum_i A_i B_i`, plus what `update` says. Each has a depth
+/// of its own.
+///
+/// A part of the sum stays in the cache while all of them are added, so that a low-rank product costs little beside a
+/// large one.
+///
+/// # Errors
+/// Those of [`gemm`], for each product. A sum of none is zero.
+pub fn sum_of_products(
     alpha: f32,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
+    products: &[(Matrix<'_>, Matrix<'_>)],
     update: Update<'_>,
     c: MatrixMut<'_>,
 ) -> Result<(), GemmError> {
-    if a.cols() != b.rows() {
-        return Err(GemmError::InnerSize { a: a.shape(), b: b.shape() });
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[cfg(target_os = "linux")]
+        if let (Some(amx), Some(isa)) = (amx::Amx::detect(), simd::avx512::Avx512::detect())
+            && products.iter().any(|(a, _)| a.cols() >= amx::LEAST_DEPTH)
+        {
+            return sum_with(amx, isa, alpha, products, update, c);
+        }
+        if let Some(isa) = simd::avx512::Avx512::detect() {
+            return sum_with(isa, isa, alpha, products, update, c);
+        }
+        if let Some(isa) = simd::avx2::Avx2::detect() {
+            return sum_with(isa, isa, alpha, products, update, c);
+        }
     }
-    let (m, n, k) = (a.rows(), b.cols(), a.cols());
-    if [c.rows(), c.cols()] != [m, n] {
-        return Err(GemmError::OutputShape { expected: [m, n], got: [c.rows(), c.cols()] });
+    let isa = simd::portable::Portable;
+    sum_with(isa, isa, alpha, products, update, c)
+}
+
+/// The sum with a given kernel, and a given instruction set for few rows.
+fn sum_with<K: Kernel, I: Isa>(
+    kernel: K,
+    isa: I,
+    alpha: f32,
+    products: &[(Matrix<'_>, Matrix<'_>)],
+    update: Update<'_>,
+    c: MatrixMut<'_>,
+) -> Result<(), GemmError> {
+    let (m, n) = (c.rows(), c.cols());
+    for (a, b) in products {
+        if a.cols() != b.rows() {
+            return Err(GemmError::InnerSize { a: a.shape(), b: b.shape() });
+        }
+        if [a.rows(), b.cols()] != [m, n] {
+            return Err(GemmError::OutputShape { expected: [a.rows(), b.cols()], got: [m, n] });
+        }
+        a.check("A")?;
+        b.check("B")?;
     }
-    a.check("A")?;
-    b.check("B")?;
     c.check()?;
     if let Update::Bias(bias) = update {
         Stored::dense(1, n).check("bias", bias.len())?;
@@ -90,7 +120,8 @@ fn gemm_with<I: Isa>(
         return Ok(());
     }
     let row_stride = c.stored.row_stride;
-    if k == 0 {
+    let terms: Vec<Term<'_>> = products.iter().filter(|(a, _)| a.cols() > 0).map(Term::new).collect();
+    if terms.is_empty() {
         let rows = c.elements.chunks_mut(row_stride).take(m);
         match update {
             Update::Overwrite => rows.for_each(|row| row[..n].fill(0.0)),
@@ -99,11 +130,19 @@ fn gemm_with<I: Isa>(
         }
         return Ok(());
     }
-    let (a, b) = (a.row_lines(), b.column_lines());
-    let c = Output { start: c.elements.as_mut_ptr(), row_stride };
-    let problem = Problem { m, n, k, a, b, alpha, addend: Addend::new(update, c), c };
+    let c = Output { start: c.elements.as_mut_ptr(), row_stride, col_stride: 1 };
+    let problem = Problem { m, n, alpha, terms: &terms, addend: Addend::new(update, c), c };
     // SAFETY: `check` proved that `C` holds `m` rows of `n` elements, and its borrow is exclusive.
-    unsafe { if m <= narrow::MAX_ROWS { narrow::run(isa, &problem) } else { blocked::run(isa, &problem) } }
+    unsafe {
+        if m <= narrow::MAX_ROWS {
+            narrow::run(isa, &problem)
+        } else if kernel.prefers_transposed(&problem) {
+            let terms: Vec<Term<'_>> = terms.iter().map(Term::transposed).collect();
+            blocked::run(kernel, &problem.transposed(&terms))
+        } else {
+            blocked::run(kernel, &problem)
+        }
+    }
 }
 
 #[cfg(test)]

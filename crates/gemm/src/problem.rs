@@ -4,32 +4,63 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::kernel::Side;
 use crate::matrix::Lines;
-use crate::{GemmError, Update};
+use crate::{GemmError, Matrix, Update};
 
 /// Slabs for each thread, so that one that is held up is helped by the others.
 const SLABS_PER_THREAD: usize = 4;
 /// Products of fewer multiply-adds are computed by the calling thread alone.
 const SERIAL_MULTIPLY_ADDS: usize = 1 << 19;
 
-/// A product whose operands have been checked: `C[m, n] = alpha A[m, k] B[k, n] + addend`; no size is zero.
+/// A sum of products whose operands have been checked: `C[m, n] = alpha sum A[m, k] B[k, n] + addend`; no size is zero.
 pub(crate) struct Problem<'a> {
     pub(crate) m: usize,
     pub(crate) n: usize,
+    pub(crate) alpha: f32,
+    pub(crate) terms: &'a [Term<'a>],
+    pub(crate) addend: Addend,
+    pub(crate) c: Output,
+}
+
+/// One product of the sum.
+pub(crate) struct Term<'a> {
     pub(crate) k: usize,
     /// Rows of `A`.
     pub(crate) a: Lines<'a>,
     /// Columns of `B`.
     pub(crate) b: Lines<'a>,
-    pub(crate) alpha: f32,
-    pub(crate) addend: Addend,
-    pub(crate) c: Output,
+}
+
+impl<'a> Term<'a> {
+    pub(crate) fn new(&(a, b): &(Matrix<'a>, Matrix<'a>)) -> Self {
+        Self { k: a.cols(), a: a.row_lines(), b: b.column_lines() }
+    }
+
+    pub(crate) fn transposed(&self) -> Self {
+        Self { k: self.k, a: self.b, b: self.a }
+    }
+
+    pub(crate) fn lines(&self, side: Side) -> Lines<'a> {
+        match side {
+            Side::A => self.a,
+            Side::B => self.b,
+        }
+    }
 }
 
 impl Problem<'_> {
+    /// The same product seen as `C^T = alpha sum B^T A^T + addend^T`, over `terms` with their sides exchanged.
+    pub(crate) fn transposed<'a>(&self, terms: &'a [Term<'a>]) -> Problem<'a> {
+        let addend = Addend { row_stride: self.addend.col_stride, col_stride: self.addend.row_stride, ..self.addend };
+        let c = Output { row_stride: self.c.col_stride, col_stride: self.c.row_stride, ..self.c };
+        Problem { m: self.n, n: self.m, alpha: self.alpha, terms, addend, c }
+    }
+
     /// Into how many parts at most the product is worth splitting.
     pub(crate) fn parts(&self) -> usize {
-        if self.m.saturating_mul(self.n).saturating_mul(self.k) < SERIAL_MULTIPLY_ADDS {
+        let depth: usize = self.terms.iter().map(|term| term.k).sum();
+        if self.m.saturating_mul(self.n).saturating_mul(depth) < SERIAL_MULTIPLY_ADDS {
             1
         } else {
             rayon::current_num_threads() * SLABS_PER_THREAD
@@ -42,12 +73,20 @@ impl Problem<'_> {
 pub(crate) struct Output {
     pub(crate) start: *mut f32,
     pub(crate) row_stride: usize,
+    pub(crate) col_stride: usize,
 }
 
 // SAFETY: stands for an exclusive borrow of `C`; threads that share it write disjoint elements.
 unsafe impl Send for Output {}
 // SAFETY: as above.
 unsafe impl Sync for Output {}
+
+impl Output {
+    /// The part from `row` and `col` on.
+    pub(crate) fn at(self, row: usize, col: usize) -> Self {
+        Self { start: self.start.wrapping_add(row * self.row_stride + col * self.col_stride), ..self }
+    }
+}
 
 /// What is added to the product: nothing, a matrix, or one row for all rows.
 #[derive(Clone, Copy)]
@@ -56,6 +95,7 @@ pub(crate) struct Addend {
     pub(crate) start: *const f32,
     /// Zero for one row.
     pub(crate) row_stride: usize,
+    pub(crate) col_stride: usize,
 }
 
 // SAFETY: stands for a part of `C`, as `Output` does, or for a shared borrow of a bias.
@@ -66,15 +106,15 @@ unsafe impl Sync for Addend {}
 impl Addend {
     pub(crate) fn new(update: Update<'_>, c: Output) -> Self {
         match update {
-            Update::Overwrite => Self { start: std::ptr::null(), row_stride: 0 },
+            Update::Overwrite => Self { start: std::ptr::null(), row_stride: 0, col_stride: 1 },
             Update::Accumulate => Self::of(c),
-            Update::Bias(bias) => Self { start: bias.as_ptr(), row_stride: 0 },
+            Update::Bias(bias) => Self { start: bias.as_ptr(), row_stride: 0, col_stride: 1 },
         }
     }
 
     /// What `C` holds.
     pub(crate) fn of(c: Output) -> Self {
-        Self { start: c.start, row_stride: c.row_stride }
+        Self { start: c.start, row_stride: c.row_stride, col_stride: c.col_stride }
     }
 
     /// The part from `row` and `col` on.
@@ -82,7 +122,7 @@ impl Addend {
         if self.start.is_null() {
             return self;
         }
-        Self { start: self.start.wrapping_add(row * self.row_stride + col), ..self }
+        Self { start: self.start.wrapping_add(row * self.row_stride + col * self.col_stride), ..self }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Gradients of the projection, from `dY` and what the forward pass saved.
 
 use device::{Buffer, DType, Device};
-use gemm::{Matrix, Update, column_sums, gemm};
+use gemm::{Matrix, Update, column_sums, gemm, sum_of_products};
 
 use crate::shape::{check, matrix, matrix_mut};
 use crate::{Adapter, LoraError, LoraShape};
@@ -55,15 +55,18 @@ impl<'a> Backward<'a> {
     pub fn x(&self, update: Update<'_>, grad_x: &mut [f32]) -> Result<(), LoraError> {
         let shape = self.shape.x();
         check("grad_x", shape, grad_x.len())?;
-        gemm(1.0, self.grad_y, self.saved.weight, update, matrix_mut(grad_x, shape))?;
-        let grad_s = matrix(self.grad_s.f32()?, self.shape.s());
-        let lora_a = matrix(self.saved.adapter.lora_a, self.shape.a());
-        let Some(dropout) = self.saved.adapter.active_dropout() else {
-            return Ok(gemm(1.0, grad_s, lora_a, Update::Accumulate, matrix_mut(grad_x, shape))?);
-        };
-        let mut delta = scratch(shape)?;
-        gemm(1.0, grad_s, lora_a, Update::Overwrite, matrix_mut(delta.f32_mut()?, shape))?;
-        dropout.apply_add(delta.f32()?, grad_x);
+        let base = (self.grad_y, self.saved.weight);
+        let (grad_s, lora_a) = (self.grad_s.f32()?, self.saved.adapter.lora_a);
+        let delta = (matrix(grad_s, self.shape.s()), matrix(lora_a, self.shape.a()));
+        match self.saved.adapter.active_dropout() {
+            None => sum_of_products(1.0, &[base, delta], update, matrix_mut(grad_x, shape))?,
+            Some(dropout) => {
+                sum_of_products(1.0, &[base], update, matrix_mut(grad_x, shape))?;
+                let mut product = scratch(shape)?;
+                sum_of_products(1.0, &[delta], Update::Overwrite, matrix_mut(product.f32_mut()?, shape))?;
+                dropout.apply_add(product.f32()?, grad_x);
+            }
+        }
         Ok(())
     }
 
@@ -80,15 +83,14 @@ impl<'a> Backward<'a> {
         Ok(gemm(1.0, grad_s.transposed(), dropped, update, matrix_mut(grad_a, self.shape.a()))?)
     }
 
-    /// `dB = scaling dY^T s`, `[out_features, rank]`.
+    /// `dB = dY^T s`, `[out_features, rank]`.
     ///
     /// # Errors
     /// See [`Backward::new`].
     pub fn lora_b(&self, update: Update<'_>, grad_b: &mut [f32]) -> Result<(), LoraError> {
         check("grad_b", self.shape.b(), grad_b.len())?;
         let s = matrix(self.saved.s, self.shape.s());
-        let scaling = self.saved.adapter.scaling;
-        Ok(gemm(scaling, self.grad_y.transposed(), s, update, matrix_mut(grad_b, self.shape.b()))?)
+        Ok(gemm(1.0, self.grad_y.transposed(), s, update, matrix_mut(grad_b, self.shape.b()))?)
     }
 
     /// The gradient of `lora_bias`: `scaling` times the column sums of `dY`, `[out_features]`.

@@ -1,7 +1,7 @@
 //! `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`.
 
 use device::{Buffer, DType, Device, Elements};
-use gemm::{Matrix, Update, gemm};
+use gemm::{Matrix, Update, gemm, sum_of_products};
 
 use crate::shape::{check, check_optional, matrix, matrix_mut};
 use crate::{Adapter, LoraError, LoraShape};
@@ -20,11 +20,11 @@ pub struct Forward<'a> {
     pub adapter: Adapter<'a>,
     /// `[num_tokens, out_features]`, overwritten.
     pub y: &'a mut [f32],
-    /// `drop(x) A^T`, `[num_tokens, rank]`, overwritten: kept for [`Backward`](crate::Backward).
+    /// `scaling drop(x) A^T`, `[num_tokens, rank]`, overwritten: kept for [`Backward`](crate::Backward).
     pub s: &'a mut [f32],
 }
 
-/// Computes `y` and `s`. The low-rank product is added straight into `y`; there is no second array of its size.
+/// Computes `y` and `s`. Both products are summed before `y` is written; there is no second array of its size.
 ///
 /// # Errors
 /// [`LoraError::Length`] and [`LoraError::WeightShape`] name an argument that does not have its shape;
@@ -41,15 +41,15 @@ pub fn forward(shape: &LoraShape, arguments: Forward<'_>) -> Result<(), LoraErro
     let dropped = adapter.active_dropout().map(|dropout| dropout.apply(x)).transpose()?;
     let dropped = dropped.as_ref().map_or(Ok(x), |buffer| buffer.f32())?;
     let lora_a = matrix(adapter.lora_a, shape.a()).transposed();
-    gemm(1.0, matrix(dropped, shape.x()), lora_a, Update::Overwrite, matrix_mut(s, shape.s()))?;
+    gemm(adapter.scaling, matrix(dropped, shape.x()), lora_a, Update::Overwrite, matrix_mut(s, shape.s()))?;
     let bias = joint_bias(bias, &adapter, shape.out_features())?;
     let update = match &bias {
         Some(bias) => Update::Bias(bias.f32()?),
         None => Update::Overwrite,
     };
-    gemm(1.0, matrix(x, shape.x()), weight.transposed(), update, matrix_mut(y, shape.y()))?;
-    let lora_b = matrix(adapter.lora_b, shape.b()).transposed();
-    gemm(adapter.scaling, matrix(s, shape.s()), lora_b, Update::Accumulate, matrix_mut(y, shape.y()))?;
+    let base = (matrix(x, shape.x()), weight.transposed());
+    let delta = (matrix(s, shape.s()), matrix(adapter.lora_b, shape.b()).transposed());
+    sum_of_products(1.0, &[base, delta], update, matrix_mut(y, shape.y()))?;
     Ok(())
 }
 

@@ -10,14 +10,14 @@
 //! | `lora_a` | `[rank, in_features]` | f32 |
 //! | `lora_b` | `[out_features, rank]` | f32 |
 //! | `lora_bias` | `[out_features]` | f32 |
-//! | `s = drop(x) A^T`, saved | `[num_tokens, rank]` | f32 |
+//! | `s = scaling drop(x) A^T`, saved | `[num_tokens, rank]` | f32 |
 //!
 //! Gradients, for a loss whose gradient by `y` is `dY`; the base's bias has the column sums of `dY`
 //! ([`gemm::column_sums`]):
 //!
 //! ```text
 //! dS = scaling dY B            dX = dY W + mask / (1 - p) (dS A)
-//! dA = dS^T drop(x)            dB = scaling dY^T s            dlora_bias = scaling 1^T dY
+//! dA = dS^T drop(x)            dB = dY^T s                    dlora_bias = scaling 1^T dY
 //! ```
 //!
 //! All sums are in f32, with the error bound of the [`gemm`] crate. The dropout mask is a function of the element's

@@ -110,9 +110,9 @@ fn known_values() {
     case.scaling = 0.5;
     case.bias = Some(vec![10.0, 20.0]);
     case.lora_bias = Some(vec![2.0, 4.0]);
-    // s = 3 + 8 = 11; y = x + bias + 0.5 (11 [1, -1] + [2, 4]).
-    assert_eq!(case.forward(), (vec![17.5, 18.5], vec![11.0]));
-    // dS = 0.5 (1 * 1 + 2 * -1) = -0.5; dX = dY + dS A; dA = dS x; dB = 0.5 dY s.
+    // s = 0.5 (3 + 8) = 5.5; y = x + bias + 5.5 [1, -1] + 0.5 [2, 4].
+    assert_eq!(case.forward(), (vec![17.5, 18.5], vec![5.5]));
+    // dS = 0.5 (1 * 1 + 2 * -1) = -0.5; dX = dY + dS A; dA = dS x; dB = dY s.
     let grads = case.backward(&[1.0, 2.0], Update::Overwrite, f32::NAN);
     let expected: [&[f32]; 4] = [&[-0.5, 0.0], &[-0.5, -1.0], &[5.5, 11.0], &[0.5, 1.0]];
     assert_eq!(grads.each_ref().map(Vec::as_slice), expected);

@@ -1,7 +1,7 @@
 //! `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`.
 //!
-//! With `s = drop(x) A^T` saved and `dS = scaling dY B`:
-//! dx = dY W + mask / (1 - p) (dS A), dA = dS^T drop(x), dB = scaling dY^T s, dlora_bias = scaling 1^T dY;
+//! With `s = scaling drop(x) A^T` saved and `dS = scaling dY B`:
+//! dx = dY W + mask / (1 - p) (dS A), dA = dS^T drop(x), dB = dY^T s, dlora_bias = scaling 1^T dY;
 //! dW and dbias as in `linear`, for a base that is trained as well.
 
 use device::{Buffer, DType};

@@ -5,10 +5,9 @@ use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
-use super::{Isa, Source, Vector};
-use crate::narrow::{self, Block};
-use crate::pack::{self, Panel};
-use crate::tile::{self, Tile};
+use super::{Isa, Source, Vector, axpy, dot, pack, tile, write};
+use crate::kernel::{Panel, Sums, Tile};
+use crate::narrow::Block;
 
 /// Proof that AVX2, FMA and F16C are there.
 #[derive(Clone, Copy)]
@@ -64,9 +63,15 @@ unsafe impl Vector for __m256 {
     }
 
     #[inline(always)]
-    unsafe fn mul(self, other: Self) -> Self {
+    unsafe fn add(self, other: Self) -> Self {
         // SAFETY: as above.
-        unsafe { _mm256_mul_ps(self, other) }
+        unsafe { _mm256_add_ps(self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(address: *const f32) {
+        // SAFETY: as above; a prefetch does not access memory.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
 
     #[inline(always)]
@@ -80,42 +85,61 @@ unsafe impl Vector for __m256 {
     }
 }
 
-type TileKernel = unsafe fn(&Tile);
+type TileKernel = unsafe fn(&Tile<f32>);
 
 /// Kernels by registers along a row, then by rows.
 const TILES: [[TileKernel; 6]; 2] = [
-    [tile::<1, 1>, tile::<2, 1>, tile::<3, 1>, tile::<4, 1>, tile::<5, 1>, tile::<6, 1>],
-    [tile::<1, 2>, tile::<2, 2>, tile::<3, 2>, tile::<4, 2>, tile::<5, 2>, tile::<6, 2>],
+    [
+        compute_tile::<1, 1>,
+        compute_tile::<2, 1>,
+        compute_tile::<3, 1>,
+        compute_tile::<4, 1>,
+        compute_tile::<5, 1>,
+        compute_tile::<6, 1>,
+    ],
+    [
+        compute_tile::<1, 2>,
+        compute_tile::<2, 2>,
+        compute_tile::<3, 2>,
+        compute_tile::<4, 2>,
+        compute_tile::<5, 2>,
+        compute_tile::<6, 2>,
+    ],
 ];
 
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn tile<const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
+unsafe fn compute_tile<const ROWS: usize, const VECTORS: usize>(tile: &Tile<f32>) {
     // SAFETY: the caller's.
     unsafe { tile::compute::<Avx2, ROWS, VECTORS>(tile) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn pack<T: Source>(panel: &Panel<T>, out: &mut [f32]) {
+unsafe fn pack_panel<T: Source>(panel: &Panel<T>, stride: usize, out: &mut [f32]) {
     // SAFETY: the caller's.
-    unsafe { pack::pack::<__m256, T>(panel, out) }
+    unsafe { pack::pack::<__m256, T>(panel, stride, out) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn dot<T: Source>(block: &Block<T>) {
+unsafe fn write_sums(sums: &Sums) {
     // SAFETY: the caller's.
-    unsafe { narrow::dot::<__m256, T>(block) }
+    unsafe { write::write::<__m256>(sums) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn axpy<T: Source>(block: &Block<T>) {
+unsafe fn dot_block<T: Source>(block: &Block<T>) {
     // SAFETY: the caller's.
-    unsafe { narrow::axpy::<__m256, T>(block) }
+    unsafe { dot::dot::<__m256, T>(block) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn axpy_block<T: Source>(block: &Block<T>) {
+    // SAFETY: the caller's.
+    unsafe { axpy::axpy::<__m256, T>(block) }
 }
 
 impl Isa for Avx2 {
     type Vector = __m256;
     const TILE_ROWS: usize = 6;
-    const TILE_VECTORS: usize = 2;
 
     fn detect() -> Option<Self> {
         let all =
@@ -124,23 +148,28 @@ impl Isa for Avx2 {
     }
 
     #[inline]
-    unsafe fn tile(self, tile: &Tile) {
+    unsafe fn compute_tile(self, tile: &Tile<f32>) {
         // SAFETY: `self` proves the instruction set; the rest is the caller's.
-        unsafe { TILES[tile.vectors::<Self>() - 1][tile.rows - 1](tile) }
+        unsafe { TILES[tile::vectors::<Self>(tile) - 1][tile.size[0] - 1](tile) }
     }
 
-    unsafe fn pack<T: Source>(self, panel: &Panel<T>, out: &mut [f32]) {
+    unsafe fn pack_panel<T: Source>(self, panel: &Panel<T>, stride: usize, out: &mut [f32]) {
         // SAFETY: `self` proves the instruction set; the rest is the caller's.
-        unsafe { pack(panel, out) }
+        unsafe { pack_panel(panel, stride, out) }
+    }
+
+    unsafe fn write_sums(self, sums: &Sums) {
+        // SAFETY: `self` proves the instruction set; the rest is the caller's.
+        unsafe { write_sums(sums) }
     }
 
     unsafe fn dot<T: Source>(self, block: &Block<T>) {
         // SAFETY: `self` proves the instruction set; the rest is the caller's.
-        unsafe { dot(block) }
+        unsafe { dot_block(block) }
     }
 
     unsafe fn axpy<T: Source>(self, block: &Block<T>) {
         // SAFETY: `self` proves the instruction set; the rest is the caller's.
-        unsafe { axpy(block) }
+        unsafe { axpy_block(block) }
     }
 }

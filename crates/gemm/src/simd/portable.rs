@@ -3,10 +3,9 @@
 use device::Element;
 use half::{bf16, f16};
 
-use super::{Isa, Source, Vector};
-use crate::narrow::{self, Block};
-use crate::pack::{self, Panel};
-use crate::tile::{self, Tile};
+use super::{Isa, Source, Vector, axpy, dot, pack, tile, write};
+use crate::kernel::{Panel, Sums, Tile};
+use crate::narrow::Block;
 
 /// Needs nothing.
 #[derive(Clone, Copy)]
@@ -70,8 +69,8 @@ unsafe impl Vector for F32x4 {
     }
 
     #[inline(always)]
-    unsafe fn mul(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] * other.0[i]))
+    unsafe fn add(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
     }
 
     #[inline(always)]
@@ -81,7 +80,7 @@ unsafe impl Vector for F32x4 {
     }
 }
 
-type TileKernel = unsafe fn(&Tile);
+type TileKernel = unsafe fn(&Tile<f32>);
 
 /// Kernels by registers along a row, then by rows.
 const TILES: [[TileKernel; 4]; 2] = [
@@ -102,30 +101,34 @@ const TILES: [[TileKernel; 4]; 2] = [
 impl Isa for Portable {
     type Vector = F32x4;
     const TILE_ROWS: usize = 4;
-    const TILE_VECTORS: usize = 2;
 
     fn detect() -> Option<Self> {
         Some(Self)
     }
 
     #[inline]
-    unsafe fn tile(self, tile: &Tile) {
+    unsafe fn compute_tile(self, tile: &Tile<f32>) {
         // SAFETY: the caller's.
-        unsafe { TILES[tile.vectors::<Self>() - 1][tile.rows - 1](tile) }
+        unsafe { TILES[tile::vectors::<Self>(tile) - 1][tile.size[0] - 1](tile) }
     }
 
-    unsafe fn pack<T: Source>(self, panel: &Panel<T>, out: &mut [f32]) {
+    unsafe fn pack_panel<T: Source>(self, panel: &Panel<T>, stride: usize, out: &mut [f32]) {
         // SAFETY: the caller's.
-        unsafe { pack::pack::<F32x4, T>(panel, out) }
+        unsafe { pack::pack::<F32x4, T>(panel, stride, out) }
+    }
+
+    unsafe fn write_sums(self, sums: &Sums) {
+        // SAFETY: the caller's.
+        unsafe { write::write::<F32x4>(sums) }
     }
 
     unsafe fn dot<T: Source>(self, block: &Block<T>) {
         // SAFETY: the caller's.
-        unsafe { narrow::dot::<F32x4, T>(block) }
+        unsafe { dot::dot::<F32x4, T>(block) }
     }
 
     unsafe fn axpy<T: Source>(self, block: &Block<T>) {
         // SAFETY: the caller's.
-        unsafe { narrow::axpy::<F32x4, T>(block) }
+        unsafe { axpy::axpy::<F32x4, T>(block) }
     }
 }

@@ -1,16 +1,23 @@
-//! Instruction sets: what a kernel needs of one, and which one this machine has.
+//! Vector instruction sets: what the kernels need of one, and the kernels written over it.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+mod axpy;
+mod dot;
+mod pack;
 pub(crate) mod portable;
+mod tile;
+pub(crate) mod transpose;
+mod write;
 
-use device::Element;
+use device::{DType, Element};
 use half::{bf16, f16};
 
-use crate::pack::Panel;
-use crate::tile::Tile;
+use crate::kernel::{Kernel, Panel, Side, Sums, Tile};
+use crate::narrow::Block;
+use crate::problem::Problem;
 
 /// The widest vector of any instruction set.
 pub(crate) const MAX_LANES: usize = 16;
@@ -32,9 +39,11 @@ pub(crate) unsafe trait Vector: Copy {
     unsafe fn store(self, to: *mut f32);
     /// `self * factor + addend`.
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
-    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn add(self, other: Self) -> Self;
     /// The lanes of both in turn: lower halves first, then upper halves.
     unsafe fn zip(self, other: Self) -> (Self, Self);
+    /// Hints that the cache line of `address` is read after a while. Any address is allowed.
+    unsafe fn prefetch(_address: *const f32) {}
 }
 
 /// An element type that vectors are loaded from, widened.
@@ -123,37 +132,81 @@ pub(crate) trait Isa: Copy + Send + Sync {
     type Vector: Vector;
     /// Rows of `C` that a tile covers at most.
     const TILE_ROWS: usize;
-    /// Registers along a row of `C` that a tile covers at most.
-    const TILE_VECTORS: usize;
-    /// Columns of `C` that a tile covers at most.
-    const TILE_COLS: usize = Self::TILE_VECTORS * <Self::Vector as Vector>::LANES;
+    /// Columns of `C` that a tile covers at most: two registers.
+    const TILE_COLS: usize = 2 * <Self::Vector as Vector>::LANES;
     /// Elements from one depth to the next in a packed panel of `A`: whole registers, for packing writes those.
     const A_STRIDE: usize = Self::TILE_ROWS.next_multiple_of(<Self::Vector as Vector>::LANES);
 
     /// `None` if this machine lacks it.
     fn detect() -> Option<Self>;
 
-    /// See [`crate::tile::compute`].
+    /// See [`tile::compute`].
     ///
     /// # Safety
     /// As there.
-    unsafe fn tile(self, tile: &Tile);
+    unsafe fn compute_tile(self, tile: &Tile<f32>);
 
-    /// See [`crate::pack::pack`].
+    /// See [`pack::pack`].
     ///
     /// # Safety
     /// As there.
-    unsafe fn pack<T: Source>(self, panel: &Panel<T>, out: &mut [f32]);
+    unsafe fn pack_panel<T: Source>(self, panel: &Panel<T>, stride: usize, out: &mut [f32]);
 
-    /// See [`crate::narrow::dot`].
+    /// See [`write::write`].
     ///
     /// # Safety
     /// As there.
-    unsafe fn dot<T: Source>(self, dot: &crate::narrow::Block<T>);
+    unsafe fn write_sums(self, sums: &Sums);
 
-    /// See [`crate::narrow::axpy`].
+    /// See [`dot::dot`].
     ///
     /// # Safety
     /// As there.
-    unsafe fn axpy<T: Source>(self, axpy: &crate::narrow::Block<T>);
+    unsafe fn dot<T: Source>(self, block: &Block<T>);
+
+    /// See [`axpy::axpy`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn axpy<T: Source>(self, block: &Block<T>);
+}
+
+impl<I: Isa> Kernel for I {
+    type Packed = f32;
+    const PANEL: [usize; 2] = [I::TILE_ROWS, I::TILE_COLS];
+    const PANEL_UNIT: [usize; 2] = [1, <I::Vector as Vector>::LANES];
+    // A panel of `B` of this depth fits the first- or second-level cache.
+    const BLOCK_DEPTH: usize = 512;
+    const DEPTH_UNIT: usize = 1;
+    const BLOCK_PANELS: [usize; 2] = [8, 8];
+    const A_STAYS: bool = false;
+    const AHEAD: usize = MAX_LANES;
+
+    fn stride(self, side: Side, _dtype: DType) -> usize {
+        match side {
+            Side::A => I::A_STRIDE,
+            Side::B => I::TILE_COLS,
+        }
+    }
+
+    unsafe fn pack<T: Source>(self, panel: &Panel<T>, out: &mut [f32]) {
+        // SAFETY: `self` proves the instruction set; the rest is the caller's.
+        unsafe { self.pack_panel(panel, self.stride(panel.side, T::DTYPE), out) }
+    }
+
+    #[inline]
+    unsafe fn tile(self, tile: &Tile<f32>) {
+        // SAFETY: as above.
+        unsafe { self.compute_tile(tile) }
+    }
+
+    /// A tile of one register a row would load an element of `A` for each multiplication.
+    fn prefers_transposed(self, p: &Problem) -> bool {
+        p.n <= <I::Vector as Vector>::LANES && p.n < p.m
+    }
+
+    unsafe fn write(self, sums: &Sums) {
+        // SAFETY: as above.
+        unsafe { self.write_sums(sums) }
+    }
 }

@@ -1,0 +1,106 @@
+//! The micro-kernel: 32 x 32 sums in four tile registers.
+
+use std::arch::asm;
+
+use half::bf16;
+
+use super::{DEPTH, TILE, pieces};
+use crate::kernel::Tile;
+
+/// The product of two panels, as sums of products of pieces in the same order for every element.
+///
+/// # Safety
+/// Tiles are configured; the panels are packed as `depth` and `dtypes` say; nothing else accesses the sums.
+pub(super) unsafe fn compute(tile: &Tile<bf16>) {
+    let [a_pieces, b_pieces] = tile.dtypes.map(pieces);
+    // Which second tiles matter: bit 0 for rows, bit 1 for columns.
+    let second = usize::from(tile.size[0] > TILE) | usize::from(tile.size[1] > TILE) << 1;
+    // SAFETY: panels hold, for each depth of 32, two tiles of 1024 bytes for each piece; the sums are 32 rows of 128 bytes.
+    unsafe {
+        asm!(
+            // tmm0 to tmm3: the quarters of C.
+            "test {i}, {i}",
+            "jz 2f",
+            "tileloadd tmm0, [{sums} + {row} * 2]",
+            "tileloadd tmm1, [{sums} + {row} * 2 + 64]",
+            "tileloadd tmm2, [{sums} + {row} * 2 + 2048]",
+            "tileloadd tmm3, [{sums} + {row} * 2 + 2112]",
+            "jmp 3f",
+            "2:",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            // Each depth of 32.
+            "3:",
+            "xor {j:e}, {j:e}",
+            // Each piece j of B.
+            "4:",
+            "tileloadd tmm6, [{b} + {row}]",
+            "test {second}, 2",
+            "jz 6f",
+            "tileloadd tmm7, [{b} + {row} + 1024]",
+            "6:",
+            "add {b}, 2048",
+            "mov {a_piece}, {a}",
+            // The pieces of A that matter beside it: i = min(a_pieces, 3 - j) of them.
+            "mov {i:e}, 3",
+            "sub {i:e}, {j:e}",
+            "cmp {i:e}, {a_pieces:e}",
+            "cmova {i:e}, {a_pieces:e}",
+            "5:",
+            "prefetcht1 [{next}]",
+            "prefetcht1 [{next} + 64]",
+            "prefetcht1 [{next} + 128]",
+            "prefetcht1 [{next} + 192]",
+            "prefetcht1 [{next} + 256]",
+            "prefetcht1 [{next} + 320]",
+            "prefetcht1 [{next} + 384]",
+            "prefetcht1 [{next} + 448]",
+            "add {next}, 512",
+            "tileloadd tmm4, [{a_piece} + {row}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "test {second}, 2",
+            "jz 7f",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "7:",
+            "test {second}, 1",
+            "jz 8f",
+            "tileloadd tmm5, [{a_piece} + {row} + 1024]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "test {second}, 2",
+            "jz 8f",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "8:",
+            "add {a_piece}, 2048",
+            "dec {i:e}",
+            "jnz 5b",
+            "inc {j:e}",
+            "cmp {j:e}, {b_pieces:e}",
+            "jb 4b",
+            "add {a}, {a_bytes}",
+            "dec {chunks}",
+            "jnz 3b",
+            "tilestored [{sums} + {row} * 2], tmm0",
+            "tilestored [{sums} + {row} * 2 + 64], tmm1",
+            "tilestored [{sums} + {row} * 2 + 2048], tmm2",
+            "tilestored [{sums} + {row} * 2 + 2112], tmm3",
+            sums = in(reg) tile.sums,
+            i = inout(reg) usize::from(tile.accumulate) => _,
+            a = inout(reg) tile.a => _,
+            b = inout(reg) tile.b => _,
+            row = in(reg) DEPTH * 2,
+            a_pieces = in(reg) a_pieces,
+            b_pieces = in(reg) b_pieces,
+            a_bytes = in(reg) a_pieces * 2048,
+            chunks = inout(reg) tile.depth.div_ceil(DEPTH) => _,
+            second = in(reg) second,
+            next = inout(reg) tile.next => _,
+            j = out(reg) _,
+            a_piece = out(reg) _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        )
+    }
+}

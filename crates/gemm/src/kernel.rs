@@ -1,0 +1,122 @@
+//! What the blocked product needs of the machine: how panels are packed, and a tile computed from two of them.
+
+use std::ops::Range;
+
+use device::{DType, Element};
+
+use crate::problem::{Addend, Output, Problem};
+use crate::simd::Source;
+
+/// A kind of packed panel and the micro-kernel that reads it.
+///
+/// A value of an implementing type is proof that this machine can run it.
+pub(crate) trait Kernel: Copy + Send + Sync {
+    /// Element of a packed panel.
+    type Packed: Element;
+    /// Rows of `A` and columns of `B` that a panel holds at most.
+    const PANEL: [usize; 2];
+    /// Panels start at multiples of this many rows or columns.
+    const PANEL_UNIT: [usize; 2];
+    /// Depth of a block at most.
+    const BLOCK_DEPTH: usize;
+    /// Blocks start at multiples of this depth and are padded to one with zeros.
+    const DEPTH_UNIT: usize;
+    /// Panels of `A` and of `B` whose sums, with those panels over one block of depth, fit the second-level cache.
+    const BLOCK_PANELS: [usize; 2];
+    /// Whether a panel of `A`, rather than of `B`, stays in the first-level cache while the others go by.
+    const A_STAYS: bool;
+    /// Packed elements that a tile fetches ahead for each depth.
+    const AHEAD: usize;
+
+    /// Packed elements of one panel for each depth.
+    fn stride(self, side: Side, dtype: DType) -> usize;
+
+    /// Packs one panel over a range of the depth; `out` holds the padded depth times the stride.
+    ///
+    /// # Safety
+    /// The panel's lines and depth are within the operand; both are not empty.
+    unsafe fn pack<T: Source>(self, panel: &Panel<T>, out: &mut [Self::Packed]);
+
+    /// Computes one tile.
+    ///
+    /// # Safety
+    /// Within [`Kernel::session`]; panels are packed by this kernel over the tile's depth; nothing else accesses the sums.
+    unsafe fn tile(self, tile: &Tile<Self::Packed>);
+
+    /// Writes complete sums to `C`.
+    ///
+    /// # Safety
+    /// `c` and an addend are valid for the rows and columns of the sums, and nothing else accesses them.
+    unsafe fn write(self, sums: &Sums);
+
+    /// Whether the product is better computed as `C^T = B^T A^T`.
+    fn prefers_transposed(self, p: &Problem) -> bool;
+
+    /// Runs `body`, in which this thread may compute tiles.
+    fn session<R>(self, body: impl FnOnce() -> R) -> R {
+        body()
+    }
+}
+
+/// Which operand a panel belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Rows of `A`.
+    A,
+    /// Columns of `B`.
+    B,
+}
+
+/// Which part of an operand becomes one panel.
+pub(crate) struct Panel<'a, T> {
+    pub(crate) side: Side,
+    pub(crate) elements: &'a [T],
+    /// From line to line if the depth is contiguous, from depth to depth otherwise.
+    pub(crate) source_stride: usize,
+    pub(crate) depth_is_contiguous: bool,
+    pub(crate) lines: Range<usize>,
+    pub(crate) depth: Range<usize>,
+}
+
+impl<T> Panel<'_, T> {
+    /// The element of line `lines.start + line` at depth `depth.start + depth`.
+    #[inline(always)]
+    pub(crate) fn at(&self, line: usize, depth: usize) -> *const T {
+        let (line, depth) = (self.lines.start + line, self.depth.start + depth);
+        let (major, minor) = if self.depth_is_contiguous { (line, depth) } else { (depth, line) };
+        self.elements.as_ptr().wrapping_add(major * self.source_stride + minor)
+    }
+}
+
+/// Two packed panels and the sums that their product goes to.
+pub(crate) struct Tile<P> {
+    /// Depth of both panels.
+    pub(crate) depth: usize,
+    pub(crate) a: *const P,
+    pub(crate) b: *const P,
+    /// The dtypes that the panels were packed from: into as many pieces as that takes, where numbers are split.
+    #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
+    pub(crate) dtypes: [DType; 2],
+    /// As many rows as a panel of `A` has at most, of as many columns as a panel of `B` has at most, without gaps.
+    pub(crate) sums: *mut f32,
+    /// Rows and columns that matter, not zero. Others may be computed or not.
+    pub(crate) size: [usize; 2],
+    /// Whether the product is added to the sums, rather than written over them.
+    pub(crate) accumulate: bool,
+    /// What is read next, [`Kernel::AHEAD`] elements for each depth: a hint.
+    pub(crate) next: *const P,
+}
+
+/// Complete sums of one tile, and where `alpha` times them plus the addend goes.
+pub(crate) struct Sums<'a> {
+    /// Rows of `stride`.
+    pub(crate) values: &'a [f32],
+    pub(crate) stride: usize,
+    /// Columns that matter.
+    pub(crate) cols: usize,
+    pub(crate) alpha: f32,
+    /// From the tile's first element on.
+    pub(crate) addend: Addend,
+    /// From the tile's first element on.
+    pub(crate) c: Output,
+}

@@ -1,0 +1,70 @@
+//! Few rows of `A` times a `B` whose rows' elements are neighbours.
+
+use super::{Source, Vector, load_partial};
+use crate::narrow::{AXPY_COLS, Block, MAX_ROWS};
+
+/// Depths that [`axpy`] takes for each load of a sum.
+const AXPY_DEPTHS: usize = 4;
+
+/// Sums of rows of `B` whose elements are neighbours, weighted by elements of `A`.
+///
+/// # Safety
+/// The instruction set is available; the block's operands and its part of `C` exist, the latter for it alone.
+#[inline(always)]
+pub(crate) unsafe fn axpy<V: Vector, T: Source>(block: &Block<T>) {
+    for start in block.cols.clone().step_by(AXPY_COLS) {
+        let cols = AXPY_COLS.min(block.cols.end - start);
+        let mut sums = [0.0f32; MAX_ROWS * AXPY_COLS];
+        let mut k = 0;
+        // SAFETY: depths stay below `depth` and columns within the block; `sums` holds `AXPY_COLS`, a multiple of the
+        // lanes, for each of at most `MAX_ROWS` rows.
+        unsafe {
+            while k + AXPY_DEPTHS <= block.depth {
+                axpy_depths::<V, T, AXPY_DEPTHS>(block, k, start, cols, &mut sums);
+                k += AXPY_DEPTHS;
+            }
+            while k < block.depth {
+                axpy_depths::<V, T, 1>(block, k, start, cols, &mut sums);
+                k += 1;
+            }
+            for (row, sums) in sums.chunks_exact(AXPY_COLS).take(block.rows).enumerate() {
+                for (j, &value) in sums[..cols].iter().enumerate() {
+                    block.write(row, start + j, value);
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products of depths `k..k + DEPTHS` to the sums.
+///
+/// # Safety
+/// As for [`axpy`], with those depths in the operands and `start..start + cols` in the block.
+#[inline(always)]
+unsafe fn axpy_depths<V: Vector, T: Source, const DEPTHS: usize>(
+    block: &Block<T>,
+    k: usize,
+    start: usize,
+    cols: usize,
+    sums: &mut [f32; MAX_ROWS * AXPY_COLS],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let b = block.b.as_ptr().add(k * block.b_stride + start);
+        for v in (0..cols).step_by(V::LANES) {
+            let mut rows_of_b = [V::zero(); DEPTHS];
+            for (j, row) in rows_of_b.iter_mut().enumerate() {
+                let from = b.add(j * block.b_stride + v);
+                *row = if cols - v >= V::LANES { T::load::<V>(from) } else { load_partial::<V, T>(from, cols - v) };
+            }
+            for row in 0..block.rows {
+                let to = sums.as_mut_ptr().add(row * AXPY_COLS + v);
+                let mut sum = V::load(to);
+                for (j, vector) in rows_of_b.into_iter().enumerate() {
+                    sum = V::splat(block.a[row * block.a_stride + k + j]).mul_add(vector, sum);
+                }
+                sum.store(to);
+            }
+        }
+    }
+}
