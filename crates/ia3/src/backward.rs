@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::forward::{scale, scale_row};
 use crate::{Ia3Error, Ia3Shape, ROWS};
 
-/// Operands of [`backward`]. A gradient that is `None` is not computed.
+/// Operands of [`backward()`]. A gradient that is `None` is not computed.
 #[derive(Debug)]
 pub struct Backward<'a> {
     /// As in the forward.

@@ -4,7 +4,7 @@ use device::parallel;
 
 use crate::{Ia3Error, Ia3Shape, ROWS};
 
-/// Operands of [`forward`].
+/// Operands of [`forward()`].
 #[derive(Debug)]
 pub struct Forward<'a> {
     /// Activations `[num_tokens, features]`.

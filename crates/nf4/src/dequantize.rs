@@ -16,7 +16,7 @@ const TASK_ELEMENTS: usize = 1 << 16;
 /// Results from this size on are written past the caches: few would hold them until they are read.
 const STREAMED_BYTES: usize = 32 << 20;
 
-/// Operands of [`dequantize`].
+/// Operands of [`dequantize()`].
 #[derive(Debug)]
 pub struct Dequantize<'a, T> {
     /// Codes, two to a byte, the even element in the high half.

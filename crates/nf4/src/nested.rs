@@ -34,10 +34,10 @@ pub struct NestedAbsmax<'a> {
     pub nested_block_size: usize,
 }
 
-/// Operands of [`quantize_absmax`].
+/// Operands of [`quantize_absmax()`].
 #[derive(Debug)]
 pub struct QuantizeAbsmax<'a> {
-    /// What [`crate::quantize`] wrote.
+    /// What [`crate::quantize()`] wrote.
     pub absmax: &'a [f32],
     /// A code for each, from [`dynamic_map`]. Overwritten.
     pub codes: &'a mut [u8],

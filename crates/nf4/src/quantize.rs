@@ -13,7 +13,7 @@ const TASK_ELEMENTS: usize = 1 << 16;
 /// What bitsandbytes divides by where a block is smaller. A subnormal number: its reciprocal is finite.
 const SMALLEST: f32 = 1e-38;
 
-/// Operands of [`quantize`].
+/// Operands of [`quantize()`].
 #[derive(Debug)]
 pub struct Quantize<'a> {
     /// The tensor, row by row.

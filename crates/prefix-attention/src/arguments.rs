@@ -22,7 +22,7 @@ pub struct Prefix<'a> {
     pub v: TokenRows<'a>,
 }
 
-/// Operands of [`crate::forward`].
+/// Operands of [`crate::forward()`].
 #[derive(Debug)]
 pub struct Forward<'a> {
     /// Queries `[num_q_tokens, num_heads * head_dim]`.
@@ -48,7 +48,7 @@ pub struct GradKeyValue<'a> {
     pub v: &'a mut [f32],
 }
 
-/// Operands of [`crate::backward`]. A gradient that is `None` is not computed, and the work only it needs is left out.
+/// Operands of [`crate::backward()`]. A gradient that is `None` is not computed, and the work only it needs is left out.
 #[derive(Debug)]
 pub struct Backward<'a> {
     /// As in [`Forward`].
@@ -59,9 +59,9 @@ pub struct Backward<'a> {
     pub v: TokenRows<'a>,
     /// As in [`Forward`].
     pub prefix: Option<Prefix<'a>>,
-    /// What [`crate::forward`] wrote.
+    /// What [`crate::forward()`] wrote.
     pub o: &'a [f32],
-    /// What [`crate::forward`] wrote.
+    /// What [`crate::forward()`] wrote.
     pub softmax_lse: &'a [f32],
     /// Gradient of `o`.
     pub grad_o: &'a [f32],

@@ -33,7 +33,7 @@ const MIN_ROWS: usize = 4 * ROWS;
 /// threads.
 ///
 /// # Errors
-/// As [`crate::forward`].
+/// As [`crate::forward()`].
 pub fn backward(shape: &AttentionShape<'_>, args: Backward<'_>) -> Result<(), AttentionError> {
     backward_with(InstructionSet::best(), shape, args)
 }
