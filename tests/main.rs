@@ -3,5 +3,6 @@
 mod cli;
 mod faults;
 mod laws;
+mod memory;
 mod resume;
 mod saves;

@@ -5,5 +5,5 @@ mod random_model;
 mod workspace;
 
 pub use program::{Output, tunesmith};
-pub use random_model::{Llama, write_llama};
+pub use random_model::{Llama, write_hollow_llama, write_llama};
 pub use workspace::{Workspace, data, metrics};
