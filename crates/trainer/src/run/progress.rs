@@ -17,6 +17,7 @@ pub struct Progress {
     first_step: u64,
     started: Instant,
     tokens: u64,
+    last: Option<StepEntry>,
 }
 
 impl Progress {
@@ -28,21 +29,21 @@ impl Progress {
             bar.set_position(steps_done);
             bar
         });
-        Self { console, bar, max_steps, first_step: steps_done, started: Instant::now(), tokens }
+        Self { console, bar, max_steps, first_step: steps_done, started: Instant::now(), tokens, last: None }
     }
 
     /// A step is done; `logged` if it is one of those that are logged.
     pub fn step(&mut self, entry: &StepEntry, logged: bool) {
         self.tokens += entry.tokens;
-        let status = self.status(entry);
         match &self.bar {
             Some(bar) => {
+                bar.set_message(self.short_status(entry));
                 bar.set_position(entry.step);
-                bar.set_message(status);
             }
-            None if logged => self.console.line(format_args!("step {}/{} | {status}", entry.step, self.max_steps)),
+            None if logged => self.console.line(self.status(entry)),
             None => {}
         }
+        self.last = Some(entry.clone());
     }
 
     /// An evaluation is done.
@@ -70,17 +71,28 @@ impl Progress {
         }
     }
 
-    /// No more steps.
+    /// No more steps: the bar makes way for the line of the last one.
     pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.abandon();
+        if let (Some(bar), Some(last)) = (&self.bar, &self.last) {
+            bar.finish_and_clear();
+            self.console.line(self.status(last));
         }
     }
 
+    /// What fits beside a bar, the most wanted first: the terminal cuts off the rest.
+    fn short_status(&self, entry: &StepEntry) -> String {
+        let speed = Count(entry.tokens_per_second as u64);
+        let memory = memory::peak_rss_bytes().map_or_else(String::new, |b| format!(" | {}", Bytes(b)));
+        format!("loss {:.4} | {speed} tok/s | eta {}{memory}", entry.loss, Span(self.remaining(entry.step)))
+    }
+
+    /// A whole line.
     fn status(&self, entry: &StepEntry) -> String {
         let memory = memory::peak_rss_bytes().map_or_else(String::new, |b| format!(" | peak mem {}", Bytes(b)));
         format!(
-            "loss {:.4} | grad_norm {:.3} | lr {:.2e} | {} tok/s | {} tokens{memory} | eta {}",
+            "step {}/{} | loss {:.4} | grad_norm {:.3} | lr {:.2e} | {} tok/s | {} tokens{memory} | eta {}",
+            entry.step,
+            self.max_steps,
             entry.loss,
             entry.grad_norm,
             entry.learning_rate,
