@@ -39,6 +39,21 @@ impl Node {
     }
 }
 
+impl Drop for Node {
+    /// Drops what lies behind this node one after the other: by itself each node would drop its parents inside its own drop,
+    /// and the history of a deep model would exhaust the stack.
+    fn drop(&mut self) {
+        let mut behind = std::mem::take(&mut self.parents);
+        while let Some(parent) = behind.pop() {
+            if let Parent::Node { node, .. } = parent
+                && let Some(mut node) = Arc::into_inner(node)
+            {
+                behind.append(&mut node.parents);
+            }
+        }
+    }
+}
+
 /// Where the gradient of an input goes.
 #[derive(Clone)]
 pub(crate) enum Parent {
@@ -92,4 +107,20 @@ pub fn no_grad<R>(body: impl FnOnce() -> R) -> R {
 pub(crate) fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Tensor, ops};
+
+    #[test]
+    fn a_long_history_is_dropped_on_a_small_stack() {
+        let drop_history = || {
+            let mut x = Tensor::leaf([1], &[1.0]).unwrap();
+            for _ in 0..100_000 {
+                x = ops::scale(&x, 1.0).unwrap();
+            }
+        };
+        std::thread::Builder::new().stack_size(256 << 10).spawn(drop_history).unwrap().join().unwrap();
+    }
 }

@@ -6,8 +6,8 @@
 //! Where frequencies depend on the length of the text (dynamic, longrope), each sequence has those of its own length. In
 //! transformers the longest row of a padded batch decides for all of its rows, and dynamic scaling remembers the longest
 //! batch so far; then a row's loss depends on its neighbours and on what was computed before, on the batch size of an
-//! evaluation and on how rows are packed. The two agree where a batch is one sequence, where its rows are equally long, and
-//! wherever no row is longer than the trained length.
+//! evaluation and on how rows are packed. The two agree where no row is longer than the trained length and, in a fresh model,
+//! where all rows of a batch are equally long.
 //!
 //! All numbers are rounded as transformers rounds them: the exponent, the power, its reciprocal and the angle are f32
 //! values each, because at position 10^4 the rounding of an angle already shows in the logits.
