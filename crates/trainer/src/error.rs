@@ -112,10 +112,10 @@ pub enum Error {
     Data(#[from] DataError),
     /// The model is wrong.
     #[error(transparent)]
-    Model(#[from] ModelError),
+    Model(Box<ModelError>),
     /// The adapter is wrong.
     #[error(transparent)]
-    Peft(#[from] PeftError),
+    Peft(Box<PeftError>),
     /// An op failed.
     #[error(transparent)]
     Tensor(#[from] TensorError),
@@ -180,12 +180,12 @@ impl Error {
             Error::Save(_) => EXIT_OUTPUT,
             Error::Checkpoint(error) => of_checkpoint(error),
             Error::Data(error) => of_data(error),
-            Error::Model(error) => match error {
+            Error::Model(error) => match error.as_ref() {
                 ModelError::Checkpoint(error) => of_checkpoint(error),
                 ModelError::Tensor(error) => of_tensor(error),
                 _ => EXIT_INPUT,
             },
-            Error::Peft(error) => match error {
+            Error::Peft(error) => match error.as_ref() {
                 PeftError::Checkpoint(error) => of_checkpoint(error),
                 PeftError::Tensor(error) => of_tensor(error),
                 PeftError::NoTargets { .. } | PeftError::NoDefaultTargets { .. } | PeftError::Pattern { .. } => {
@@ -201,6 +201,18 @@ impl Error {
             Error::NotANumber => EXIT_INPUT,
             Error::Signals(_) => EXIT_DEVICE,
         }
+    }
+}
+
+impl From<ModelError> for Error {
+    fn from(error: ModelError) -> Self {
+        Self::Model(Box::new(error))
+    }
+}
+
+impl From<PeftError> for Error {
+    fn from(error: PeftError) -> Self {
+        Self::Peft(Box::new(error))
     }
 }
 

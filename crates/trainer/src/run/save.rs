@@ -75,7 +75,7 @@ fn of_save(error: PeftError, method: &dyn Method, step: u64, output_dir: &Path) 
             let kept = checkpoints::last_good(output_dir);
             Error::Diverged { step, what: "updated parameter", value: value.unwrap_or(f32::NAN), kept }
         }
-        other => Error::Peft(other),
+        other => other.into(),
     }
 }
 

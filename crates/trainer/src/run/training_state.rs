@@ -60,7 +60,7 @@ impl Part<'_> {
     }
 }
 
-/// Reads what [`write`] has written after `steps` steps.
+/// Reads what [`write()`] has written after `steps` steps.
 ///
 /// # Errors
 /// A tensor that is missing or has another shape.
