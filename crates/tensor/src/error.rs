@@ -2,7 +2,7 @@
 
 use device::{DType, DeviceError};
 
-use crate::Shape;
+use crate::{KernelError, Shape};
 
 /// Errors of tensors and ops.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +81,11 @@ pub enum TensorError {
 }
 
 impl TensorError {
-    /// Wraps the error of a kernel crate.
-    pub fn kernel<E: std::error::Error + Send + Sync + 'static>(op: &'static str) -> impl Fn(E) -> Self {
-        move |source| TensorError::Kernel { op, source: Box::new(source) }
+    /// Wraps the error of a kernel crate; memory that was not to be had is [`TensorError::Device`].
+    pub fn kernel<E: KernelError>(op: &'static str) -> impl Fn(E) -> Self {
+        move |error| match error.into_device() {
+            Ok(error) => TensorError::Device(error),
+            Err(error) => TensorError::Kernel { op, source: Box::new(error) },
+        }
     }
 }
