@@ -181,6 +181,32 @@ fn generation_is_deterministic_and_streams_what_it_returns() {
 }
 
 #[test]
+fn rows_of_text_and_a_directory_of_splits() {
+    let workspace = Workspace::new(0);
+    std::fs::create_dir(workspace.path("rows")).unwrap();
+    workspace.write(
+        "rows/train.jsonl",
+        "{\"text\": \"w5 w6 w7\"}\n{\"prompt\": \"w8 w9\", \"completion\": \" w10 w11\"}\n\
+         {\"instruction\": \"w12\", \"input\": \"\", \"output\": \"w13 w14\"}\n",
+    );
+    workspace.write("rows/valid.jsonl", "{\"prompt\": \"w8 w9\", \"completion\": \" w10 w11\"}\n");
+    let flags = ["train", "--model", "model", "--data", "rows", "--output", "out", "--set", "training.max_steps=2"];
+    let output = workspace.run(&flags).expect(0);
+    assert!(output.stdout.contains("data: 3 rows, "), "{}", output.stdout);
+    // Completions end with a stop token.
+    assert!(!output.stderr.contains("no row teaches to stop"), "{}", output.stderr);
+    assert_eq!(metrics(&workspace.path("out")).last().unwrap()["step"], 2);
+    assert!(metrics(&workspace.path("out")).last().unwrap()["eval_loss"].is_number());
+    let tokens = |more: &[&str]| {
+        let base = ["eval", "--model", "model", "--adapter", "out", "--data", "rows", "--json"];
+        workspace.run(&[&base[..], more].concat()).expect(0).json()["tokens"].clone()
+    };
+    // Two words of the completion and its end.
+    assert_eq!(tokens(&[]), 3);
+    assert_eq!(tokens(&["--max-length", "3"]), 1);
+}
+
+#[test]
 fn full_fine_tuning_writes_a_model() {
     let workspace = Workspace::new(9);
     workspace.train("out", &["adapter.method=full", "training.learning_rate=1e-3", "data.eval=train.jsonl"]).expect(0);

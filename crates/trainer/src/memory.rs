@@ -52,10 +52,20 @@ fn cgroup_dirs(membership: &str) -> Vec<PathBuf> {
 }
 
 fn available_in(dir: &Path) -> Option<u64> {
-    let read = |name: &str| std::fs::read_to_string(dir.join(name)).ok()?.trim().parse::<u64>().ok();
-    let limit = read("memory.max").or_else(|| read("memory.limit_in_bytes"))?;
-    let used = read("memory.current").or_else(|| read("memory.usage_in_bytes")).unwrap_or(0);
-    Some(limit.saturating_sub(used))
+    let read = |name: &str| std::fs::read_to_string(dir.join(name)).ok();
+    let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
+    let limit = number("memory.max").or_else(|| number("memory.limit_in_bytes"))?;
+    let used = number("memory.current").or_else(|| number("memory.usage_in_bytes")).unwrap_or(0);
+    let cached = read("memory.stat").map_or(0, |stat| page_cache_bytes(&stat));
+    Some(limit.saturating_sub(used.saturating_sub(cached)))
+}
+
+/// Pages of files that are counted as used and that the system takes back when they are needed.
+fn page_cache_bytes(stat: &str) -> u64 {
+    let value = |name: &str| stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    // Version 1 has sums over the groups below under names of their own.
+    let of = |name: &str| value(&format!("total_{name} ")).or_else(|| value(&format!("{name} "))).unwrap_or(0);
+    of("inactive_file") + of("active_file")
 }
 
 #[cfg(test)]
@@ -84,6 +94,26 @@ mod tests {
                 "/sys/fs/cgroup"
             ]
         );
+    }
+
+    #[test]
+    fn cached_files_are_not_in_the_way() {
+        assert_eq!(page_cache_bytes("anon 5\ninactive_file 30\nactive_file 12\n"), 42);
+        assert_eq!(page_cache_bytes("inactive_file 1\nactive_file 1\ntotal_inactive_file 4\ntotal_active_file 3\n"), 7);
+        assert_eq!(page_cache_bytes("nonsense\n"), 0);
+    }
+
+    #[test]
+    fn a_limit_less_what_is_used_is_available() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        assert_eq!(available_in(dir.path()), None);
+        write("memory.max", "max\n");
+        assert_eq!(available_in(dir.path()), None);
+        write("memory.max", "1000\n");
+        write("memory.current", "700\n");
+        write("memory.stat", "inactive_file 200\n");
+        assert_eq!(available_in(dir.path()), Some(500));
     }
 
     #[test]
