@@ -152,7 +152,7 @@ pub(crate) trait Isa: Copy + Send + Sync {
     /// As there.
     unsafe fn pack_panel<T: Source>(self, panel: &Panel<T>, stride: usize, out: &mut [f32]);
 
-    /// See [`write::write`].
+    /// See [`write::write()`].
     ///
     /// # Safety
     /// As there.

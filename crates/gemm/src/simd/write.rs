@@ -33,10 +33,10 @@ pub(crate) unsafe fn write<V: Vector>(sums: &Sums) {
     }
 }
 
-/// [`write`] where elements of a row are not neighbours: the result of a product that was transposed.
+/// [`write()`] where elements of a row are not neighbours: the result of a product that was transposed.
 ///
 /// # Safety
-/// As for [`write`].
+/// As for [`write()`].
 #[inline(always)]
 unsafe fn write_strided(sums: &Sums) {
     for (i, row) in sums.values.chunks_exact(sums.stride).enumerate() {

@@ -1,6 +1,6 @@
 //! `y = [x[:, blocks[0]], x[:, blocks[1]], ...]`: how a fused projection is taken apart.
 //!
-//! dx[:, blocks[b]] += the columns of dy that came from it
+//! `dx[:, blocks[b]] +=` the columns of dy that came from it
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! `y[i] = scale * table[ids[i]]`.
 //!
-//! dtable[ids[i]] += scale dy[i]      ids[i] != padding_idx
+//! `dtable[ids[i]] += scale dy[i]` where `ids[i] != padding_idx`
 
 use std::sync::Arc;
 

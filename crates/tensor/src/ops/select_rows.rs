@@ -1,6 +1,6 @@
 //! `y[i] = x[rows[i]]`.
 //!
-//! dx[rows[i]] += dy[i]
+//! `dx[rows[i]] += dy[i]`
 
 use std::sync::Arc;
 
