@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tensor::ops::EmbeddingOptions;
 use tensor::{Result, Tensor, Weight, ops};
 
-use crate::{Context, ModuleId, ParameterId};
+use crate::{Context, Join, ModuleId, ParameterId, ResidualId};
 
 /// The hooks through which a method acts on a frozen model. The defaults change nothing, so a method writes only those
 /// that it needs. The model itself is never changed: no adapter is [`NoAdapter`], two adapters are two arguments.
@@ -58,6 +58,15 @@ pub trait Adapter: Send + Sync {
     ) -> Result<Tensor> {
         let _ = (id, context);
         ops::embedding(ids, table, options)
+    }
+
+    /// Adds the output of a part of a block to the hidden states: what the next part is given.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    fn residual(&self, id: ResidualId, join: Join<'_>, context: &Context) -> Result<Tensor> {
+        let _ = (id, context);
+        join.finish(join.output)
     }
 
     /// Keys and values that every query of block `layer` sees before the tokens' own, `[num_virtual_tokens,

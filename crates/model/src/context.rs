@@ -5,7 +5,7 @@ use std::sync::Arc;
 use device::philox::Stream;
 use tensor::Sequences;
 
-use crate::ModuleId;
+use crate::{ModuleId, ResidualId};
 
 /// The key of a training pass's random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,12 @@ impl Dropout {
     /// The stream of one module's mask in this pass; its elements are those of the module's input.
     pub fn stream(&self, module: ModuleId) -> Stream {
         Stream::new(self.seed, self.step, module.index() as u32)
+    }
+
+    /// The stream of the mask at one residual connection in this pass. They are numbered down from the last, apart from
+    /// those of modules.
+    pub fn residual_stream(&self, residual: ResidualId) -> Stream {
+        Stream::new(self.seed, self.step, u32::MAX - residual.index() as u32)
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a model as data, read from `config.json` | [`DecoderConfig`] |
 //! | the families, a file each | [`Family`] |
-//! | what a model consists of, under Hugging Face's names | [`Modules`], [`Module`], [`Parameter`] |
+//! | what a model consists of, under Hugging Face's names | [`Modules`], [`Module`], [`Parameter`], [`Residual`] |
 //! | rotary embedding and its scalings | [`rope`] |
 //! | a model with its weights | [`Decoder`] |
 //! | what a method may change in it | [`Adapter`] |
@@ -24,6 +24,7 @@ mod decoder;
 mod error;
 mod families;
 mod input;
+mod join;
 mod load;
 mod module;
 mod parts;
@@ -37,8 +38,9 @@ pub use decoder::{Decoder, Pass};
 pub use error::{ModelError, TensorNames};
 pub use families::Family;
 pub use input::Input;
+pub use join::{Join, NormFn};
 pub use load::StoredNames;
-pub use module::{Module, ModuleId, ModuleKind, Modules, Parameter, ParameterId};
+pub use module::{Module, ModuleId, ModuleKind, Modules, Parameter, ParameterId, Part, Residual, ResidualId};
 
 /// A result of this crate.
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;

@@ -11,6 +11,11 @@ pub struct ModuleId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParameterId(u32);
 
+/// Names one place of a model where the output of a part of a block joins the hidden states: its position in
+/// [`Modules::residuals`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResidualId(u32);
+
 impl ModuleId {
     /// The position in [`Modules::iter`].
     pub fn index(self) -> usize {
@@ -20,6 +25,13 @@ impl ModuleId {
 
 impl ParameterId {
     /// The position in [`Modules::parameters`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl ResidualId {
+    /// The position in [`Modules::residuals`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -98,11 +110,40 @@ impl Parameter {
     }
 }
 
-/// Every leaf module of a model, in the order in which the model uses them, and every parameter.
+/// A part of a block, whose output is added to the hidden states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// Attention of tokens to one another.
+    Attention,
+    /// Attention of a decoder to an encoder's output.
+    CrossAttention,
+    /// The feed-forward part.
+    Mlp,
+}
+
+/// A place where the output of a part of a block joins the hidden states.
+#[derive(Clone, Debug)]
+pub struct Residual {
+    /// Its name here.
+    pub id: ResidualId,
+    /// The module that takes the sum in Hugging Face's module tree: the block (`model.layers.0`), or a module of its own
+    /// (`bert.encoder.layer.0.attention.output`, `decoder.block.0.layer.2`).
+    pub path: String,
+    /// The number of the block; those of a decoder go on where those of its encoder end.
+    pub layer: usize,
+    /// What is added.
+    pub part: Part,
+    /// Elements of a row of the hidden states.
+    pub size: usize,
+}
+
+/// Every leaf module of a model, in the order in which the model uses them, every parameter, and every residual
+/// connection.
 #[derive(Clone, Debug, Default)]
 pub struct Modules {
     modules: Vec<Module>,
     parameters: Vec<Parameter>,
+    residuals: Vec<Residual>,
 }
 
 impl Modules {
@@ -136,6 +177,11 @@ impl Modules {
         self.parameters.iter().find(|p| p.name == name)
     }
 
+    /// The residual connections in model order.
+    pub fn residuals(&self) -> impl ExactSizeIterator<Item = &Residual> {
+        self.residuals.iter()
+    }
+
     /// The output embedding.
     pub fn head(&self) -> Option<&Module> {
         // It is the last module, and asked for once for each parameter that is loaded.
@@ -161,6 +207,13 @@ impl Modules {
         let bias = bias.map(|size| self.add_parameter(format!("{path}.bias"), id, vec![size]));
         self.modules.push(Module { id, path, layer, kind, is_head: false, weight, bias });
         &mut self.modules[id.index()]
+    }
+
+    /// Adds a residual connection.
+    pub(crate) fn add_residual(&mut self, path: String, layer: usize, part: Part, size: usize) -> ResidualId {
+        let id = ResidualId(self.residuals.len() as u32);
+        self.residuals.push(Residual { id, path, layer, part, size });
+        id
     }
 
     /// Marks `module` as the head, its weight tied to `tied_to` if given.

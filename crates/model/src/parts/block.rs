@@ -1,11 +1,12 @@
 //! One block: attention and MLP, each on the normed hidden states and added to them.
 
-use tensor::{Result, Tensor, ops};
+use tensor::{Result, Tensor};
 
-use super::{Attention, FusedColumns, Mlp, Norm, Prefix, Scope};
+use super::{Attention, FusedColumns, Mlp, Norm, Prefix, Residual, Scope};
 use crate::cache::LayerCache;
-use crate::config::{DecoderConfig, Residual};
+use crate::config::{self, DecoderConfig};
 use crate::module::Modules;
+use crate::{Join, Part};
 
 /// A block.
 #[derive(Debug)]
@@ -13,9 +14,11 @@ pub(crate) struct Block {
     before_attention: Norm,
     attention: Attention,
     after_attention: Option<Norm>,
+    attention_residual: Residual,
     before_mlp: Norm,
     mlp: Mlp,
     after_mlp: Option<Norm>,
+    mlp_residual: Residual,
     parallel: bool,
 }
 
@@ -27,18 +30,24 @@ impl Block {
             Norm::declare(modules, format!("{block}.{path}"), Some(layer), config.hidden_size, config.norm)
         };
         let (parallel, before_attention, after_attention, before_mlp, after_mlp) = match config.residual {
-            Residual::Sequential { before_attention, after_attention, before_mlp, after_mlp } => {
+            config::Residual::Sequential { before_attention, after_attention, before_mlp, after_mlp } => {
                 (false, before_attention, after_attention, before_mlp, after_mlp)
             }
-            Residual::Parallel { before_attention, before_mlp } => (true, before_attention, None, before_mlp, None),
+            config::Residual::Parallel { before_attention, before_mlp } => {
+                (true, before_attention, None, before_mlp, None)
+            }
         };
+        let residual =
+            |modules: &mut Modules, part| Residual::declare(modules, &block, layer, part, config.hidden_size);
         Self {
             before_attention: norm(modules, before_attention),
             attention: Attention::declare(modules, config, columns, &block, layer),
             after_attention: after_attention.map(|path| norm(modules, path)),
+            attention_residual: residual(modules, Part::Attention),
             before_mlp: norm(modules, before_mlp),
             mlp: Mlp::declare(modules, config, &block, layer),
             after_mlp: after_mlp.map(|path| norm(modules, path)),
+            mlp_residual: residual(modules, Part::Mlp),
             parallel,
         }
     }
@@ -52,10 +61,14 @@ impl Block {
         cache: Option<&mut LayerCache>,
     ) -> Result<Tensor> {
         let attended = self.attention.forward(&self.before_attention.forward(x, scope)?, prefix, scope, cache)?;
-        let x_attended = ops::add(x, &apply(self.after_attention, attended, scope)?)?;
+        let attended = apply(self.after_attention, attended, scope)?;
+        let join = Join { output: &attended, input: x, residual: x, norm: None };
+        let x_attended = self.attention_residual.join(join, scope)?;
         let mlp_input = if self.parallel { x } else { &x_attended };
         let fed = self.mlp.forward(&self.before_mlp.forward(mlp_input, scope)?, scope)?;
-        ops::add(&x_attended, &apply(self.after_mlp, fed, scope)?)
+        let fed = apply(self.after_mlp, fed, scope)?;
+        let join = Join { output: &fed, input: mlp_input, residual: &x_attended, norm: None };
+        self.mlp_residual.join(join, scope)
     }
 }
 

@@ -8,6 +8,7 @@ mod linear;
 mod mlp;
 mod network;
 mod norm;
+mod residual;
 mod scope;
 
 pub(crate) use attention::{Attention, FusedColumns, Prefix, fused_columns};
@@ -17,4 +18,5 @@ pub(crate) use linear::Linear;
 pub(crate) use mlp::Mlp;
 pub(crate) use network::Network;
 pub(crate) use norm::Norm;
+pub(crate) use residual::Residual;
 pub(crate) use scope::Scope;
