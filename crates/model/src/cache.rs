@@ -111,7 +111,7 @@ impl Decoder {
         let input = Input::packed(input_ids, &positions, &[0, len])?;
         let scope = self.scope(&input, pass)?;
         let mut x = self.embed(&input, &scope)?;
-        for (layer, (block, cached)) in self.network.blocks.iter().zip(&mut cache.layers).enumerate() {
+        for (layer, (block, cached)) in self.network.blocks.0.iter().zip(&mut cache.layers).enumerate() {
             let prefix = scope.adapter.prefix(layer)?;
             x = block.forward(&x, prefix.as_ref(), &scope, Some(cached))?;
         }

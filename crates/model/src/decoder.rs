@@ -10,7 +10,7 @@ use tensor::{LossSum, Sequences, Tensor, no_grad, ops};
 use crate::config::DecoderConfig;
 use crate::load;
 use crate::module::Modules;
-use crate::parts::{Network, Prefix, Scope};
+use crate::parts::{Network, Scope};
 use crate::rope::RopeTables;
 use crate::{Adapter, Context, Dropout, Input, ModelError, NoAdapter, ParameterId, Result};
 
@@ -91,7 +91,7 @@ impl Decoder {
 
     /// Number of blocks.
     pub fn num_layers(&self) -> usize {
-        self.network.blocks.len()
+        self.network.blocks.0.len()
     }
 
     /// The base's value of a parameter, in the dtype it is held in.
@@ -121,7 +121,8 @@ impl Decoder {
     pub fn forward(&self, input: &Input, pass: &Pass) -> Result<Tensor> {
         let scope = self.scope(input, pass)?;
         let x = self.embed(input, &scope)?;
-        self.run_blocks(x, &scope, pass.gradient_checkpointing)
+        let x = self.network.blocks.forward(x, &scope, pass.gradient_checkpointing)?;
+        Ok(self.network.norm.forward(&x, &scope)?)
     }
 
     /// Logits of `hidden`, some rows of what [`Decoder::forward`] gave: `[rows, vocab_size]`.
@@ -213,27 +214,6 @@ impl Decoder {
             Some(positions) => Ok(ops::add(&x, &positions.forward(&scope.context.positions, scope)?)?),
             None => Ok(x),
         }
-    }
-
-    fn run_blocks(&self, mut x: Tensor, scope: &Scope, gradient_checkpointing: bool) -> Result<Tensor> {
-        for (layer, block) in self.network.blocks.iter().enumerate() {
-            let prefix = scope.adapter.prefix(layer)?;
-            x = if gradient_checkpointing {
-                let (block, scope) = (Arc::clone(block), scope.clone());
-                // A prefix may be computed from parameters that all layers share: its history stays outside of the block.
-                let inputs: Vec<&Tensor> = [&x].into_iter().chain(prefix.iter().flat_map(|(k, v)| [k, v])).collect();
-                ops::checkpoint(&inputs, move |inputs| {
-                    let prefix: Option<Prefix> = match inputs {
-                        [_, k, v] => Some((k.clone(), v.clone())),
-                        _ => None,
-                    };
-                    block.forward(&inputs[0], prefix.as_ref(), &scope, None)
-                })?
-            } else {
-                block.forward(&x, prefix.as_ref(), scope, None)?
-            };
-        }
-        Ok(self.network.norm.forward(&x, scope)?)
     }
 
     fn check(&self, input: &Input) -> Result<()> {

@@ -1,5 +1,6 @@
 //! A decoder as data: everything in which the families differ.
 
+mod block;
 mod keys;
 mod layer_types;
 mod read;
@@ -14,6 +15,7 @@ use crate::module::Modules;
 use crate::parts::Network;
 use crate::rope::RopeConfig;
 
+pub(crate) use block::BlockConfig;
 pub(crate) use keys::Keys;
 pub(crate) use layer_types::LayerType;
 pub use read::CONFIG_FILE;
@@ -70,6 +72,21 @@ impl DecoderConfig {
     pub fn modules(&self) -> Modules {
         // The dtype decides nothing but the scale of the embedding.
         Network::declare(self, DType::F32).1
+    }
+
+    /// What its blocks are built from.
+    pub(crate) fn block(&self) -> BlockConfig {
+        BlockConfig {
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            heads: self.heads,
+            norm: self.norm,
+            residual: self.residual,
+            attention: self.attention,
+            mlp: self.mlp,
+            rotary: matches!(self.positions, Positions::Rotary(_)),
+            causal: true,
+        }
     }
 
     /// The rotations.
@@ -157,6 +174,13 @@ pub enum Residual {
         before_attention: &'static str,
         /// Norm before the MLP.
         before_mlp: &'static str,
+    },
+    /// `x = norm(x + attention(x))`, then `x = norm(x + mlp(x))` (BERT).
+    PostNorm {
+        /// Norm of the sum with attention's output.
+        after_attention: &'static str,
+        /// Norm of the sum with the MLP's output.
+        after_mlp: &'static str,
     },
 }
 

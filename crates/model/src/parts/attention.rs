@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tensor::{AttentionSpec, ops};
 use tensor::{Result, Tensor};
 
-use super::{Linear, Norm, Scope};
+use super::{BlockSite, Linear, Norm, Scope};
 use crate::cache::LayerCache;
-use crate::config::{DecoderConfig, Heads, Positions, Projection};
+use crate::config::{BlockConfig, Heads, LayerConfig, Projection};
 use crate::module::Modules;
 
 /// Keys and values before the tokens' own.
@@ -39,7 +39,7 @@ type Columns = Arc<[Range<usize>]>;
 pub(crate) type FusedColumns = [Columns; 3];
 
 /// Where queries, keys and values lie in the output of the model's fused projection; nowhere if it has none.
-pub(crate) fn fused_columns(config: &DecoderConfig) -> FusedColumns {
+pub(crate) fn fused_columns(config: &BlockConfig) -> FusedColumns {
     match config.attention.projection {
         Projection::Separate { .. } => [0, 1, 2].map(|_| [].into()),
         Projection::Fused { .. } => side_by_side(config.heads),
@@ -48,14 +48,15 @@ pub(crate) fn fused_columns(config: &DecoderConfig) -> FusedColumns {
 }
 
 impl Attention {
-    /// Adds the modules of block `layer`, whose path is `block`, to the list.
+    /// Adds the modules of the block at `site` to the list; `own` is in what it differs from the others.
     pub(crate) fn declare(
         modules: &mut Modules,
-        config: &DecoderConfig,
+        config: &BlockConfig,
+        own: LayerConfig,
         columns: &FusedColumns,
-        block: &str,
-        layer: usize,
+        site: BlockSite<'_>,
     ) -> Self {
+        let BlockSite { path: block, layer } = site;
         let (attention, heads) = (config.attention, config.heads);
         let (hidden, query, key) = (config.hidden_size, heads.query_size(), heads.key_value_size());
         let mut linear = |path: &str, size, bias| {
@@ -77,19 +78,18 @@ impl Attention {
             paths
                 .map(|path| Norm::declare(modules, format!("{block}.{path}"), Some(layer), heads.head_dim, config.norm))
         });
-        let own = config.layers[layer];
         Self {
             projection,
             head_norms,
             output,
             heads,
-            rope: matches!(config.positions, Positions::Rotary(_)).then_some(own.rope),
+            rope: config.rotary.then_some(own.rope),
             spec: AttentionSpec {
                 num_heads: heads.num_attention_heads,
                 num_kv_heads: heads.num_key_value_heads,
                 head_dim: heads.head_dim,
                 softmax_scale: own.softmax_scale,
-                causal: true,
+                causal: config.causal,
                 window: own.window,
                 softcap: attention.softcap,
             },

@@ -1,54 +1,89 @@
-//! One block: attention and MLP, each on the normed hidden states and added to them.
+//! One block: attention and MLP, added to the hidden states with norms before or after.
 
 use tensor::{Result, Tensor};
 
 use super::{Attention, FusedColumns, Mlp, Norm, Prefix, Residual, Scope};
 use crate::cache::LayerCache;
-use crate::config::{self, DecoderConfig};
+use crate::config::{self, BlockConfig, LayerConfig};
 use crate::module::Modules;
 use crate::{Join, Part};
 
 /// A block.
 #[derive(Debug)]
 pub(crate) struct Block {
-    before_attention: Norm,
+    before_attention: Option<Norm>,
     attention: Attention,
     after_attention: Option<Norm>,
     attention_residual: Residual,
-    before_mlp: Norm,
+    before_mlp: Option<Norm>,
     mlp: Mlp,
     after_mlp: Option<Norm>,
     mlp_residual: Residual,
-    parallel: bool,
+    arrangement: Arrangement,
+}
+
+/// Where a block is.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockSite<'a> {
+    /// Its path.
+    pub(crate) path: &'a str,
+    /// Its number.
+    pub(crate) layer: usize,
+}
+
+/// What the MLP is given, and what the norms after the parts are applied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrangement {
+    /// The MLP follows attention; norms after the parts are of their outputs.
+    Sequential,
+    /// The MLP is given what attention is given.
+    Parallel,
+    /// The MLP follows attention; norms after the parts are of the sums.
+    PostNorm,
 }
 
 impl Block {
-    /// Adds the modules of block `layer` to the list.
-    pub(crate) fn declare(modules: &mut Modules, config: &DecoderConfig, columns: &FusedColumns, layer: usize) -> Self {
-        let block = format!("{}.{layer}", config.names.blocks);
-        let norm = |modules: &mut Modules, path: &str| {
-            Norm::declare(modules, format!("{block}.{path}"), Some(layer), config.hidden_size, config.norm)
-        };
-        let (parallel, before_attention, after_attention, before_mlp, after_mlp) = match config.residual {
-            config::Residual::Sequential { before_attention, after_attention, before_mlp, after_mlp } => {
-                (false, before_attention, after_attention, before_mlp, after_mlp)
+    /// Adds the modules of the block at `site` to the list; `own` is in what it differs from the others.
+    pub(crate) fn declare(
+        modules: &mut Modules,
+        config: &BlockConfig,
+        own: LayerConfig,
+        columns: &FusedColumns,
+        site: BlockSite<'_>,
+    ) -> Self {
+        use config::Residual::{Parallel, PostNorm, Sequential};
+        let (arrangement, before_attention, after_attention, before_mlp, after_mlp) = match config.residual {
+            Sequential { before_attention, after_attention, before_mlp, after_mlp } => {
+                (Arrangement::Sequential, Some(before_attention), after_attention, Some(before_mlp), after_mlp)
             }
-            config::Residual::Parallel { before_attention, before_mlp } => {
-                (true, before_attention, None, before_mlp, None)
+            Parallel { before_attention, before_mlp } => {
+                (Arrangement::Parallel, Some(before_attention), None, Some(before_mlp), None)
+            }
+            PostNorm { after_attention, after_mlp } => {
+                (Arrangement::PostNorm, None, Some(after_attention), None, Some(after_mlp))
             }
         };
-        let residual =
-            |modules: &mut Modules, part| Residual::declare(modules, &block, layer, part, config.hidden_size);
+        let norm = |modules: &mut Modules, path: Option<&str>| {
+            let declare = |path| Norm::declare(modules, path, Some(site.layer), config.hidden_size, config.norm);
+            path.map(|path| format!("{}.{path}", site.path)).map(declare)
+        };
+        let residual = |modules: &mut Modules, after: Option<&str>, part| {
+            let path = match after.filter(|_| arrangement == Arrangement::PostNorm) {
+                Some(norm) => with_parent(site.path, norm),
+                None => site.path.to_owned(),
+            };
+            Residual::declare(modules, &path, site.layer, part, config.hidden_size)
+        };
         Self {
             before_attention: norm(modules, before_attention),
-            attention: Attention::declare(modules, config, columns, &block, layer),
-            after_attention: after_attention.map(|path| norm(modules, path)),
-            attention_residual: residual(modules, Part::Attention),
+            attention: Attention::declare(modules, config, own, columns, site),
+            after_attention: norm(modules, after_attention),
+            attention_residual: residual(modules, after_attention, Part::Attention),
             before_mlp: norm(modules, before_mlp),
-            mlp: Mlp::declare(modules, config, &block, layer),
-            after_mlp: after_mlp.map(|path| norm(modules, path)),
-            mlp_residual: residual(modules, Part::Mlp),
-            parallel,
+            mlp: Mlp::declare(modules, config, site),
+            after_mlp: norm(modules, after_mlp),
+            mlp_residual: residual(modules, after_mlp, Part::Mlp),
+            arrangement,
         }
     }
 
@@ -60,21 +95,42 @@ impl Block {
         scope: &Scope,
         cache: Option<&mut LayerCache>,
     ) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.before_attention.forward(x, scope)?, prefix, scope, cache)?;
-        let attended = apply(self.after_attention, attended, scope)?;
-        let join = Join { output: &attended, input: x, residual: x, norm: None };
-        let x_attended = self.attention_residual.join(join, scope)?;
-        let mlp_input = if self.parallel { x } else { &x_attended };
-        let fed = self.mlp.forward(&self.before_mlp.forward(mlp_input, scope)?, scope)?;
-        let fed = apply(self.after_mlp, fed, scope)?;
-        let join = Join { output: &fed, input: mlp_input, residual: &x_attended, norm: None };
-        self.mlp_residual.join(join, scope)
+        let attended = self.attention.forward(&apply(self.before_attention, x, scope)?, prefix, scope, cache)?;
+        let x_attended = self.join(self.attention_residual, self.after_attention, [&attended, x, x], scope)?;
+        let mlp_input = if self.arrangement == Arrangement::Parallel { x } else { &x_attended };
+        let fed = self.mlp.forward(&apply(self.before_mlp, mlp_input, scope)?, scope)?;
+        self.join(self.mlp_residual, self.after_mlp, [&fed, mlp_input, &x_attended], scope)
+    }
+
+    /// Adds the output of a part, given `input`, to `residual`.
+    fn join(
+        &self,
+        connection: Residual,
+        norm: Option<Norm>,
+        [output, input, residual]: [&Tensor; 3],
+        scope: &Scope,
+    ) -> Result<Tensor> {
+        if self.arrangement == Arrangement::PostNorm {
+            let norm = |sum: &Tensor| apply(norm, sum, scope);
+            return connection.join(Join { output, input, residual, norm: Some(&norm) }, scope);
+        }
+        let output = &apply(norm, output, scope)?;
+        connection.join(Join { output, input, residual, norm: None }, scope)
     }
 }
 
-fn apply(norm: Option<Norm>, x: Tensor, scope: &Scope) -> Result<Tensor> {
+fn apply(norm: Option<Norm>, x: &Tensor, scope: &Scope) -> Result<Tensor> {
     match norm {
-        Some(norm) => norm.forward(&x, scope),
-        None => Ok(x),
+        Some(norm) => norm.forward(x, scope),
+        None => Ok(x.clone()),
+    }
+}
+
+/// The module that holds the one at `path` below `block`: `attention.output` of `attention.output.LayerNorm`, or the block
+/// itself.
+fn with_parent(block: &str, path: &str) -> String {
+    match path.rsplit_once('.') {
+        Some((parent, _)) => format!("{block}.{parent}"),
+        None => block.to_owned(),
     }
 }

@@ -3,8 +3,8 @@
 use tensor::{Activation, ops};
 use tensor::{Result, Tensor};
 
-use super::{Linear, Scope};
-use crate::config::{DecoderConfig, MlpInput};
+use super::{BlockSite, Linear, Scope};
+use crate::config::{BlockConfig, MlpInput};
 use crate::module::Modules;
 
 /// An MLP.
@@ -23,8 +23,9 @@ enum Input {
 }
 
 impl Mlp {
-    /// Adds the modules of block `layer`, whose path is `block`, to the list.
-    pub(crate) fn declare(modules: &mut Modules, config: &DecoderConfig, block: &str, layer: usize) -> Self {
+    /// Adds the modules of the block at `site` to the list.
+    pub(crate) fn declare(modules: &mut Modules, config: &BlockConfig, site: BlockSite<'_>) -> Self {
+        let BlockSite { path: block, layer } = site;
         let mlp = config.mlp;
         let mut linear = |path: &str, size| {
             Linear::declare(modules, format!("{block}.{path}"), Some(layer), size, mlp.layout, mlp.bias)

@@ -1,8 +1,9 @@
-//! The parts of a decoder. Each declares its modules when it is made and looks its parameters up when it runs, so that the
+//! The parts of a model. Each declares its modules when it is made and looks its parameters up when it runs, so that the
 //! parts of a model are known before a weight is read, and an adapter can put others in their place.
 
 mod attention;
 mod block;
+mod blocks;
 mod embedding;
 mod linear;
 mod mlp;
@@ -12,7 +13,8 @@ mod residual;
 mod scope;
 
 pub(crate) use attention::{Attention, FusedColumns, Prefix, fused_columns};
-pub(crate) use block::Block;
+pub(crate) use block::{Block, BlockSite};
+pub(crate) use blocks::Blocks;
 pub(crate) use embedding::Embedding;
 pub(crate) use linear::Linear;
 pub(crate) use mlp::Mlp;

@@ -1,13 +1,11 @@
 //! All parts of a decoder, and the list of their modules.
 
-use std::sync::Arc;
-
 use device::DType;
 use half::bf16;
 use tensor::Layout;
 use tensor::ops::EmbeddingOptions;
 
-use super::{Block, Embedding, Linear, Norm, fused_columns};
+use super::{Blocks, Embedding, Linear, Norm};
 use crate::config::{DecoderConfig, Positions};
 use crate::module::Modules;
 
@@ -17,7 +15,7 @@ pub(crate) struct Network {
     pub(crate) embedding: Embedding,
     /// A table of learned positions.
     pub(crate) positions: Option<Embedding>,
-    pub(crate) blocks: Vec<Arc<Block>>,
+    pub(crate) blocks: Blocks,
     pub(crate) norm: Norm,
     pub(crate) head: Linear,
 }
@@ -39,9 +37,7 @@ impl Network {
             }
             Positions::Rotary(_) => None,
         };
-        let columns = fused_columns(config);
-        let block = |layer| Arc::new(Block::declare(&mut modules, config, &columns, layer));
-        let blocks = (0..config.layers.len()).map(block).collect();
+        let blocks = Blocks::declare(&mut modules, &config.block(), &config.layers, names.blocks);
         let norm = Norm::declare(&mut modules, names.norm.to_owned(), None, hidden, config.norm);
         let size = [hidden, config.vocab_size];
         let head = Linear::declare(&mut modules, names.head.to_owned(), None, size, Layout::OutIn, false);

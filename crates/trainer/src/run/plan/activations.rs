@@ -65,6 +65,7 @@ fn block_elements(config: &DecoderConfig, modules: &Modules, trained: &Trained, 
             2 + u64::from(after_attention.is_some()) + u64::from(after_mlp.is_some())
         }
         Residual::Parallel { .. } => 1,
+        Residual::PostNorm { .. } => 2,
     };
     let intermediate = config.intermediate_size as u64;
     let activation = match config.mlp.input {
