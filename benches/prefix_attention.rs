@@ -69,7 +69,8 @@ impl Case {
         });
         group.bench_function(format!("forward, {}", self.name), |bench| {
             bench.iter(|| {
-                let args = Forward { q: black_box(q), k, v, prefix, o: &mut o, softmax_lse: &mut softmax_lse };
+                let (o, softmax_lse) = (&mut o, &mut softmax_lse);
+                let args = Forward { q: black_box(q), k, v, prefix, bias: None, o, softmax_lse };
                 forward(&shape, args)
             });
         });
@@ -88,12 +89,14 @@ impl Case {
                     k,
                     v,
                     prefix,
+                    bias: None,
                     o: &o,
                     softmax_lse: &softmax_lse,
                     grad_o: f32s(&grad_o),
                     grad_q: Some(&mut grad_q),
                     grad_kv: Some(GradKeyValue { k: &mut grad_k, v: &mut grad_v }),
                     grad_prefix: Some(GradKeyValue { k: &mut grad_prefix_k, v: &mut grad_prefix_v }),
+                    grad_bias: None,
                 };
                 backward(&shape, args)
             });

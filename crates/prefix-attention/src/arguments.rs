@@ -1,6 +1,6 @@
 //! Named references to the operands of each entry point.
 
-use crate::{AttentionError, AttentionShape};
+use crate::{AttentionError, AttentionShape, RelativeBias};
 
 /// A matrix with a row for each token, `[num_tokens, num_heads * head_dim]`, whose rows may lie apart: a block of the
 /// columns of a fused projection, or of a prompt embedding.
@@ -33,6 +33,8 @@ pub struct Forward<'a> {
     pub v: TokenRows<'a>,
     /// Prefix keys and values, where the shape has some.
     pub prefix: Option<Prefix<'a>>,
+    /// What is added to the scores by the distance of key and query.
+    pub bias: Option<RelativeBias<'a>>,
     /// Result `[num_q_tokens, num_heads * head_dim]`, without gaps. Overwritten.
     pub o: &'a mut [f32],
     /// `ln sum_j exp(s_ij)` as `[num_heads, num_q_tokens]`, for the backward. Overwritten.
@@ -59,6 +61,8 @@ pub struct Backward<'a> {
     pub v: TokenRows<'a>,
     /// As in [`Forward`].
     pub prefix: Option<Prefix<'a>>,
+    /// As in [`Forward`].
+    pub bias: Option<RelativeBias<'a>>,
     /// What [`crate::forward()`] wrote.
     pub o: &'a [f32],
     /// What [`crate::forward()`] wrote.
@@ -71,6 +75,8 @@ pub struct Backward<'a> {
     pub grad_kv: Option<GradKeyValue<'a>>,
     /// Gradients of the prefix, `[prefix_len, num_kv_heads * head_dim]`, summed over sequences in order.
     pub grad_prefix: Option<GradKeyValue<'a>>,
+    /// Gradient of the bias, `[num_buckets, num_heads]`, summed over sequences in order. Overwritten.
+    pub grad_bias: Option<&'a mut [f32]>,
 }
 
 impl<'a> TokenRows<'a> {
@@ -106,7 +112,9 @@ fn check_inputs(
     shape: &AttentionShape<'_>,
     [q, k, v]: [&TokenRows<'_>; 3],
     prefix: Option<&Prefix<'_>>,
+    bias: Option<&RelativeBias<'_>>,
 ) -> Result<(), AttentionError> {
+    bias.map_or(Ok(()), |bias| bias.check(shape))?;
     let (q_len, kv_len) = row_lens(shape);
     q.check("q", shape.num_q_tokens(), q_len)?;
     k.check("k", shape.num_kv_tokens(), kv_len)?;
@@ -129,7 +137,7 @@ fn row_lens(shape: &AttentionShape<'_>) -> (usize, usize) {
 
 impl Forward<'_> {
     pub(crate) fn check(&self, shape: &AttentionShape<'_>) -> Result<(), AttentionError> {
-        check_inputs(shape, [&self.q, &self.k, &self.v], self.prefix.as_ref())?;
+        check_inputs(shape, [&self.q, &self.k, &self.v], self.prefix.as_ref(), self.bias.as_ref())?;
         check_len("o", self.o, shape.num_q_tokens() * row_lens(shape).0)?;
         check_len("softmax_lse", self.softmax_lse, shape.num_q_tokens() * shape.spec().num_heads)
     }
@@ -137,7 +145,7 @@ impl Forward<'_> {
 
 impl Backward<'_> {
     pub(crate) fn check(&self, shape: &AttentionShape<'_>) -> Result<(), AttentionError> {
-        check_inputs(shape, [&self.q, &self.k, &self.v], self.prefix.as_ref())?;
+        check_inputs(shape, [&self.q, &self.k, &self.v], self.prefix.as_ref(), self.bias.as_ref())?;
         let (q_len, kv_len) = row_lens(shape);
         let q_count = shape.num_q_tokens() * q_len;
         check_len("o", self.o, q_count)?;
@@ -153,6 +161,9 @@ impl Backward<'_> {
         if let Some(grad) = &self.grad_prefix {
             check_len("grad_prefix.k", grad.k, shape.prefix_len() * kv_len)?;
             check_len("grad_prefix.v", grad.v, shape.prefix_len() * kv_len)?;
+        }
+        if let Some(grad) = &self.grad_bias {
+            check_len("grad_bias", grad, self.bias.map_or(0, |bias| bias.table.len()))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::relative_bias::Bias;
 use crate::tile::{KEYS, Tile};
 use crate::{AttentionShape, Prefix, TokenRows};
 
@@ -12,6 +13,7 @@ pub(crate) struct Operands<'a> {
     pub(crate) k: TokenRows<'a>,
     pub(crate) v: TokenRows<'a>,
     pub(crate) prefix: Option<Prefix<'a>>,
+    pub(crate) bias: Option<Bias<'a>>,
 }
 
 /// Where keys come from.

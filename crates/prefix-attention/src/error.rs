@@ -33,6 +33,25 @@ pub enum AttentionError {
         /// Keys that a query sees, itself included.
         window: usize,
     },
+    /// Buckets of relative positions that cannot be told apart by a logarithm.
+    #[error(
+        "attention: {num_buckets} buckets of relative positions in {} up to a distance of {max_distance}, expected at least 2 buckets for each direction and a distance above half of them",
+        if *.bidirectional { "both directions" } else { "one direction" }
+    )]
+    Buckets {
+        /// Buckets of both directions together.
+        num_buckets: usize,
+        /// The distance from which on all share a bucket.
+        max_distance: usize,
+        /// Whether keys behind the query have buckets of their own.
+        bidirectional: bool,
+    },
+    /// A bias by distance on scores that are bounded.
+    #[error("attention: a relative bias and softcap = {softcap} together: which of them comes first is not defined")]
+    BiasWithSoftcap {
+        /// The bound.
+        softcap: f32,
+    },
     /// The starts of the packed sequences do not begin at 0 or do not ascend.
     #[error("attention: {argument}[{index}] is {got}, expected {expected}")]
     Starts {

@@ -1,13 +1,15 @@
 //! Attention over packed sequences with learned prefix keys and values; prefix length 0 is plain attention.
 //!
 //! `o_i = sum_j p_ij v_j`, `p_i = softmax_j(s_ij)`, `s_ij = softmax_scale q_i . k_j`, over the keys that query `i` sees:
-//! those of the prefix and those of its own sequence that the mask of [`AttentionSpec`] leaves.
+//! those of the prefix and those of its own sequence that the mask of [`AttentionSpec`] leaves. [`RelativeBias`] adds a term
+//! to `s_ij` by the distance of key and query.
 //!
 //! | argument | shape | dtype |
 //! |---|---|---|
 //! | `q`, `o` | `[num_q_tokens, num_heads * head_dim]` | f32 |
 //! | `k`, `v` | `[num_kv_tokens, num_kv_heads * head_dim]` | f32 |
 //! | `prefix.k`, `prefix.v` | `[prefix_len, num_kv_heads * head_dim]` | f32 |
+//! | `bias.table` | `[num_buckets, num_heads]` | f32 |
 //! | `softmax_lse` | `[num_heads, num_q_tokens]` | f32 |
 //! | `cu_seqlens_q`, `cu_seqlens_kv` | `[num_sequences + 1]`: starts, then the number of tokens | u32 |
 //!
@@ -29,6 +31,7 @@ mod exp2;
 mod forward;
 mod isa;
 mod product;
+mod relative_bias;
 mod scores;
 mod spec;
 #[cfg(test)]
@@ -42,4 +45,5 @@ pub use arguments::{Backward, Forward, GradKeyValue, Prefix, TokenRows};
 pub use backward::backward;
 pub use error::AttentionError;
 pub use forward::forward;
+pub use relative_bias::{RelativeBias, RelativeBuckets};
 pub use spec::{AttentionShape, AttentionSpec};

@@ -88,7 +88,7 @@ mod tests {
         let shape = AttentionShape::new(spec, &starts, &starts, 0).unwrap();
         let values = [0.0; 100];
         let rows = TokenRows::contiguous(&values, 1);
-        let operands = Operands { q: rows, k: rows, v: rows, prefix: None };
+        let operands = Operands { q: rows, k: rows, v: rows, prefix: None, bias: None };
         let tile = tiles(shape.sequence(0), 0, 0..100)[1];
         key_blocks(&shape, &operands, &[tile])
             .map(|block| Visible::new(&shape, &tile, &block).parts().collect())

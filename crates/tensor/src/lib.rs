@@ -38,7 +38,7 @@ pub use error::TensorError;
 pub use gradients::Gradients;
 pub use kernel_error::KernelError;
 pub use parameters::Parameters;
-pub use prefix_attention::AttentionSpec;
+pub use prefix_attention::{AttentionSpec, RelativeBuckets};
 pub use row_buffer::RowBuffer;
 pub use sequences::Sequences;
 pub use shape::Shape;

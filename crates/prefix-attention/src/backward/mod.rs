@@ -1,6 +1,6 @@
 //! `dv_j = sum_i p_ij do_i`, `dp_ij = do_i . v_j`, `delta_i = do_i . o_i`, `ds_ij = p_ij (dp_ij - delta_i)` (with
 //! soft-capping times `1 - (s_ij / softcap)^2`), `dq_i = softmax_scale sum_j ds_ij k_j`,
-//! `dk_j = softmax_scale sum_i ds_ij q_i`.
+//! `dk_j = softmax_scale sum_i ds_ij q_i`, and of the bias, `dtable[b, h] = sum ds_ij` over the pairs of bucket `b`.
 //!
 //! Probabilities are computed again from the saved log-sum-exp. Source: Dao 2023, "FlashAttention-2", algorithm 2.
 //!
@@ -17,6 +17,7 @@ use rayon::prelude::*;
 
 use crate::blocks::Operands;
 use crate::isa::InstructionSet;
+use crate::relative_bias::{Differences, Expanded};
 use crate::tile::{Layout, ROWS, Tile, tiles};
 use crate::workspace::{Shared, Workspaces, carve};
 use crate::{AttentionError, AttentionShape, Backward};
@@ -45,16 +46,18 @@ pub(crate) fn backward_with(
 ) -> Result<(), AttentionError> {
     args.check(shape)?;
     let layout = Layout::new(isa, shape);
-    let Backward { q, k, v, prefix, o, softmax_lse, grad_o, grad_q, grad_kv, grad_prefix } = args;
+    let Backward { q, k, v, prefix, bias, o, softmax_lse, grad_o, grad_q, grad_kv, grad_prefix, grad_bias } = args;
+    let expanded = bias.map(|bias| Expanded::new(shape, &bias)).transpose()?;
     let pass = task::Pass {
         layout,
-        operands: Operands { q, k, v, prefix },
+        operands: Operands { q, k, v, prefix, bias: expanded.as_ref().map(Expanded::view).transpose()? },
         o,
         softmax_lse,
         grad_o,
         grad_q: grad_q.map(Shared::new),
         needs_kv: grad_kv.is_some(),
         needs_prefix: grad_prefix.is_some() && prefix.is_some(),
+        needs_bias: grad_bias.is_some() && bias.is_some(),
     };
     let chunks = chunks(&pass);
     let mut sums = Buffer::scratch(Device::Cpu, DType::F32, chunks.iter().map(|c| c.sums_len(&pass)).sum())?;
@@ -73,6 +76,9 @@ pub(crate) fn backward_with(
     if let Some(grad) = grad_prefix {
         sums.add_prefix(grad);
     }
+    if let Some(grad) = grad_bias {
+        sums.add_bias(grad);
+    }
     Ok(())
 }
 
@@ -86,6 +92,8 @@ struct Chunk {
     keys: Range<usize>,
     /// Keys of the prefix whose sums it keeps.
     prefix_len: usize,
+    /// Differences of positions whose sums it keeps.
+    differences: Option<Differences>,
 }
 
 impl Chunk {
@@ -94,8 +102,13 @@ impl Chunk {
         self.prefix_len + self.keys.len()
     }
 
-    fn sums_len(&self, pass: &task::Pass<'_>) -> usize {
+    /// Elements of the sums of keys and values, which those of differences follow.
+    fn key_value_len(&self, pass: &task::Pass<'_>) -> usize {
         2 * self.sums_rows() * pass.layout.padded_dim
+    }
+
+    fn sums_len(&self, pass: &task::Pass<'_>) -> usize {
+        self.key_value_len(pass) + self.differences.map_or(0, |differences| differences.len())
     }
 }
 
@@ -106,6 +119,8 @@ fn chunks(pass: &task::Pass<'_>) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     for index in 0..shape.num_sequences() {
         let sequence = shape.sequence(index);
+        let bias = pass.operands.bias.filter(|_| pass.needs_bias);
+        let differences = bias.map(|bias| bias.differences.of_sequence(&sequence));
         let rows = sequence.q_len * shape.group();
         let len = rows.div_ceil(TASKS.div_ceil(num_kv_heads)).next_multiple_of(ROWS).max(MIN_ROWS);
         for kv_head in 0..num_kv_heads {
@@ -114,7 +129,7 @@ fn chunks(pass: &task::Pass<'_>) -> Vec<Chunk> {
                 let visible = tiles[0].visible(shape).start..tiles[tiles.len() - 1].visible(shape).end;
                 let keys = if pass.needs_kv { visible } else { 0..0 };
                 let prefix_len = if pass.needs_prefix { shape.prefix_len() } else { 0 };
-                chunks.push(Chunk { index, kv_head, tiles, keys, prefix_len });
+                chunks.push(Chunk { index, kv_head, tiles, keys, prefix_len, differences });
             }
         }
     }

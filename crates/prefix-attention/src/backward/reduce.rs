@@ -59,6 +59,20 @@ impl<'a> Sums<'a> {
         }
     }
 
+    /// Gradient of the bias, over all sequences. The sums of a bucket may be thousands of terms of either sign: in f64.
+    pub(super) fn add_bias(&self, grad: &mut [f32]) {
+        let (num_heads, group) = (self.pass.layout.shape.spec().num_heads, self.pass.layout.shape.group());
+        let mut total = vec![0.0; grad.len()];
+        for (chunk, sums) in &self.tasks {
+            let Some(differences) = &chunk.differences else { continue };
+            let sums = &sums[chunk.key_value_len(self.pass)..];
+            for ((bucket, head), sum) in differences.places().zip(sums) {
+                total[bucket * num_heads + chunk.kv_head * group + head] += f64::from(*sum);
+            }
+        }
+        grad.iter_mut().zip(total).for_each(|(grad, total)| *grad = total as f32);
+    }
+
     /// The tasks of one sequence.
     fn of_sequence(&self, index: usize) -> &[(&'a Chunk, &'a [f32])] {
         let start = self.tasks.partition_point(|(chunk, _)| chunk.index < index);

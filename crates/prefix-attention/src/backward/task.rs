@@ -7,6 +7,7 @@ use crate::TokenRows;
 use crate::blocks::{KeyBlock, Operands, Source, key_blocks};
 use crate::forward::{compute_scores, multiply_keys, score_factor};
 use crate::product::{Product, Start};
+use crate::relative_bias::{Differences, SumBias};
 use crate::scores::Differentiate;
 use crate::tile::{KEYS, Layout, ROWS, Tile};
 use crate::visible::{Part, Visible};
@@ -22,6 +23,7 @@ pub(super) struct Pass<'a> {
     pub(super) grad_q: Option<Shared<'a>>,
     pub(super) needs_kv: bool,
     pub(super) needs_prefix: bool,
+    pub(super) needs_bias: bool,
 }
 
 impl Pass<'_> {
@@ -68,7 +70,8 @@ pub(super) fn working_len(layout: &Layout<'_>) -> usize {
     ROWS * (ARRAYS * layout.padded_dim * layout.tiles_at_once(ARRAYS) + 2 * KEYS) + layout.packed_len()
 }
 
-/// Writes the gradients of the chunk's queries, and its sums for keys and values, `[2, sums_rows, padded_dim]`.
+/// Writes the gradients of the chunk's queries, and its sums for keys and values, `[2, sums_rows, padded_dim]`, and for
+/// differences of positions.
 pub(super) fn run(pass: &Pass<'_>, chunk: &Chunk, sums: &mut [f32], mut memory: &mut [f32]) {
     sums.fill(0.0);
     let layout = &pass.layout;
@@ -91,7 +94,7 @@ impl Working<'_> {
         let mut states: Vec<_> =
             tiles.iter().zip(memory).map(|(tile, memory)| State::load(pass, tile, memory)).collect();
         for block in key_blocks(layout.shape, &pass.operands, tiles) {
-            if pass.grad_q.is_none() && !pass.needs_key_grads(block.source) {
+            if pass.grad_q.is_none() && !pass.needs_bias && !pass.needs_key_grads(block.source) {
                 continue;
             }
             let block = layout.pack(block, self.packed);
@@ -101,6 +104,10 @@ impl Working<'_> {
                     state.differentiate(pass, &block, &visible, self.scores, self.grads);
                     if pass.needs_key_grads(block.source) {
                         state.add_to_keys(pass, chunk, &block, &visible, [self.scores, self.grads], sums);
+                    }
+                    if let Some(differences) = &chunk.differences {
+                        let sums = &mut sums[chunk.key_value_len(pass)..];
+                        state.add_to_bias(pass, differences, &block, &visible, self.grads, sums);
                     }
                 }
             }
@@ -146,7 +153,7 @@ impl<'a> State<'a> {
         let (isa, width, spec) = (layout.isa, self.tile.width(), layout.shape.spec());
         let count = block.keys.len() * width;
         let (scores, grads) = (&mut scores[..count], &mut grads[..count]);
-        compute_scores(layout, width, block, visible, self.q, scores);
+        compute_scores(layout, pass.operands.bias, &self.tile, block, visible, self.q, scores);
         multiply_keys(layout, width, visible, (block.v, block.v_stride), self.grad_o, grads);
         isa.run(Differentiate { scores, grads, width, lse: &self.lse, delta: &self.delta, softcap: spec.softcap });
         if pass.grad_q.is_none() {
@@ -184,7 +191,7 @@ impl<'a> State<'a> {
             Source::Prefix => block.keys.start,
             Source::Own => chunk.prefix_len + block.keys.start - chunk.keys.start,
         };
-        let (sums_k, sums_v) = sums.split_at_mut(chunk.sums_rows() * dim);
+        let (sums_k, sums_v) = sums[..chunk.key_value_len(pass)].split_at_mut(chunk.sums_rows() * dim);
         for (weights, rows, sums) in [(grads, &*self.q_rows, sums_k), (scores, &*self.grad_o_rows, sums_v)] {
             for Part { queries, keys } in visible.parts() {
                 pass.layout.isa.product(Product {
@@ -201,6 +208,24 @@ impl<'a> State<'a> {
                     start: Start::Add,
                 });
             }
+        }
+    }
+
+    /// Adds what one block's gradients of scores, `[keys, width]`, contribute to the sums of differences of positions.
+    fn add_to_bias(
+        &self,
+        pass: &Pass<'_>,
+        differences: &Differences,
+        block: &KeyBlock<'_>,
+        visible: &Visible,
+        grads: &[f32],
+        sums: &mut [f32],
+    ) {
+        let sums = &mut sums[differences.start(&self.tile, block)..];
+        let (width, rows, keys) = (self.tile.width(), self.tile.rows, block.keys.len());
+        for part in visible.parts() {
+            let key_step = pass.layout.shape.group();
+            pass.layout.isa.run(SumBias { grads, width, keys, rows, part, key_step, sums });
         }
     }
 

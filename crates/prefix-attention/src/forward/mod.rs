@@ -11,6 +11,7 @@ pub(crate) use wide::{compute_scores, multiply_keys, score_factor};
 
 use crate::blocks::Operands;
 use crate::isa::InstructionSet;
+use crate::relative_bias::Expanded;
 use crate::tile::Layout;
 use crate::workspace::Shared;
 use crate::{AttentionError, AttentionShape, Forward};
@@ -35,7 +36,9 @@ pub(crate) fn forward_with(
 ) -> Result<(), AttentionError> {
     args.check(shape)?;
     let layout = Layout::new(isa, shape);
-    let operands = Operands { q: args.q, k: args.k, v: args.v, prefix: args.prefix };
+    let expanded = args.bias.map(|bias| Expanded::new(shape, &bias)).transpose()?;
+    let bias = expanded.as_ref().map(Expanded::view).transpose()?;
+    let operands = Operands { q: args.q, k: args.k, v: args.v, prefix: args.prefix, bias };
     let results = Results { shape, o: Shared::new(args.o), softmax_lse: Shared::new(args.softmax_lse) };
     let (narrow, wide): (Vec<_>, Vec<_>) =
         (0..shape.num_sequences()).map(|i| shape.sequence(i)).partition(|sequence| narrow::suits(shape, sequence));

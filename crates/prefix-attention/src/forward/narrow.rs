@@ -13,6 +13,7 @@ use crate::dots::Dots;
 use crate::exp2::exp2;
 use crate::isa::MAX_LANES;
 use crate::product::{Product, Start};
+use crate::relative_bias::Bias;
 use crate::scores::Softcap;
 use crate::spec::Sequence;
 use crate::tile::{KEYS, Layout, Tile};
@@ -114,11 +115,11 @@ impl<'a> Partial<'a> {
             Source::Own => block.keys.start / SPLIT == split.index,
         };
         for block in key_blocks(layout.shape, operands, std::slice::from_ref(tile)).filter(mine) {
-            self.absorb(layout, tile, &block);
+            self.absorb(layout, operands.bias, tile, &block);
         }
     }
 
-    fn absorb(&mut self, layout: &Layout<'_>, tile: &Tile, block: &KeyBlock<'_>) {
+    fn absorb(&mut self, layout: &Layout<'_>, bias: Option<Bias<'_>>, tile: &Tile, block: &KeyBlock<'_>) {
         let (isa, spec, keys) = (layout.isa, layout.shape.spec(), block.keys.len());
         let scores = &mut self.scores[..tile.rows * KEYS];
         isa.dots(
@@ -135,6 +136,13 @@ impl<'a> Partial<'a> {
         );
         if let Some(softcap) = spec.softcap {
             isa.run(Softcap { scores, softcap });
+        }
+        if let Some(bias) = bias {
+            let (of_last, step) = (bias.of(tile, block), bias.key_step());
+            for (r, scores) in scores.chunks_exact_mut(KEYS).enumerate() {
+                let by_key = of_last[r..].iter().step_by(step);
+                scores[..keys].iter_mut().rev().zip(by_key).for_each(|(s, bias)| *s += bias);
+            }
         }
         let bounds = Visible::new(layout.shape, tile, block).bounds;
         for (r, scores) in scores.chunks_exact_mut(KEYS).enumerate() {

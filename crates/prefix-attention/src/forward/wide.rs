@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::Results;
 use crate::blocks::{KeyBlock, Operands, key_blocks};
 use crate::product::{Product, Start};
+use crate::relative_bias::{AddBias, Bias};
 use crate::scores::{Absorb, Mask, Softcap, Softmax};
 use crate::spec::Sequence;
 use crate::tile::{KEYS, Layout, ROWS, Tile, tiles};
@@ -89,7 +90,7 @@ impl<'a> Working<'a> {
             let block = layout.pack(block, self.packed);
             for state in &mut states {
                 if let Some(block) = block.visible_to(layout.shape, &state.tile) {
-                    state.absorb(layout, &block, self.scores);
+                    state.absorb(layout, operands.bias, &block, self.scores);
                 }
             }
         }
@@ -114,11 +115,11 @@ impl<'a> State<'a> {
         Self { tile: *tile, q, o, softmax: Softmax::new() }
     }
 
-    fn absorb(&mut self, layout: &Layout<'_>, block: &KeyBlock<'_>, scores: &mut [f32]) {
+    fn absorb(&mut self, layout: &Layout<'_>, bias: Option<Bias<'_>>, block: &KeyBlock<'_>, scores: &mut [f32]) {
         let (isa, width) = (layout.isa, self.tile.width());
         let scores = &mut scores[..block.keys.len() * width];
         let visible = Visible::new(layout.shape, &self.tile, block);
-        compute_scores(layout, width, block, &visible, self.q, scores);
+        compute_scores(layout, bias, &self.tile, block, &visible, self.q, scores);
         isa.run(Absorb { scores, width, softmax: &mut self.softmax });
         // Queries outside of the parts see nothing new: their maximum stays, and so does what they accumulated.
         for Part { queries, keys } in visible.parts() {
@@ -155,19 +156,23 @@ pub(crate) fn score_factor(shape: &AttentionShape<'_>) -> f32 {
     spec.softcap.map_or(spec.softmax_scale * LOG2_E, |softcap| spec.softmax_scale / softcap)
 }
 
-/// Scores of a block `[keys, width]` from queries `[padded_dim, width]`, capped and masked.
+/// Scores of a block `[keys, width]` from queries `[padded_dim, width]`, capped or with their bias, and masked.
 pub(crate) fn compute_scores(
     layout: &Layout<'_>,
-    width: usize,
+    bias: Option<Bias<'_>>,
+    tile: &Tile,
     block: &KeyBlock<'_>,
     visible: &Visible,
     q: &[f32],
     scores: &mut [f32],
 ) {
-    let spec = layout.shape.spec();
+    let (spec, width) = (layout.shape.spec(), tile.width());
     multiply_keys(layout, width, visible, (block.k, block.k_stride), q, scores);
     if let Some(softcap) = spec.softcap {
         layout.isa.run(Softcap { scores, softcap });
+    }
+    if let Some(bias) = bias {
+        layout.isa.run(AddBias { scores, width, key_step: bias.key_step(), bias: bias.of(tile, block) });
     }
     if let Some(bounds) = &visible.bounds {
         layout.isa.run(Mask { scores, width, first: &bounds.first, end: &bounds.end });

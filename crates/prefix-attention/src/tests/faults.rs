@@ -2,7 +2,8 @@
 
 use super::Case;
 use crate::{
-    AttentionError, AttentionShape, AttentionSpec, Backward, Forward, GradKeyValue, TokenRows, backward, forward,
+    AttentionError, AttentionShape, AttentionSpec, Backward, Forward, GradKeyValue, RelativeBias, RelativeBuckets,
+    TokenRows, backward, forward,
 };
 
 const SPEC: AttentionSpec = AttentionSpec {
@@ -27,7 +28,7 @@ fn arguments_are_checked_before_anything_is_written() {
     let (q, kv) = ([0.5; 4 * 32], [0.5; 4 * 16]);
     let run = |shape: &AttentionShape<'_>, q, k, o_len, lse_len| {
         let (mut o, mut lse) = (vec![7.0; o_len], vec![7.0; lse_len]);
-        let args = Forward { q, k, v: rows(&kv, 16), prefix: None, o: &mut o, softmax_lse: &mut lse };
+        let args = Forward { q, k, v: rows(&kv, 16), prefix: None, bias: None, o: &mut o, softmax_lse: &mut lse };
         let error = forward(shape, args).unwrap_err();
         assert!(o.iter().chain(&lse).all(|&x| x == 7.0));
         error
@@ -44,20 +45,40 @@ fn arguments_are_checked_before_anything_is_written() {
 }
 
 #[test]
+fn a_bias_has_a_row_for_each_bucket_and_goes_with_no_bound() {
+    let starts = [0, 2];
+    let buckets = RelativeBuckets::new(4, 5, true).unwrap();
+    let refused = |table: &[f32], softcap| {
+        let shape = AttentionShape::new(AttentionSpec { softcap, ..SPEC }, &starts, &starts, 0).unwrap();
+        let (q, kv) = ([0.5; 2 * 32], [0.5; 2 * 16]);
+        let (q, k, v, bias) = (rows(&q, 32), rows(&kv, 16), rows(&kv, 16), Some(RelativeBias { table, buckets }));
+        let (mut o, mut lse) = ([0.0; 64], [0.0; 4]);
+        forward(&shape, Forward { q, k, v, prefix: None, bias, o: &mut o, softmax_lse: &mut lse })
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(refused(&[0.0; 7], None), "attention: `bias.table` holds 7 elements, expected 8");
+    assert!(refused(&[0.0; 8], Some(3.0)).contains("softcap = 3"));
+}
+
+#[test]
 fn gradients_that_are_not_asked_for_do_not_change_the_others() {
-    let case = Case { spec: SPEC, q_lens: vec![70, 9], kv_lens: vec![70, 20], prefix_len: 3 };
+    let buckets = RelativeBuckets::new(32, 128, false).ok();
+    let case = Case { spec: SPEC, q_lens: vec![70, 9], kv_lens: vec![70, 20], prefix_len: 3, buckets };
     let problem = case.problem(5);
     let all = problem.run(super::best());
     let [q, k, v] = problem.rows();
-    let run = |mask: [bool; 3]| {
+    let run = |mask: [bool; 4]| {
         let (mut grad_q, mut grad_k, mut grad_v) = (all.grad_q.clone(), all.grad_k.clone(), all.grad_v.clone());
         let (mut grad_pk, mut grad_pv) = (all.grad_prefix_k.clone(), all.grad_prefix_v.clone());
+        let mut grad_bias = all.grad_bias.clone();
         for (buffer, wanted) in [
             (&mut grad_q, mask[0]),
             (&mut grad_k, mask[1]),
             (&mut grad_v, mask[1]),
             (&mut grad_pk, mask[2]),
             (&mut grad_pv, mask[2]),
+            (&mut grad_bias, mask[3]),
         ] {
             if wanted {
                 buffer.fill(f32::NAN);
@@ -68,19 +89,21 @@ fn gradients_that_are_not_asked_for_do_not_change_the_others() {
             k,
             v,
             prefix: problem.prefix(),
+            bias: problem.bias(),
             o: &all.o,
             softmax_lse: &all.softmax_lse,
             grad_o: &problem.grad_o,
             grad_q: mask[0].then_some(&mut grad_q[..]),
             grad_kv: mask[1].then_some(GradKeyValue { k: &mut grad_k, v: &mut grad_v }),
             grad_prefix: mask[2].then_some(GradKeyValue { k: &mut grad_pk, v: &mut grad_pv }),
+            grad_bias: mask[3].then_some(&mut grad_bias[..]),
         };
         case.with_shape(|shape| backward(shape, args)).unwrap();
-        let same = grad_q == all.grad_q && grad_k == all.grad_k && grad_v == all.grad_v;
+        let same = grad_bias == all.grad_bias && grad_q == all.grad_q && grad_k == all.grad_k && grad_v == all.grad_v;
         assert!(same && grad_pk == all.grad_prefix_k && grad_pv == all.grad_prefix_v, "{mask:?}");
     };
-    for bits in 0..8 {
-        run([bits & 1 != 0, bits & 2 != 0, bits & 4 != 0]);
+    for bits in 0..16 {
+        run([bits & 1 != 0, bits & 2 != 0, bits & 4 != 0, bits & 8 != 0]);
     }
 }
 
@@ -89,11 +112,18 @@ fn nothing_to_do_is_done() {
     for starts in [&[][..], &[0][..], &[0, 0, 0][..]] {
         let shape = AttentionShape::new(SPEC, starts, starts, 0).unwrap();
         let empty = rows(&[], 32);
-        let args = Forward { q: empty, k: empty, v: empty, prefix: None, o: &mut [], softmax_lse: &mut [] };
+        let args = Forward { q: empty, k: empty, v: empty, prefix: None, bias: None, o: &mut [], softmax_lse: &mut [] };
         forward(&shape, args).unwrap();
     }
     // Keys and a prefix, but no query: their gradients are zero.
-    let case = Case { spec: SPEC, q_lens: vec![0], kv_lens: vec![3], prefix_len: 2 };
+    let case = Case {
+        spec: SPEC,
+        q_lens: vec![0],
+        kv_lens: vec![3],
+        prefix_len: 2,
+        buckets: RelativeBuckets::new(4, 5, true).ok(),
+    };
     let got = case.problem(0).run(super::best());
     assert!(got.o.is_empty() && got.grad_k == [0.0; 48] && got.grad_prefix_v == [0.0; 32]);
+    assert!(got.grad_bias == [0.0; 8]);
 }

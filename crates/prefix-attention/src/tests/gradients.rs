@@ -1,7 +1,7 @@
 //! Gradients against finite differences of the forward.
 
 use super::{Case, Problem, best};
-use crate::AttentionSpec;
+use crate::{AttentionSpec, RelativeBuckets};
 
 /// `sum_i grad_o_i o_i`, in f64.
 fn value(problem: &Problem) -> f64 {
@@ -28,12 +28,18 @@ fn error(problem: &Problem, gradient: &[f32], place: impl Fn(&mut Problem, usize
 
 #[test]
 fn finite_differences() {
-    for (causal, window, softcap) in
-        [(true, None, None), (false, None, Some(3.0)), (true, Some(3), None), (true, None, Some(5.0))]
-    {
+    let buckets = |bidirectional| RelativeBuckets::new(6, 5, bidirectional).ok();
+    for (causal, window, softcap, buckets) in [
+        (true, None, None, None),
+        (false, None, Some(3.0), None),
+        (true, Some(3), None, None),
+        (true, None, Some(5.0), None),
+        (true, None, None, buckets(false)),
+        (false, None, None, buckets(true)),
+    ] {
         let spec =
             AttentionSpec { num_heads: 4, num_kv_heads: 2, head_dim: 5, softmax_scale: 0.3, causal, window, softcap };
-        let case = Case { spec, q_lens: vec![5, 4], kv_lens: vec![5, 7], prefix_len: 2 };
+        let case = Case { spec, q_lens: vec![5, 4], kv_lens: vec![5, 7], prefix_len: 2, buckets };
         let problem = case.problem(11);
         let got = problem.run(best());
         let (kv_row, stride) = (case.kv_row(), 2 * case.kv_row() + super::GAP);
@@ -43,9 +49,10 @@ fn finite_differences() {
             error(&problem, &got.grad_v, |p, i| &mut p.kv[i / kv_row * stride + kv_row + i % kv_row]),
             error(&problem, &got.grad_prefix_k, |p, i| &mut p.prefix_k[i]),
             error(&problem, &got.grad_prefix_v, |p, i| &mut p.prefix_v[i]),
+            if buckets.is_some() { error(&problem, &got.grad_bias, |p, i| &mut p.bias[i]) } else { 0.0 },
         ];
         // The difference quotient carries h^2 / 6 = 4e-5 of the third derivative, and rounding of about eps / h = 1e-5
         // for each of the values it sums.
-        assert!(errors.iter().all(|&e| e <= 1e-3), "{causal} {window:?} {softcap:?}: {errors:?}");
+        assert!(errors.iter().all(|&e| e <= 1e-3), "{causal} {window:?} {softcap:?} {buckets:?}: {errors:?}");
     }
 }

@@ -17,6 +17,7 @@ fn same(a: &Results, b: &Results) -> bool {
         && bits(&a.grad_v) == bits(&b.grad_v)
         && bits(&a.grad_prefix_k) == bits(&b.grad_prefix_k)
         && bits(&a.grad_prefix_v) == bits(&b.grad_prefix_v)
+        && bits(&a.grad_bias) == bits(&b.grad_bias)
 }
 
 /// The rows of each head, one sequence after another, from rows of one head after another.
@@ -44,6 +45,10 @@ proptest! {
         // The prefix is shared: its gradient is the sum, rounded in another order.
         for (i, &got) in packed.grad_prefix_k.iter().enumerate() {
             let sum: f32 = alone.iter().map(|r| r.grad_prefix_k[i]).sum();
+            prop_assert!((got - sum).abs() <= 1e-5 * (1.0 + sum.abs()));
+        }
+        for (i, &got) in packed.grad_bias.iter().enumerate() {
+            let sum: f32 = alone.iter().map(|r| r.grad_bias[i]).sum();
             prop_assert!((got - sum).abs() <= 1e-5 * (1.0 + sum.abs()));
         }
     }
@@ -105,7 +110,7 @@ proptest! {
         let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-4 * (1.0 + b.abs()) || a == b);
         // Blocks of keys fall differently: rounding only.
         prop_assert!(near(&one.o, &other.o) && near(&one.softmax_lse, &other.softmax_lse));
-        prop_assert!(near(&one.grad_q, &other.grad_q));
+        prop_assert!(near(&one.grad_q, &other.grad_q) && near(&one.grad_bias, &other.grad_bias));
         let (prefix, own) = other.grad_k.split_at(one.grad_prefix_k.len());
         prop_assert!(near(&one.grad_prefix_k, prefix) && near(&one.grad_k, own));
         let (prefix, own) = other.grad_v.split_at(one.grad_prefix_v.len());
@@ -129,7 +134,7 @@ fn wide_registers_change_no_bit() {
         window: Some(90),
         softcap: Some(20.0),
     };
-    let case = Case { spec, q_lens: vec![150, 3], kv_lens: vec![200, 3], prefix_len: 10 };
+    let case = Case { spec, q_lens: vec![150, 3], kv_lens: vec![200, 3], prefix_len: 10, buckets: None };
     let problem = case.problem(3);
     assert!(same(&problem.run(first), &problem.run(second)));
 }
@@ -146,7 +151,7 @@ fn a_query_that_sees_nothing_gives_nothing() {
         softcap: Some(2.0),
     };
     // More queries than keys: the first stand before all keys. A sequence without keys; one without queries.
-    let case = Case { spec, q_lens: vec![70, 5, 0], kv_lens: vec![1, 0, 4], prefix_len: 0 };
+    let case = Case { spec, q_lens: vec![70, 5, 0], kv_lens: vec![1, 0, 4], prefix_len: 0, buckets: None };
     for isa in InstructionSet::available() {
         let got = case.problem(1).run(isa);
         let row = case.q_row();
@@ -171,7 +176,7 @@ fn nan_reaches_the_result() {
     };
     // One case of many queries, one of a single query.
     for q_len in [40, 1] {
-        let case = Case { spec, q_lens: vec![q_len], kv_lens: vec![40], prefix_len: 0 };
+        let case = Case { spec, q_lens: vec![q_len], kv_lens: vec![40], prefix_len: 0, buckets: None };
         for isa in InstructionSet::available() {
             let mut problem = case.problem(2);
             let last = problem.q.len() - 1;

@@ -11,7 +11,9 @@ use proptest::prelude::*;
 use crate::backward::backward_with;
 use crate::forward::forward_with;
 use crate::isa::InstructionSet;
-use crate::{AttentionShape, AttentionSpec, Backward, Forward, GradKeyValue, Prefix, TokenRows};
+use crate::{
+    AttentionShape, AttentionSpec, Backward, Forward, GradKeyValue, Prefix, RelativeBias, RelativeBuckets, TokenRows,
+};
 
 /// Sizes of a batch.
 #[derive(Clone, Debug)]
@@ -20,6 +22,7 @@ struct Case {
     q_lens: Vec<usize>,
     kv_lens: Vec<usize>,
     prefix_len: usize,
+    buckets: Option<RelativeBuckets>,
 }
 
 /// A case with its operands. Keys and values are columns of one array with gaps, as a fused projection has.
@@ -31,6 +34,8 @@ struct Problem {
     kv: Vec<f32>,
     prefix_k: Vec<f32>,
     prefix_v: Vec<f32>,
+    /// `[num_buckets, num_heads]`.
+    bias: Vec<f32>,
     grad_o: Vec<f32>,
 }
 
@@ -43,6 +48,7 @@ struct Results {
     grad_v: Vec<f32>,
     grad_prefix_k: Vec<f32>,
     grad_prefix_v: Vec<f32>,
+    grad_bias: Vec<f32>,
 }
 
 /// Columns of `Problem::kv` beyond keys and values.
@@ -87,6 +93,7 @@ impl Case {
             kv: values(1, self.num_kv() * (2 * self.kv_row() + GAP), 1.0),
             prefix_k: values(2, self.prefix_len * self.kv_row(), 1.0),
             prefix_v: values(3, self.prefix_len * self.kv_row(), 1.0),
+            bias: values(5, self.buckets.map_or(0, |b| b.num_buckets()) * self.spec.num_heads, 2.0),
             grad_o: values(4, self.num_q() * self.q_row(), 1.0),
         }
     }
@@ -108,12 +115,17 @@ impl Problem {
         (self.case.prefix_len > 0).then(|| Prefix { k: rows(&self.prefix_k), v: rows(&self.prefix_v) })
     }
 
+    fn bias(&self) -> Option<RelativeBias<'_>> {
+        self.case.buckets.map(|buckets| RelativeBias { table: &self.bias, buckets })
+    }
+
     fn forward(&self, isa: InstructionSet) -> (Vec<f32>, Vec<f32>) {
         let [q, k, v] = self.rows();
         // NaN stands for what must be overwritten.
         let mut o = vec![f32::NAN; self.q.len()];
         let mut softmax_lse = vec![f32::NAN; self.case.num_q() * self.case.spec.num_heads];
-        let args = Forward { q, k, v, prefix: self.prefix(), o: &mut o, softmax_lse: &mut softmax_lse };
+        let (prefix, bias) = (self.prefix(), self.bias());
+        let args = Forward { q, k, v, prefix, bias, o: &mut o, softmax_lse: &mut softmax_lse };
         self.case.with_shape(|shape| forward_with(isa, shape, args)).unwrap();
         (o, softmax_lse)
     }
@@ -124,21 +136,23 @@ impl Problem {
         let nan = |len| vec![f32::NAN; len];
         let (own, prefix) = (self.case.num_kv() * self.case.kv_row(), self.prefix_k.len());
         let (mut grad_q, mut grad_k, mut grad_v) = (nan(self.q.len()), nan(own), nan(own));
-        let (mut grad_prefix_k, mut grad_prefix_v) = (nan(prefix), nan(prefix));
+        let (mut grad_prefix_k, mut grad_prefix_v, mut grad_bias) = (nan(prefix), nan(prefix), nan(self.bias.len()));
         let args = Backward {
             q,
             k,
             v,
             prefix: self.prefix(),
+            bias: self.bias(),
             o: &o,
             softmax_lse: &softmax_lse,
             grad_o: &self.grad_o,
             grad_q: Some(&mut grad_q),
             grad_kv: Some(GradKeyValue { k: &mut grad_k, v: &mut grad_v }),
             grad_prefix: Some(GradKeyValue { k: &mut grad_prefix_k, v: &mut grad_prefix_v }),
+            grad_bias: Some(&mut grad_bias),
         };
         self.case.with_shape(|shape| backward_with(isa, shape, args)).unwrap();
-        Results { o, softmax_lse, grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v }
+        Results { o, softmax_lse, grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v, grad_bias }
     }
 
     /// The problem of sequence `index` alone.
@@ -171,6 +185,16 @@ fn masks() -> impl Strategy<Value = (bool, Option<usize>)> {
     ]
 }
 
+/// What happens to scores: nothing, a bound, or a bias.
+fn transforms() -> impl Strategy<Value = (Option<f32>, Option<RelativeBuckets>)> {
+    let buckets = (4usize..40, 20usize..200, any::<bool>());
+    prop_oneof![
+        Just((None, None)),
+        prop_oneof![Just(0.5f32), Just(30.0)].prop_map(|softcap| (Some(softcap), None)),
+        buckets.prop_map(|(num, distance, both)| (None, Some(RelativeBuckets::new(num, distance, both).unwrap()))),
+    ]
+}
+
 /// Batches with sizes on, off and across the tiles; queries fewer, as many or more than keys.
 fn cases() -> impl Strategy<Value = Case> {
     let head_dim = prop_oneof![1usize..20, Just(64), Just(80)];
@@ -178,9 +202,8 @@ fn cases() -> impl Strategy<Value = Case> {
     let len = || prop_oneof![3 => 0usize..6, 3 => 1usize..150, 1 => Just(64), 1 => Just(128)];
     let lens = prop::collection::vec((len(), len(), any::<bool>()), 1..4);
     let prefix = prop_oneof![Just(0usize), 1usize..10, Just(64), Just(70)];
-    let softcap = prop::option::of(prop_oneof![Just(0.5f32), Just(30.0)]);
-    (head_dim, 1usize..3, group, lens, prefix, masks(), softcap).prop_map(
-        |(head_dim, num_kv_heads, group, lens, prefix_len, (causal, window), softcap)| Case {
+    (head_dim, 1usize..3, group, lens, prefix, masks(), transforms()).prop_map(
+        |(head_dim, num_kv_heads, group, lens, prefix_len, (causal, window), (softcap, buckets))| Case {
             spec: AttentionSpec {
                 num_heads: num_kv_heads * group,
                 num_kv_heads,
@@ -194,6 +217,7 @@ fn cases() -> impl Strategy<Value = Case> {
             // As in training, or as with a cache.
             kv_lens: lens.iter().map(|&(q, kv, same)| if same { q } else { kv }).collect(),
             prefix_len,
+            buckets,
         },
     )
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::{Case, GAP, Problem, Results, cases};
+use crate::RelativeBuckets;
 use crate::isa::InstructionSet;
 
 /// What the crate computes, in f64.
@@ -15,6 +16,7 @@ struct Exact {
     grad_v: Vec<f64>,
     grad_prefix_k: Vec<f64>,
     grad_prefix_v: Vec<f64>,
+    grad_bias: Vec<f64>,
 }
 
 fn exact(problem: &Problem) -> Exact {
@@ -30,6 +32,7 @@ fn exact(problem: &Problem) -> Exact {
         grad_v: zeros(own),
         grad_prefix_k: zeros(problem.prefix_k.len()),
         grad_prefix_v: zeros(problem.prefix_v.len()),
+        grad_bias: zeros(problem.bias.len()),
     };
     let (mut q_start, mut kv_start) = (0, 0);
     for (&q_len, &kv_len) in case.q_lens.iter().zip(&case.kv_lens) {
@@ -61,11 +64,17 @@ fn exact(problem: &Problem) -> Exact {
             let q: Vec<f64> = problem.q[row..row + dim].iter().map(|&x| x.into()).collect();
             let grad_o: Vec<f64> = problem.grad_o[row..row + dim].iter().map(|&x| x.into()).collect();
             let scale = f64::from(spec.softmax_scale);
+            let bias_place = |&(prefix, offset): &(bool, usize)| {
+                let key = (offset / case.kv_row()) as i64;
+                let key = key - if prefix { case.prefix_len as i64 } else { kv_start as i64 };
+                case.buckets.map(|buckets| buckets.bucket(key - position) * spec.num_heads + head)
+            };
             // Scores and their derivative by the scaled product.
             let (scores, slopes): (Vec<f64>, Vec<f64>) = keys
                 .iter()
                 .map(|key| {
-                    let s = scale * (0..dim).map(|c| q[c] * k(key, c)).sum::<f64>();
+                    let bias = bias_place(key).map_or(0.0, |place| f64::from(problem.bias[place]));
+                    let s = scale * (0..dim).map(|c| q[c] * k(key, c)).sum::<f64>() + bias;
                     spec.softcap.map(f64::from).map_or((s, 1.0), |cap| {
                         let t = (s / cap).tanh();
                         (cap * t, 1.0 - t * t)
@@ -85,6 +94,9 @@ fn exact(problem: &Problem) -> Exact {
             let delta: f64 = (0..dim).map(|c| grad_o[c] * out.o[row + c]).sum();
             for ((key, p), slope) in keys.iter().zip(&p).zip(&slopes) {
                 let dp: f64 = (0..dim).map(|c| grad_o[c] * v(key, c)).sum();
+                if let Some(place) = bias_place(key) {
+                    out.grad_bias[place] += p * (dp - delta);
+                }
                 let ds = p * (dp - delta) * slope * scale;
                 let &(prefix, offset) = key;
                 let (grad_k, grad_v) = if prefix {
@@ -119,7 +131,7 @@ fn difference(got: &[f32], exact: &[f64]) -> f64 {
 fn check(case: &Case, seed: u64, isa: InstructionSet) -> Result<(), TestCaseError> {
     let problem = case.problem(seed);
     let (got, exact) = (problem.run(isa), exact(&problem));
-    let Results { o, softmax_lse, grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v } = &got;
+    let Results { o, softmax_lse, grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v, grad_bias } = &got;
     // Scores are sums of up to 80 products below 4, scaled to below 36: their rounding, some 1e-6, is the relative error
     // of a probability; a sum of probabilities times values below 1 has it once, a gradient a few times.
     for (name, got, exact, bound) in [
@@ -130,6 +142,7 @@ fn check(case: &Case, seed: u64, isa: InstructionSet) -> Result<(), TestCaseErro
         ("grad_v", grad_v, &exact.grad_v, 1e-5),
         ("grad_prefix_k", grad_prefix_k, &exact.grad_prefix_k, 2e-5),
         ("grad_prefix_v", grad_prefix_v, &exact.grad_prefix_v, 1e-5),
+        ("grad_bias", grad_bias, &exact.grad_bias, 2e-5),
     ] {
         let difference = difference(got, exact);
         prop_assert!(difference <= bound, "{isa:?} {name}: {difference:e}");
@@ -162,9 +175,11 @@ fn long_sequences_and_large_heads() {
             window,
             softcap: None,
         };
-        let case = Case { spec, q_lens: vec![q_len], kv_lens: vec![kv_len], prefix_len: 5 };
-        for isa in InstructionSet::available() {
-            check(&case, 7, isa).unwrap();
+        for buckets in [None, Some(RelativeBuckets::new(32, 128, false).unwrap())] {
+            let case = Case { spec, q_lens: vec![q_len], kv_lens: vec![kv_len], prefix_len: 5, buckets };
+            for isa in InstructionSet::available() {
+                check(&case, 7, isa).unwrap();
+            }
         }
     }
 }

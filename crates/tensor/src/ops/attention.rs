@@ -1,9 +1,10 @@
 //! Attention over packed sequences, with keys and values set before every sequence.
 //!
-//! o_i = sum_j p_ij v_j      p_i = softmax_j(softmax_scale q_i . k_j)
+//! o_i = sum_j p_ij v_j      p_i = softmax_j(softmax_scale q_i . k_j + table_bucket(j - i))
 //!
 //! dv_j = sum_i p_ij do_i      ds_ij = p_ij (do_i . v_j - do_i . o_i)
 //! dq_i = softmax_scale sum_j ds_ij k_j      dk_j = softmax_scale sum_i ds_ij q_i
+//! dtable_b = sum ds_ij over the pairs of bucket b
 //!
 //! The operands, the result and the log-sum-exp of each row are saved; probabilities are computed again from them.
 
@@ -11,7 +12,8 @@ use std::sync::Arc;
 
 use device::{Buffer, DType};
 use prefix_attention::{
-    AttentionShape, AttentionSpec, Backward, Forward, GradKeyValue, Prefix, TokenRows, backward, forward,
+    AttentionShape, AttentionSpec, Backward, Forward, GradKeyValue, Prefix, RelativeBias, RelativeBuckets, TokenRows,
+    backward, forward,
 };
 
 use crate::{Read, Result, Sequences, Sink, Tensor, TensorError};
@@ -33,11 +35,29 @@ pub fn attention(
     sequences: &Arc<Sequences>,
     prefix: Option<(&Tensor, &Tensor)>,
 ) -> Result<Tensor> {
+    attention_with_bias(q, k, v, spec, sequences, prefix, None)
+}
+
+/// As [`attention`], with a term for the scores that depends on the distance of key and query. `bias` is its table,
+/// `[num_buckets, num_heads]` in any dtype, and the rule that finds a row of it.
+///
+/// # Errors
+/// As [`attention`].
+pub fn attention_with_bias(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    spec: &AttentionSpec,
+    sequences: &Arc<Sequences>,
+    prefix: Option<(&Tensor, &Tensor)>,
+    bias: Option<(&Tensor, RelativeBuckets)>,
+) -> Result<Tensor> {
     let operands = Operands {
         q: q.detach(),
         k: k.detach(),
         v: v.detach(),
         prefix: prefix.map(|(k, v)| (k.detach(), v.detach())),
+        bias: bias.map(|(table, buckets)| Bias::new(table, buckets, spec)).transpose()?,
         spec: *spec,
         sequences: Arc::clone(sequences),
     };
@@ -47,12 +67,13 @@ pub fn attention(
     {
         let read = operands.read();
         let [q, k, v] = read.rows(spec)?;
-        let args =
-            Forward { q, k, v, prefix: read.prefix(spec)?, o: o.f32_mut()?, softmax_lse: softmax_lse.f32_mut()? };
+        let (prefix, bias) = (read.prefix(spec)?, operands.bias());
+        let args = Forward { q, k, v, prefix, bias, o: o.f32_mut()?, softmax_lse: softmax_lse.f32_mut()? };
         forward(&shape, args).map_err(TensorError::kernel(OP))?;
     }
     let o = Tensor::new(q.shape(), o)?;
-    let parents: Vec<&Tensor> = [q, k, v].into_iter().chain(prefix.into_iter().flat_map(|(k, v)| [k, v])).collect();
+    let prefix = prefix.into_iter().flat_map(|(k, v)| [k, v]);
+    let parents: Vec<&Tensor> = [q, k, v].into_iter().chain(prefix).chain(bias.map(|(table, _)| table)).collect();
     let saved = o.clone();
     Ok(Tensor::record_output(OP, &o, &parents, move |grad_o, sink| {
         operands.backward(&saved, &softmax_lse, &grad_o, sink)
@@ -65,8 +86,22 @@ struct Operands {
     k: Tensor,
     v: Tensor,
     prefix: Option<(Tensor, Tensor)>,
+    bias: Option<Bias>,
     spec: AttentionSpec,
     sequences: Arc<Sequences>,
+}
+
+/// A table of biases, widened.
+struct Bias {
+    table: Vec<f32>,
+    buckets: RelativeBuckets,
+}
+
+impl Bias {
+    fn new(table: &Tensor, buckets: RelativeBuckets, spec: &AttentionSpec) -> Result<Self> {
+        expect("bias", table, [buckets.num_buckets(), spec.num_heads])?;
+        Ok(Self { table: table.to_vec(), buckets })
+    }
 }
 
 impl Operands {
@@ -87,6 +122,10 @@ impl Operands {
         Ok(shape)
     }
 
+    fn bias(&self) -> Option<RelativeBias<'_>> {
+        self.bias.as_ref().map(|bias| RelativeBias { table: &bias.table, buckets: bias.buckets })
+    }
+
     fn read(&self) -> Reading<'_> {
         Reading {
             q: self.q.read(),
@@ -105,6 +144,11 @@ impl Operands {
             Some((k, v)) if sink.needs(3) || sink.needs(4) => Some((scratch(k)?, scratch(v)?)),
             _ => None,
         };
+        let of_bias = if self.prefix.is_some() { 5 } else { 3 };
+        let mut grad_bias = match &self.bias {
+            Some(bias) if sink.needs(of_bias) => Some(Buffer::scratch(o.device(), DType::F32, bias.table.len())?),
+            _ => None,
+        };
         {
             let (read, o) = (self.read(), o.read());
             let [q, k, v] = read.rows(&self.spec)?;
@@ -113,12 +157,14 @@ impl Operands {
                 k,
                 v,
                 prefix: read.prefix(&self.spec)?,
+                bias: self.bias(),
                 o: o.f32(OP, "o")?,
                 softmax_lse: softmax_lse.f32()?,
                 grad_o: grad_o.f32()?,
                 grad_q: grad_q.as_mut().map(Buffer::f32_mut).transpose()?,
                 grad_kv: grad_kv.as_mut().map(key_value).transpose()?,
                 grad_prefix: grad_prefix.as_mut().map(key_value).transpose()?,
+                grad_bias: grad_bias.as_mut().map(Buffer::f32_mut).transpose()?,
             };
             backward(&self.shape()?, args).map_err(TensorError::kernel(OP))?;
         }
@@ -130,7 +176,7 @@ impl Operands {
                 _ => {}
             }
         }
-        Ok(())
+        grad_bias.map_or(Ok(()), |grad| sink.give(of_bias, grad))
     }
 }
 
@@ -220,6 +266,46 @@ mod tests {
     }
 
     #[test]
+    fn gradients_with_a_bias() {
+        for bidirectional in [false, true] {
+            let spec = AttentionSpec { causal: !bidirectional, ..SPEC };
+            let bias = RelativeBuckets::new(6, 5, bidirectional).unwrap();
+            let inputs = [
+                values([7, 12], 1),
+                values([7, 6], 2),
+                values([7, 6], 3),
+                values([6, 4], 6),
+                values([2, 6], 4),
+                values([2, 6], 5),
+            ];
+            let attend = |x: &[Tensor], prefixed: bool| {
+                let prefix = prefixed.then(|| (&x[4], &x[5]));
+                attention_with_bias(&x[0], &x[1], &x[2], &spec, &sequences(), prefix, Some((&x[3], bias)))
+            };
+            let worst = gradcheck(&inputs, |x| attend(x, true)).unwrap();
+            assert!(worst <= 2e-3, "{worst}");
+            let worst = gradcheck(&inputs[..4], |x| attend(x, false)).unwrap();
+            assert!(worst <= 2e-3, "{worst}");
+        }
+    }
+
+    #[test]
+    fn queries_of_one_sequence_see_the_keys_of_another() {
+        // Two rows of a decoder, three and one tokens, over encoders of one and four tokens.
+        let sequences = Arc::new(Sequences::cached(&[0, 3, 4], &[0, 1, 5]).unwrap());
+        let spec = AttentionSpec { causal: false, ..SPEC };
+        let inputs = [values([4, 12], 1), values([5, 6], 2), values([5, 6], 3)];
+        let worst = gradcheck(&inputs, |x| attention(&x[0], &x[1], &x[2], &spec, &sequences, None)).unwrap();
+        assert!(worst <= 2e-3, "{worst}");
+        let [q, k, v] = inputs.map(|(shape, values)| Tensor::from_f32(shape, &values).unwrap());
+        let o = attention(&q, &k, &v, &spec, &sequences, None).unwrap().to_vec();
+        // One key: its value, for every query and for both heads that share it.
+        let (first, v) = (&v.to_vec()[..6], &o[..36]);
+        let expected: Vec<f32> = [&first[..3], &first[..3], &first[3..], &first[3..]].concat().repeat(3);
+        assert!(v.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-6), "{v:?}");
+    }
+
+    #[test]
     fn operands_that_do_not_fit_are_refused() {
         let zeros = |shape: [usize; 2]| Tensor::from_f32(shape, &vec![0.0; shape[0] * shape[1]]).unwrap();
         let (q, k, v) = (zeros([7, 12]), zeros([7, 6]), zeros([6, 6]));
@@ -227,5 +313,8 @@ mod tests {
         assert_eq!(error, "attention: `v` has shape [6, 6], expected [7, 6]");
         assert!(attention(&q, &k, &k, &AttentionSpec { num_kv_heads: 3, ..SPEC }, &sequences(), None).is_err());
         assert!(attention(&q, &k, &k, &SPEC, &sequences(), Some((&k, &v))).is_err());
+        let bias = Some((&q, RelativeBuckets::new(6, 5, false).unwrap()));
+        let error = attention_with_bias(&q, &k, &k, &SPEC, &sequences(), None, bias).unwrap_err().to_string();
+        assert_eq!(error, "attention: `bias` has shape [7, 12], expected [6, 4]");
     }
 }

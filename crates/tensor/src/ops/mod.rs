@@ -23,7 +23,7 @@ mod weighted_sum;
 
 pub use activation::activation;
 pub use add::add;
-pub use attention::attention;
+pub use attention::{attention, attention_with_bias};
 pub use checkpoint::checkpoint;
 pub use columns::columns;
 pub use cross_entropy::{cross_entropy, cross_entropy_statistics};
