@@ -18,6 +18,12 @@ impl SharedBytes {
         (end <= (*owner).as_ref().len()).then_some(Self { owner, start, len })
     }
 
+    /// The bytes `start..start + len` of these; `None` if they are not all there.
+    pub fn slice(&self, start: usize, len: usize) -> Option<Self> {
+        let end = start.checked_add(len)?;
+        (end <= self.len).then(|| Self { owner: Arc::clone(&self.owner), start: self.start + start, len })
+    }
+
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         &(*self.owner).as_ref()[self.start..self.start + self.len]

@@ -3,6 +3,7 @@
 use device::DeviceError;
 use gemm::GemmError;
 use lora::LoraError;
+use lstm::LstmError;
 use prefix_attention::AttentionError;
 use transformer::TransformerError;
 
@@ -19,6 +20,15 @@ impl KernelError for LoraError {
     fn into_device(self) -> Result<DeviceError, Self> {
         match self {
             LoraError::Device(error) | LoraError::Gemm(GemmError::Device(error)) => Ok(error),
+            other => Err(other),
+        }
+    }
+}
+
+impl KernelError for LstmError {
+    fn into_device(self) -> Result<DeviceError, Self> {
+        match self {
+            LstmError::Device(error) | LstmError::Gemm(GemmError::Device(error)) => Ok(error),
             other => Err(other),
         }
     }
@@ -62,6 +72,7 @@ mod tests {
         let errors = [
             TensorError::kernel("linear")(GemmError::Device(memory())),
             TensorError::kernel("lora_linear")(LoraError::Gemm(GemmError::Device(memory()))),
+            TensorError::kernel("lstm")(LstmError::Gemm(GemmError::Device(memory()))),
             TensorError::kernel("attention")(AttentionError::Device(memory())),
             TensorError::kernel("rms_norm")(TransformerError::Device(memory())),
         ];

@@ -1,5 +1,6 @@
 //! Where the elements of a tensor are: a part of a shared buffer, or frozen bytes of a mapped file.
 
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use device::{Buffer, DType, Elements, SharedBytes};
@@ -41,6 +42,20 @@ impl Storage {
     pub(crate) fn dtype(&self) -> DType {
         match self {
             Storage::Memory { dtype, .. } | Storage::Frozen { dtype, .. } => *dtype,
+        }
+    }
+
+    /// A part of the elements, which has to be there.
+    pub(crate) fn slice(&self, elements: Range<usize>) -> Self {
+        match self {
+            Storage::Memory { memory, start, dtype } => {
+                Storage::Memory { memory: Arc::clone(memory), start: start + elements.start, dtype: *dtype }
+            }
+            Storage::Frozen { bytes, dtype } => {
+                let size = dtype.size_bytes();
+                let part = bytes.slice(elements.start * size, elements.len() * size);
+                Storage::Frozen { bytes: part.expect("the caller has checked the range"), dtype: *dtype }
+            }
         }
     }
 

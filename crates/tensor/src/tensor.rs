@@ -1,5 +1,6 @@
 //! A value with a shape and, if an op made it from trainable values, a history.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use device::{Buffer, DType, Device, Elements, SharedBytes};
@@ -117,6 +118,17 @@ impl Tensor {
     ) -> Result<Self> {
         check_count(&shape, of.count())?;
         Ok(Self::record_storage(op, shape, of.0.storage.clone(), &[of], backward))
+    }
+
+    /// The `elements` of `of`, which are there, under `shape`, as an op.
+    pub(crate) fn record_slice(
+        op: &'static str,
+        shape: Shape,
+        of: &Tensor,
+        elements: Range<usize>,
+        backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
+    ) -> Self {
+        Self::record_storage(op, shape, of.0.storage.slice(elements), &[of], backward)
     }
 
     /// The output of an op that saves its own result: the elements of `y`.

@@ -89,6 +89,12 @@ pub enum TransformerError {
         /// Columns there are.
         columns: usize,
     },
+    /// Starts of packed sequences that do not rise from 0.
+    #[error("{op}: the starts of the sequences do not rise from 0")]
+    Starts {
+        /// The op.
+        op: &'static str,
+    },
     /// The name is not an activation function that is known here.
     #[error("activation `{name}` is unknown; known are {known}")]
     UnknownActivation {

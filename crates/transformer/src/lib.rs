@@ -12,6 +12,7 @@
 //! | [`linear_cross_entropy`] | the same of `hidden W^T`, without the logits in memory | `hidden`, `W` |
 //! | [`softcap`] | `cap * tanh(x / cap)` | `x` |
 //! | [`rows`], [`columns`] | gather and scatter-add | `x` |
+//! | [`prepend`] | the same rows before every sequence | the rows, `x` |
 //!
 //! Entry points take sizes and named slices, check that they fit, and return a [`TransformerError`] before they write
 //! anything if they do not. Arithmetic is f32; weights are read in the dtype they are stored in.
@@ -35,6 +36,7 @@ mod gradient;
 pub mod launch;
 pub mod layer_norm;
 pub mod linear_cross_entropy;
+pub mod prepend;
 mod reduce;
 pub mod rms_norm;
 pub mod rope;
