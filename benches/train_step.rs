@@ -55,7 +55,7 @@ impl Run {
     fn new(dir: &Path) -> Self {
         let base = Decoder::load(dir, DType::F32).unwrap();
         let (config, _) = AdapterConfig::read(Path::new("adapter_config.json"), ADAPTER).unwrap();
-        let (method, _) = peft::attach(config, &base, 1).unwrap();
+        let (method, _) = peft::attach(config, base.base(), 1).unwrap();
         let gradients = Gradients::new(method.parameters().tensors()).unwrap();
         let count = method.parameters().count();
         let moments = [(); 2].map(|()| Buffer::zeroed(Device::Cpu, DType::F32, count).unwrap());

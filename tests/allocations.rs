@@ -71,7 +71,7 @@ fn train(gradient_checkpointing: bool, steps: u64) -> Vec<Footprint> {
     let config =
         r#"{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "lora_dropout": 0.1, "target_modules": "all-linear"}"#;
     let (config, _) = AdapterConfig::read(Path::new("adapter_config.json"), config).unwrap();
-    let (method, _) = peft::attach(config, &base, 1).unwrap();
+    let (method, _) = peft::attach(config, base.base(), 1).unwrap();
     let parameters = method.parameters();
     let count = parameters.count();
     let mut gradients = Gradients::new(parameters.tensors()).unwrap();

@@ -1,6 +1,6 @@
 //! A decoder with its weights.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use checkpoint::Checkpoint;
@@ -8,11 +8,10 @@ use device::DType;
 use tensor::{LossSum, Sequences, Tensor, no_grad, ops};
 
 use crate::config::DecoderConfig;
-use crate::load;
-use crate::module::Modules;
+use crate::load::Expected;
 use crate::parts::{Network, Scope};
 use crate::rope::RopeTables;
-use crate::{Adapter, Context, Dropout, Input, ModelError, NoAdapter, ParameterId, Result};
+use crate::{Base, Context, Input, ModelError, Pass, Result};
 
 /// A frozen causal language model.
 ///
@@ -22,32 +21,7 @@ pub struct Decoder {
     pub(crate) config: DecoderConfig,
     pub(crate) network: Network,
     pub(crate) ropes: RopeTables,
-    modules: Modules,
-    base: Arc<[Tensor]>,
-    dir: PathBuf,
-}
-
-/// How a pass is run.
-#[derive(Clone)]
-pub struct Pass {
-    /// What is added to the base.
-    pub adapter: Arc<dyn Adapter>,
-    /// The key of the adapter's dropout; `None` in evaluation.
-    pub dropout: Option<Dropout>,
-    /// Whether blocks keep their input alone and are computed again in backward.
-    pub gradient_checkpointing: bool,
-}
-
-impl Pass {
-    /// Evaluation with an adapter.
-    pub fn evaluation(adapter: Arc<dyn Adapter>) -> Self {
-        Self { adapter, dropout: None, gradient_checkpointing: false }
-    }
-
-    /// Evaluation of the base alone.
-    pub fn base() -> Self {
-        Self::evaluation(Arc::new(NoAdapter))
-    }
+    base: Base,
 }
 
 impl Decoder {
@@ -73,10 +47,11 @@ impl Decoder {
     /// [`ModelError::MissingTensors`], [`ModelError::MissingHead`], [`ModelError::ExtraTensors`],
     /// [`ModelError::TensorShape`], [`ModelError::TensorDtype`]; [`ModelError::Tensor`] without memory.
     pub fn from_checkpoint(config: DecoderConfig, checkpoint: &Checkpoint, dtype: DType) -> Result<Self> {
-        let (network, mut modules) = Network::declare(&config, dtype);
-        let base = load::load(&config, &mut modules, checkpoint, dtype)?.into();
+        let (network, modules) = Network::declare(&config, dtype);
+        let expected = Expected { names: &config.names, tie_word_embeddings: config.tie_word_embeddings };
+        let base = Base::load(config.dimensions(), &expected, modules, checkpoint, dtype)?;
         let ropes = RopeTables::new(config.ropes());
-        Ok(Self { config, network, ropes, modules, base, dir: checkpoint.dir().to_owned() })
+        Ok(Self { config, network, ropes, base })
     }
 
     /// What the model is.
@@ -84,34 +59,9 @@ impl Decoder {
         &self.config
     }
 
-    /// Its modules and parameters, in model order.
-    pub fn modules(&self) -> &Modules {
-        &self.modules
-    }
-
-    /// Number of blocks.
-    pub fn num_layers(&self) -> usize {
-        self.network.blocks.0.len()
-    }
-
-    /// The base's value of a parameter, in the dtype it is held in.
-    pub fn parameter(&self, id: ParameterId) -> &Tensor {
-        &self.base[id.index()]
-    }
-
-    /// Checks that every weight is a finite number. It reads the whole model once.
-    ///
-    /// # Errors
-    /// [`ModelError::NonFinite`] with the first tensor and element that is not.
-    pub fn check_finite(&self) -> Result<()> {
-        for parameter in self.modules.parameters().filter(|p| p.tied_to.is_none()) {
-            let read = self.base[parameter.id.index()].read();
-            if let Some(index) = load::check_finite(read.elements()) {
-                let (dir, name, got) = (self.dir.clone(), parameter.name.clone(), read.elements().get(index));
-                return Err(ModelError::NonFinite { dir, name, index, got });
-            }
-        }
-        Ok(())
+    /// Its weights, and what a method may know of it.
+    pub fn base(&self) -> &Base {
+        &self.base
     }
 
     /// Hidden states after the last norm, `[num_tokens, hidden_size]`.
@@ -197,7 +147,7 @@ impl Decoder {
                 return Err(ModelError::TooLong { got: *last as usize, limit });
             }
         }
-        Ok(Scope { adapter: Arc::clone(&pass.adapter), base: Arc::clone(&self.base), context, ropes })
+        Ok(Scope { adapter: Arc::clone(&pass.adapter), base: Arc::clone(self.base.parameters()), context, ropes })
     }
 
     /// The scope of the head, which sees rows and no sequences.
@@ -205,7 +155,12 @@ impl Decoder {
         let rows = hidden.shape()[0] as u32;
         let sequences = Arc::new(Sequences::packed(&[0, rows])?);
         let context = Context { sequences, positions: (0..rows).collect(), dropout: pass.dropout };
-        Ok(Scope { adapter: Arc::clone(&pass.adapter), base: Arc::clone(&self.base), context, ropes: [].into() })
+        Ok(Scope {
+            adapter: Arc::clone(&pass.adapter),
+            base: Arc::clone(self.base.parameters()),
+            context,
+            ropes: [].into(),
+        })
     }
 
     pub(crate) fn embed(&self, input: &Input, scope: &Scope) -> Result<Tensor> {

@@ -6,7 +6,8 @@
 //! | the families, a file each | [`Family`] |
 //! | what a model consists of, under Hugging Face's names | [`Modules`], [`Module`], [`Parameter`], [`Residual`] |
 //! | rotary embedding and its scalings | [`rope`] |
-//! | a model with its weights | [`Decoder`] |
+//! | the weights of a model of any kind, as methods see them | [`Base`] |
+//! | a causal language model | [`Decoder`] |
 //! | what a method may change in it | [`Adapter`] |
 //! | the tokens of a pass, and how it is run | [`Input`], [`Pass`] |
 //! | generation token by token | [`KvCache`] |
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod adapter;
+mod base;
 mod cache;
 pub mod config;
 mod context;
@@ -28,19 +30,22 @@ mod join;
 mod load;
 mod module;
 mod parts;
+mod pass;
 pub mod rope;
 
 pub use adapter::{Adapter, NoAdapter};
+pub use base::{Base, Dimensions};
 pub use cache::KvCache;
 pub use config::DecoderConfig;
 pub use context::{Context, Dropout};
-pub use decoder::{Decoder, Pass};
+pub use decoder::Decoder;
 pub use error::{ModelError, TensorNames};
 pub use families::Family;
 pub use input::Input;
 pub use join::{Join, NormFn};
 pub use load::StoredNames;
 pub use module::{Module, ModuleId, ModuleKind, Modules, Parameter, ParameterId, Part, Residual, ResidualId};
+pub use pass::Pass;
 
 /// A result of this crate.
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;

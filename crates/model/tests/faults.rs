@@ -308,7 +308,7 @@ fn heads_that_are_tied_and_stored() {
     let ids = Recorded::of("llama-tied").input_ids(1);
     let expected = logits(&load("llama-tied"), &[&ids], &Pass::base());
     let tied_to = |model: &Decoder| {
-        let modules = model.modules();
+        let modules = model.base().modules();
         modules.parameter(modules.head().unwrap().weight).tied_to.is_some()
     };
     for model in [tied(true, |bytes| bytes), tied(false, |bytes| bytes)] {
@@ -326,14 +326,14 @@ fn heads_that_are_tied_and_stored() {
 
 #[test]
 fn weights_that_are_not_numbers() {
-    load("llama").check_finite().unwrap();
+    load("llama").base().check_finite().unwrap();
     let model = Model::new("llama", &[], |name, (dtype, shape, mut bytes)| {
         if name == "model.layers.1.mlp.up_proj.weight" {
             bytes[20..24].copy_from_slice(&f32::NAN.to_le_bytes());
         }
         keep(name, (dtype, shape, bytes))
     });
-    let error = model.load().unwrap().check_finite().unwrap_err().to_string();
+    let error = model.load().unwrap().base().check_finite().unwrap_err().to_string();
     assert!(error.contains("`model.layers.1.mlp.up_proj.weight` holds NaN at element 5"), "{error}");
 }
 

@@ -74,8 +74,8 @@ struct EveryParameter(HashMap<ParameterId, Tensor>);
 
 impl EveryParameter {
     fn of(model: &Decoder) -> Self {
-        let leaves = model.modules().parameters().map(|p| {
-            let values = model.parameter(p.id).to_vec();
+        let leaves = model.base().modules().parameters().map(|p| {
+            let values = model.base().parameter(p.id).to_vec();
             (p.id, Tensor::leaf(&p.shape[..], &values).unwrap())
         });
         Self(leaves.collect())
@@ -91,8 +91,12 @@ impl Adapter for EveryParameter {
 /// The loss of two packed sequences, and its gradient by every parameter.
 fn gradients(model: &Decoder, recorded: &Recorded, gradient_checkpointing: bool) -> (f32, Vec<(String, Vec<f32>)>) {
     let adapter = Arc::new(EveryParameter::of(model));
-    let leaves: Vec<_> =
-        model.modules().parameters().map(|p| (p.name.clone(), adapter.parameter(p.id).unwrap().clone())).collect();
+    let leaves: Vec<_> = model
+        .base()
+        .modules()
+        .parameters()
+        .map(|p| (p.name.clone(), adapter.parameter(p.id).unwrap().clone()))
+        .collect();
     let mut gradients = Gradients::new(leaves.iter().map(|(_, leaf)| leaf)).unwrap();
     let pass = Pass { gradient_checkpointing, ..Pass::evaluation(adapter) };
     let input = Input::from_sequences(&[&recorded.input_ids(0), &recorded.input_ids(1)]).unwrap();
@@ -125,8 +129,8 @@ fn gradients_point_where_the_loss_falls() {
         let norm: f64 = gradients.iter().flat_map(|(_, g)| g).map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
         // A step of length 1e-3 along the normed gradient changes the loss by 1e-3 of the gradient's norm.
         let step = 1e-3 / norm;
-        let moved = model.modules().parameters().zip(&gradients).map(|(p, (_, g))| {
-            let values = model.parameter(p.id).to_vec();
+        let moved = model.base().modules().parameters().zip(&gradients).map(|(p, (_, g))| {
+            let values = model.base().parameter(p.id).to_vec();
             let values: Vec<f32> =
                 values.iter().zip(g).map(|(v, g)| (f64::from(*v) - step * f64::from(*g)) as f32).collect();
             (p.id, Tensor::leaf(&p.shape[..], &values).unwrap())
@@ -155,7 +159,7 @@ impl Adapter for AdaptedHead {
 fn an_adapted_head_gives_the_same_loss() {
     for variant in ["llama", "gemma2", "gpt2", "gpt_neox"] {
         let (model, recorded) = (load(variant), Recorded::of(variant));
-        let head = model.modules().head().unwrap().id;
+        let head = model.base().modules().head().unwrap().id;
         let targets = targets(&recorded.integers("labels.1"));
         let loss = |pass: &Pass| {
             let hidden = model.forward(&Input::from_sequences(&[&recorded.input_ids(1)]).unwrap(), pass).unwrap();
@@ -170,7 +174,7 @@ fn an_adapted_head_gives_the_same_loss() {
 #[test]
 fn nothing_supervised_is_a_loss_of_zero() {
     let model = load("llama");
-    let head = model.modules().head().unwrap().id;
+    let head = model.base().modules().head().unwrap().id;
     for pass in [Pass::base(), Pass::evaluation(Arc::new(AdaptedHead(head)))] {
         let hidden = model.forward(&Input::from_sequences(&[&[1, 2]]).unwrap(), &pass).unwrap();
         assert_eq!(model.loss(&hidden, &[-100, -100], &pass).unwrap().item().unwrap(), 0.0);

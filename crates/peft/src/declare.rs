@@ -1,6 +1,6 @@
 //! Trainable values are declared one after another and made all at once.
 
-use model::{Decoder, ParameterId};
+use model::{Base, ParameterId};
 use tensor::{Parameters, Shape};
 
 use crate::{PeftError, init};
@@ -37,7 +37,7 @@ impl Declarations {
     }
 
     /// Makes them, drawing from `seed` and each one's position.
-    pub(crate) fn build(self, base: &Decoder, seed: u64) -> Result<Parameters, PeftError> {
+    pub(crate) fn build(self, base: &Base, seed: u64) -> Result<Parameters, PeftError> {
         let parameters = Parameters::zeros(self.shapes().map(|(name, shape)| (name.to_owned(), shape)))?;
         for (index, (_, shape, start)) in self.entries.into_iter().enumerate() {
             let draw = |fill: &dyn Fn(&mut [f32])| {

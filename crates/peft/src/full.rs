@@ -3,7 +3,7 @@
 //! What is saved is a model of its own in Hugging Face's layout, `model.safetensors`, and not an adapter.
 
 use checkpoint::MODEL_WEIGHTS;
-use model::{Adapter, Decoder, Modules, ParameterId};
+use model::{Adapter, Base, Modules, ParameterId};
 use tensor::{Parameters, Tensor};
 
 use crate::declare::{Declarations, Start};
@@ -24,7 +24,7 @@ impl Full {
     ///
     /// # Errors
     /// [`PeftError::Tensor`] without memory.
-    pub fn new(base: &Decoder) -> Result<Self, PeftError> {
+    pub fn new(base: &Base) -> Result<Self, PeftError> {
         let modules = base.modules();
         let mut declarations = Declarations::default();
         let mut saved = Vec::new();

@@ -7,7 +7,8 @@
 //! | what a tensor is called in a file | [`names`] |
 //! | where parameters start | [`init`] |
 //! | a method attached to a model | [`Method`]: [`lora::Lora`], [`Full`] |
-//! | a new one, or one from a directory | [`attach`], [`open()`] |
+//! | a new one, or one from a directory | [`attach`], [`open()`], [`restore`] |
+//! | what one would train, before weights are read | [`trainable`] |
 //! | its files | [`save()`], [`stage`], [`load()`] |
 //! | a base with the method folded in | [`Method::merge`], [`breaks_ties`] |
 //!
@@ -43,7 +44,7 @@ pub use load::load;
 pub use merged::breaks_ties;
 pub use method::{Method, SavedTensor, Source};
 pub use modules::{ModuleNames, OneOrMany};
-pub use open::{attach, open};
+pub use open::{attach, open, restore, trainable};
 pub use save::{save, stage};
 
 /// What was read and left aside: a line each, for a log.

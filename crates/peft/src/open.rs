@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use checkpoint::{ADAPTER_CONFIG, AdapterDirectory};
-use model::Decoder;
+use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, SafetensorsFile};
+use model::{Base, Dimensions, Modules};
+use tensor::Shape;
 
-use crate::lora::Lora;
+use crate::lora::{self, Lora};
 use crate::method::Method;
 use crate::{AdapterConfig, PeftError, Warnings};
 
@@ -14,7 +15,7 @@ use crate::{AdapterConfig, PeftError, Warnings};
 ///
 /// # Errors
 /// Those of the method, such as [`Lora::new`].
-pub fn attach(config: AdapterConfig, base: &Decoder, seed: u64) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
+pub fn attach(config: AdapterConfig, base: &Base, seed: u64) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
     match config {
         AdapterConfig::Lora(config) => {
             let (lora, warnings) = Lora::new(config, base, seed)?;
@@ -26,15 +27,45 @@ pub fn attach(config: AdapterConfig, base: &Decoder, seed: u64) -> Result<(Arc<d
 /// Attaches the adapter saved in `dir`, in PEFT's format, to `base`.
 ///
 /// # Errors
-/// Those of [`AdapterDirectory::open`], [`AdapterConfig::read`] and of the method, such as [`Lora::load`], with the name of
-/// the file: [`PeftError::InFile`] for a configuration that does not suit the model.
-pub fn open(dir: &Path, base: &Decoder) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
+/// Those of [`AdapterDirectory::open`], [`AdapterConfig::read`] and [`restore`], with the name of the file:
+/// [`PeftError::InFile`] for a configuration that does not suit the model.
+pub fn open(dir: &Path, base: &Base) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
     let directory = AdapterDirectory::open(dir)?;
     let path = dir.join(ADAPTER_CONFIG);
     let (config, mut warnings) = AdapterConfig::read(&path, &directory.config)?;
-    let (method, more) = match config {
-        AdapterConfig::Lora(config) => Lora::load(config, base, &directory.weights).map_err(|e| e.in_file(&path))?,
-    };
+    let (method, more) = restore(config, base, &directory.weights).map_err(|e| e.in_file(&path))?;
     warnings.extend(more);
-    Ok((Arc::new(method), warnings))
+    Ok((method, warnings))
+}
+
+/// Attaches the adapter that was saved with `config` in `file` to `base`.
+///
+/// # Errors
+/// Those of the method, such as [`Lora::load`].
+pub fn restore(
+    config: AdapterConfig,
+    base: &Base,
+    file: &SafetensorsFile,
+) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
+    match config {
+        AdapterConfig::Lora(config) => {
+            let (lora, warnings) = Lora::load(config, base, file)?;
+            Ok((Arc::new(lora), warnings))
+        }
+    }
+}
+
+/// Names and sizes of the parameters that `config` trains in a model of these dimensions and modules, without its weights:
+/// to say what a run will need.
+///
+/// # Errors
+/// As [`attach`].
+pub fn trainable(
+    config: &AdapterConfig,
+    dimensions: &Dimensions,
+    modules: &Modules,
+) -> Result<Vec<(String, Shape)>, PeftError> {
+    match config {
+        AdapterConfig::Lora(config) => lora::trainable(config, dimensions.model_type, modules),
+    }
 }

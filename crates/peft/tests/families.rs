@@ -29,7 +29,7 @@ fn compare(model: &str, folder: &str) {
     let base = SafetensorsFile::open(data(model).join("io.safetensors")).unwrap();
     let io = SafetensorsFile::open(data(folder).join("io.safetensors")).unwrap();
     let row = |i: usize| (integers(&base, &format!("input_ids.{i}")), integers(&base, &format!("labels.{i}")));
-    let (method, _) = open(&data(folder), &decoder).unwrap();
+    let (method, _) = open(&data(folder), decoder.base()).unwrap();
     for i in 0..2 {
         let batch = Batch::new(&[row(i)]);
         let got = logits(&decoder, &batch.input, &pass(&method));

@@ -21,7 +21,7 @@ fn edited(edits: &[(&str, Value)]) -> tempfile::TempDir {
 }
 
 fn refusal(dir: &Path) -> PeftError {
-    match open(dir, &decoder("peft/base-llama")) {
+    match open(dir, decoder("peft/base-llama").base()) {
         Err(error) => error,
         Ok(_) => panic!("{} was accepted", dir.display()),
     }
@@ -49,7 +49,7 @@ fn a_pattern_for_every_module_of_a_large_model_is_compiled_once() {
     let target_modules = Some(ModuleNames::Pattern("all-linear".to_owned()));
     let config = LoraConfig { rank_pattern, target_modules, ..LoraConfig::default() };
     let begun = Instant::now();
-    let (lora, _) = Lora::new(config, &decoder("peft/base-llama"), 0).unwrap();
+    let (lora, _) = Lora::new(config, decoder("peft/base-llama").base(), 0).unwrap();
     assert_eq!(lora.adapted().count(), 14);
     // A thousand patterns take a third of a second; compiled anew for each of the 14 modules it was a dozen seconds.
     assert!(begun.elapsed() <= Duration::from_secs(5), "{:?}", begun.elapsed());

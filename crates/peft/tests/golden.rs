@@ -60,7 +60,7 @@ impl Case {
         let path = self.path("adapter_config.json");
         let text = std::fs::read_to_string(&path).unwrap();
         let (config, _) = AdapterConfig::read(&path, &text).unwrap();
-        let (method, warnings) = attach(config, &self.decoder, 1).unwrap();
+        let (method, warnings) = attach(config, self.decoder.base(), 1).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         load(&*method, &SafetensorsFile::open(self.path("trainable_init.safetensors")).unwrap()).unwrap();
         method
@@ -127,14 +127,14 @@ fn three_steps_of_adamw() {
 fn an_adapter_of_peft_is_loaded_and_saved_byte_for_byte() {
     let out = tempfile::tempdir().unwrap();
     for case in Case::all() {
-        let (method, warnings) = open(&data(&case.folder), &case.decoder).unwrap();
+        let (method, warnings) = open(&data(&case.folder), case.decoder.base()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         let (got, expected) = (case.logits(&pass(&method)), case.expected_logits("logits_final"));
         assert_close(&format!("{} reloaded", case.folder), &got, &expected, SAME);
         save(&*method, &Storage, out.path()).unwrap();
         let read = |path: &Path| std::fs::read(path.join("adapter_model.safetensors")).unwrap();
         assert_eq!(read(out.path()), read(&data(&case.folder)), "{}", case.folder);
-        let (again, _) = open(out.path(), &case.decoder).unwrap();
+        let (again, _) = open(out.path(), case.decoder.base()).unwrap();
         assert_eq!(case.logits(&pass(&again)), got);
     }
 }
@@ -142,7 +142,7 @@ fn an_adapter_of_peft_is_loaded_and_saved_byte_for_byte() {
 #[test]
 fn the_merged_model_computes_what_the_adapted_one_did() {
     for case in Case::all() {
-        let (method, _) = open(&data(&case.folder), &case.decoder).unwrap();
+        let (method, _) = open(&data(&case.folder), case.decoder.base()).unwrap();
         let out = tempfile::tempdir().unwrap();
         std::fs::copy(case.base.join("config.json"), out.path().join("config.json")).unwrap();
         let merged = merge_into(&*method, &case.decoder, out.path());
@@ -189,7 +189,7 @@ fn ranks_of_a_configuration_are_checked_against_the_file_first() {
     let absurd = text.replace("\"r\": 4", "\"r\": 1048576");
     assert_ne!(absurd, text);
     std::fs::write(dir.path().join("adapter_config.json"), absurd).unwrap();
-    let error = open(dir.path(), &case.decoder).err().expect("must be refused").to_string();
+    let error = open(dir.path(), case.decoder.base()).err().expect("must be refused").to_string();
     assert!(error.contains("q_proj.lora_A.weight is [4, 32], expected [1048576, 32]"), "{error}");
 }
 
@@ -218,7 +218,7 @@ fn adapters_of_another_base_or_with_nan_are_refused() {
             },
         )
         .unwrap();
-        open(dir.path(), &case.decoder).err().expect("must be refused")
+        open(dir.path(), case.decoder.base()).err().expect("must be refused")
     };
     assert!(matches!(damaged("embed_tokens.base_layer.weight", 9.0), PeftError::OtherBase { .. }));
     let error = damaged("layers.1.self_attn.q_proj.lora_B.weight", f32::NAN);

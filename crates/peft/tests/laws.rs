@@ -24,8 +24,8 @@ fn names(list: &[&str]) -> Option<ModuleNames> {
     Some(ModuleNames::List(list.iter().map(|&name| name.to_owned()).collect()))
 }
 
-fn lora(config: LoraConfig, base: &Decoder) -> Arc<dyn Method> {
-    attach(AdapterConfig::Lora(config), base, 7).unwrap().0
+fn lora(config: LoraConfig, model: &Decoder) -> Arc<dyn Method> {
+    attach(AdapterConfig::Lora(config), model.base(), 7).unwrap().0
 }
 
 /// An adapter with an effect from the start.
@@ -40,12 +40,12 @@ fn all_linear() -> Option<ModuleNames> {
 #[test]
 fn a_new_adapter_changes_nothing() {
     for variant in cases("families", "config.json") {
-        let base = decoder(&format!("families/{variant}"));
+        let model = decoder(&format!("families/{variant}"));
         let config = LoraConfig { target_modules: all_linear(), ..LoraConfig::default() };
         let input = batch().input;
         assert_eq!(
-            logits(&base, &input, &pass(&lora(config, &base))),
-            logits(&base, &input, &Pass::base()),
+            logits(&model, &input, &pass(&lora(config, &model))),
+            logits(&model, &input, &Pass::base()),
             "{variant}"
         );
     }
@@ -57,20 +57,20 @@ fn every_parameter_gets_a_gradient_and_the_base_file_stays() {
         let folder = format!("peft/base-{family}");
         let file = data(&folder).join("model.safetensors");
         let before = sha256_file(&file).unwrap();
-        let base = decoder(&folder);
+        let model = decoder(&folder);
         let embedding = if family == "gpt2" { "wte" } else { "embed_tokens" };
         let targets = ["c_attn", "c_fc", "q_proj", "v_proj", "down_proj", "lm_head", embedding];
         let mut config = LoraConfig { bias: Bias::All, ..random(names(&targets)) };
         config.modules_to_save = Some(vec![if family == "gpt2" { "ln_f".to_owned() } else { "up_proj".to_owned() }]);
-        let method = lora(config, &base);
-        let (_, gradients) = loss_and_gradients(&base, &batch(), &method, &pass(&method));
+        let method = lora(config, &model);
+        let (_, gradients) = loss_and_gradients(&model, &batch(), &method, &pass(&method));
         for (key, gradient) in by_key(&method, |leaf| gradients.of(leaf).unwrap().to_vec()) {
             // A bias of the keys moves all scores of a query alike, so the softmax takes it out: its gradient is zero.
             if !key.ends_with("k_proj.bias") {
                 assert!(gradient.iter().any(|g| *g != 0.0), "{family} {key}");
             }
         }
-        let losses = train(&base, &batch(), &method, 3);
+        let losses = train(&model, &batch(), &method, 3);
         assert!(losses[2][0] < losses[0][0]);
         assert_eq!(sha256_file(&file).unwrap(), before);
     }
@@ -78,28 +78,28 @@ fn every_parameter_gets_a_gradient_and_the_base_file_stays() {
 
 #[test]
 fn dropout_is_a_function_of_seed_and_step_and_survives_recomputation() {
-    let base = decoder("peft/base-llama");
+    let model = decoder("peft/base-llama");
     let config = LoraConfig { lora_dropout: 0.5, ..random(all_linear()) };
-    let method = lora(config, &base);
+    let method = lora(config, &model);
     let gradient = |seed, step, gradient_checkpointing| {
         let pass = Pass { dropout: Some(Dropout { seed, step }), gradient_checkpointing, ..pass(&method) };
-        let (loss, gradients) = loss_and_gradients(&base, &batch(), &method, &pass);
+        let (loss, gradients) = loss_and_gradients(&model, &batch(), &method, &pass);
         (loss, gradients.flat().unwrap().to_vec())
     };
     assert_eq!(gradient(1, 1, false), gradient(1, 1, true));
     assert_ne!(gradient(1, 1, false).0, gradient(1, 2, false).0);
     assert_ne!(gradient(1, 1, false).0, gradient(2, 1, false).0);
-    let (evaluated, _) = loss_and_gradients(&base, &batch(), &method, &pass(&method));
-    let undropped = lora(random(all_linear()), &base);
-    assert_eq!(evaluated, loss_and_gradients(&base, &batch(), &undropped, &pass(&undropped)).0);
+    let (evaluated, _) = loss_and_gradients(&model, &batch(), &method, &pass(&method));
+    let undropped = lora(random(all_linear()), &model);
+    assert_eq!(evaluated, loss_and_gradients(&model, &batch(), &undropped, &pass(&undropped)).0);
 }
 
 #[test]
 fn starting_values_follow_the_seed() {
-    let base = decoder("peft/base-llama");
+    let model = decoder("peft/base-llama");
     let values = |init, seed| {
         let config = LoraConfig { init_lora_weights: init, ..LoraConfig::default() };
-        by_key(&attach(AdapterConfig::Lora(config), &base, seed).unwrap().0, |leaf| leaf.to_vec())
+        by_key(&attach(AdapterConfig::Lora(config), model.base(), seed).unwrap().0, |leaf| leaf.to_vec())
     };
     let default = values(InitLoraWeights::Default, 1);
     assert_eq!(default, values(InitLoraWeights::Default, 1));
@@ -117,8 +117,8 @@ fn starting_values_follow_the_seed() {
 
 #[test]
 fn what_cannot_be_adapted_is_named() {
-    let base = decoder("peft/base-llama");
-    let refusal = |config: LoraConfig| Lora::new(config, &base, 0).err().expect("must be refused");
+    let model = decoder("peft/base-llama");
+    let refusal = |config: LoraConfig| Lora::new(config, model.base(), 0).err().expect("must be refused");
     let targets = |list: &[&str]| LoraConfig { target_modules: names(list), ..LoraConfig::default() };
     assert!(matches!(refusal(LoraConfig { r: 0, ..LoraConfig::default() }), PeftError::Setting { key: "r", .. }));
     assert!(matches!(refusal(targets(&["query"])), PeftError::NoTargets { .. }));
@@ -128,9 +128,9 @@ fn what_cannot_be_adapted_is_named() {
     assert!(matches!(refusal(embedding), PeftError::UnsupportedTarget { .. }));
     let saved = LoraConfig { modules_to_save: Some(vec!["score".to_owned()]), ..LoraConfig::default() };
     assert!(matches!(refusal(saved), PeftError::NoModuleToSave { name } if name == "score"));
-    let (_, warnings) = Lora::new(targets(&["q_proj", "c_attn"]), &base, 0).unwrap();
+    let (_, warnings) = Lora::new(targets(&["q_proj", "c_attn"]), model.base(), 0).unwrap();
     assert_eq!(warnings, ["`target_modules` name `c_attn` means no module"]);
-    let (wide, warnings) = Lora::new(LoraConfig { r: 17, ..LoraConfig::default() }, &base, 0).unwrap();
+    let (wide, warnings) = Lora::new(LoraConfig { r: 17, ..LoraConfig::default() }, model.base(), 0).unwrap();
     let expected = "rank 17 of `model.layers.0.self_attn.v_proj` is more than the smaller side of its weight, 16, can use, and \
                     so in 1 more";
     assert_eq!(warnings, [expected]);
@@ -140,18 +140,18 @@ fn what_cannot_be_adapted_is_named() {
 #[test]
 fn full_training_saves_a_model() {
     for (family, folder) in [("llama", "peft/base-llama"), ("qwen2", "peft/base-qwen2"), ("gpt2", "peft/base-gpt2")] {
-        let base = decoder(folder);
-        let method: Arc<dyn Method> = Arc::new(Full::new(&base).unwrap());
-        assert_eq!(method.parameters().count(), base.modules().count());
-        assert_eq!(logits(&base, &batch().input, &pass(&method)), logits(&base, &batch().input, &Pass::base()));
-        let losses = train(&base, &batch(), &method, 5);
+        let model = decoder(folder);
+        let method: Arc<dyn Method> = Arc::new(Full::new(model.base()).unwrap());
+        assert_eq!(method.parameters().count(), model.base().modules().count());
+        assert_eq!(logits(&model, &batch().input, &pass(&method)), logits(&model, &batch().input, &Pass::base()));
+        let losses = train(&model, &batch(), &method, 5);
         assert!(losses[4][0] < 0.8 * losses[0][0], "{family}: {losses:?}");
-        let trained = logits(&base, &batch().input, &pass(&method));
+        let trained = logits(&model, &batch().input, &pass(&method));
         for merged in [false, true] {
             let dir = tempfile::tempdir().unwrap();
             std::fs::copy(data(folder).join("config.json"), dir.path().join("config.json")).unwrap();
             if merged {
-                merge_into(&*method, &base, dir.path()).unwrap();
+                merge_into(&*method, &model, dir.path()).unwrap();
             } else {
                 save(&*method, &Storage, dir.path()).unwrap();
             }
@@ -163,14 +163,14 @@ fn full_training_saves_a_model() {
 
 #[test]
 fn numbers_that_are_none_are_not_saved() {
-    let base = decoder("peft/base-llama");
-    let method = lora(LoraConfig::default(), &base);
+    let model = decoder("peft/base-llama");
+    let method = lora(LoraConfig::default(), &model);
     method.parameters().update(|flat| flat[3] = f32::NAN).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let error = save(&*method, &Storage, dir.path()).unwrap_err();
     assert!(matches!(error, PeftError::NonFinite { element: 3, .. }), "{error}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-    let id = base.modules().find("model.layers.0.self_attn.q_proj").unwrap().weight;
+    let id = model.base().modules().find("model.layers.0.self_attn.q_proj").unwrap().weight;
     assert!(matches!(method.merge(id, &mut vec![0.0; 32 * 32]), Err(PeftError::NonFinite { .. })));
 }
 
@@ -204,28 +204,28 @@ fn configurations(names: &'static [&'static str]) -> impl Strategy<Value = LoraC
 
 /// Merging and saving keep what an adapter computes.
 fn check(folder: &str, config: LoraConfig) {
-    let base = decoder(folder);
-    let modules = base.modules();
-    let method = match Lora::new(config.clone(), &base, 3) {
+    let model = decoder(folder);
+    let modules = model.base().modules();
+    let method = match Lora::new(config.clone(), model.base(), 3) {
         Ok((method, _)) => Arc::new(method) as Arc<dyn Method>,
         // A layer may have none of the targets.
         Err(PeftError::NoTargets { .. }) => return,
         Err(error) => panic!("{error}"),
     };
-    let planned = trainable(&config, base.config().family.model_type, modules).unwrap();
+    let planned = trainable(&config, model.base().dimensions().model_type, modules).unwrap();
     let made: Vec<_> = method.parameters().iter().map(|(name, leaf)| (name.to_owned(), leaf.shape().into())).collect();
     assert_eq!(planned, made);
-    train(&base, &batch(), &method, 1);
-    let adapted = logits(&base, &batch().input, &pass(&method));
+    train(&model, &batch(), &method, 1);
+    let adapted = logits(&model, &batch().input, &pass(&method));
 
     let dir = tempfile::tempdir().unwrap();
     save(&*method, &Storage, dir.path()).unwrap();
-    let (opened, _) = open(dir.path(), &base).unwrap();
-    assert_eq!(logits(&base, &batch().input, &pass(&opened)), adapted);
+    let (opened, _) = open(dir.path(), model.base()).unwrap();
+    assert_eq!(logits(&model, &batch().input, &pass(&opened)), adapted);
     assert_eq!(opened.config_text(), method.config_text());
 
     std::fs::copy(data(folder).join("config.json"), dir.path().join("config.json")).unwrap();
-    merge_into(&*method, &base, dir.path()).unwrap();
+    merge_into(&*method, &model, dir.path()).unwrap();
     let merged = Decoder::load(dir.path(), DType::F32).unwrap();
     assert_close(folder, &logits(&merged, &batch().input, &Pass::base()), &adapted, SAME);
 }
@@ -257,14 +257,14 @@ proptest! {
 
 #[test]
 fn patterns_that_overlap_mean_the_same_after_loading() {
-    let base = decoder("peft/base-llama");
+    let model = decoder("peft/base-llama");
     // By name the second comes first.
     let ranks = vec![("q_proj".to_owned(), 5), (r"layers\.0\..*".to_owned(), 2)];
     let config = LoraConfig { rank_pattern: ranks, ..random(all_linear()) };
-    let method = lora(config, &base);
+    let method = lora(config, &model);
     let dir = tempfile::tempdir().unwrap();
     save(&*method, &Storage, dir.path()).unwrap();
-    let (opened, _) = open(dir.path(), &base).unwrap();
+    let (opened, _) = open(dir.path(), model.base()).unwrap();
     assert_eq!(by_key(&opened, |leaf| leaf.to_vec()), by_key(&method, |leaf| leaf.to_vec()));
     let a = method.parameters().get("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight").unwrap();
     assert_eq!(a.shape(), [5, 32]);
@@ -273,8 +273,8 @@ fn patterns_that_overlap_mean_the_same_after_loading() {
 #[test]
 fn an_adapter_of_half_precision_is_loaded() {
     use checkpoint::{CheckpointError, Dtype, SafetensorsFile, TensorSpec, write_safetensors};
-    let base = decoder("peft/base-llama");
-    let method = lora(random(None), &base);
+    let model = decoder("peft/base-llama");
+    let method = lora(random(None), &model);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("adapter_model.safetensors");
     let tensors = by_key(&method, |leaf| leaf.to_vec());

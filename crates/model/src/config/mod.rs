@@ -10,6 +10,7 @@ use device::DType;
 use tensor::Activation;
 use tensor::Layout;
 
+use crate::Dimensions;
 use crate::families::Family;
 use crate::module::Modules;
 use crate::parts::Network;
@@ -86,6 +87,23 @@ impl DecoderConfig {
             mlp: self.mlp,
             rotary: matches!(self.positions, Positions::Rotary(_)),
             causal: true,
+        }
+    }
+
+    /// Its sizes, as every kind of model has them.
+    pub fn dimensions(&self) -> Dimensions {
+        Dimensions {
+            model_type: self.family.model_type,
+            architecture: self.family.architecture,
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_layers: self.layers.len(),
+            heads: self.heads,
+            learned_positions: match self.positions {
+                Positions::Learned { .. } => Some(self.max_position_embeddings),
+                Positions::Rotary(_) => None,
+            },
         }
     }
 

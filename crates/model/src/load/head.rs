@@ -11,8 +11,7 @@
 
 use checkpoint::{Checkpoint, MappedTensor};
 
-use super::StoredNames;
-use crate::config::DecoderConfig;
+use super::{Expected, StoredNames};
 use crate::module::{Module, Modules, Parameter};
 use crate::{ModelError, Result};
 
@@ -29,18 +28,18 @@ pub(super) enum HeadSource {
 
 impl HeadSource {
     pub(super) fn find(
-        config: &DecoderConfig,
+        expected: &Expected<'_>,
         modules: &Modules,
         checkpoint: &Checkpoint,
         names: &StoredNames,
     ) -> Result<Self> {
         let weight = |module: &Module| &modules.parameter(module.weight).name;
-        let (Some(embedding), Some(head)) = (modules.find(config.names.embedding), modules.head()) else {
+        let (Some(embedding), Some(head)) = (modules.find(expected.names.embedding), modules.head()) else {
             return Ok(HeadSource::Both);
         };
         let stored_head = names.of(weight(head));
         let (embedding, head) = (checkpoint.get(&names.of(weight(embedding))), checkpoint.get(&stored_head));
-        match (config.tie_word_embeddings, embedding, head) {
+        match (expected.tie_word_embeddings, embedding, head) {
             (false, _, Some(_)) => Ok(HeadSource::Both),
             (false, _, None) => Err(ModelError::MissingHead { dir: checkpoint.dir().to_owned(), name: stored_head }),
             (true, _, None) => Ok(HeadSource::Embedding),

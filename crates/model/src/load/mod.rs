@@ -9,14 +9,23 @@ use checkpoint::{Checkpoint, MappedTensor};
 use device::DType;
 use tensor::Tensor;
 
-use crate::config::DecoderConfig;
+use crate::config::Names;
 use crate::error::TensorNames;
 use crate::module::{Module, ModuleKind, Modules, Parameter};
-use crate::{ModelError, Result};
+use crate::{Dimensions, ModelError, Result};
 
 pub(crate) use finite::check_finite;
 use head::HeadSource;
 pub use stored_names::StoredNames;
+
+/// What a configuration says about the tensors of a model's files.
+#[derive(Clone, Copy)]
+pub(crate) struct Expected<'a> {
+    /// Paths of modules that have a part of their own in finding tensors.
+    pub(crate) names: &'a Names,
+    /// Whether the head shares the embedding's weight.
+    pub(crate) tie_word_embeddings: bool,
+}
 
 /// The tensors of `modules`' parameters, by id. Unties the head in `modules` if the files hold another one than the
 /// embedding.
@@ -25,19 +34,20 @@ pub use stored_names::StoredNames;
 /// [`ModelError::MissingTensors`], [`ModelError::MissingHead`], [`ModelError::ExtraTensors`],
 /// [`ModelError::TensorShape`], [`ModelError::TensorDtype`].
 pub(crate) fn load(
-    config: &DecoderConfig,
+    dimensions: &Dimensions,
+    expected: &Expected<'_>,
     modules: &mut Modules,
+    names: &StoredNames,
     checkpoint: &Checkpoint,
     dtype: DType,
 ) -> Result<Vec<Tensor>> {
-    let names = StoredNames::new(config, checkpoint);
-    let head = HeadSource::find(config, modules, checkpoint, &names)?;
+    let head = HeadSource::find(expected, modules, checkpoint, names)?;
     head.apply(modules);
-    let found = find(modules, checkpoint, &names, &head)?;
-    refuse_extra(modules, checkpoint, &names)?;
+    let found = find(modules, checkpoint, names, &head)?;
+    refuse_extra(modules, checkpoint, names)?;
     let mut tensors: Vec<Tensor> = Vec::with_capacity(found.len());
     for (parameter, mapped) in modules.parameters().zip(&found) {
-        check_shape(config, modules, parameter, mapped, checkpoint)?;
+        check_shape(dimensions, expected, modules, parameter, mapped, checkpoint)?;
         // Parameters of one tensor share what it is loaded as, a rounded copy too.
         let shared = parameter.tied_to.filter(|id| found[id.index()].name() == mapped.name());
         tensors.push(match shared {
@@ -87,7 +97,8 @@ fn is_buffer(name: &str) -> bool {
 }
 
 fn check_shape(
-    config: &DecoderConfig,
+    dimensions: &Dimensions,
+    expected: &Expected<'_>,
     modules: &Modules,
     parameter: &Parameter,
     mapped: &MappedTensor,
@@ -101,26 +112,26 @@ fn check_shape(
         name: mapped.name().to_owned(),
         expected: parameter.shape.clone(),
         got: mapped.shape().to_owned(),
-        reason: sizes(config, modules.get(parameter.module)),
+        reason: sizes(dimensions, expected, modules.get(parameter.module)),
     })
 }
 
 /// The sizes that a module's shape follows from, under the names of Llama's keys.
-fn sizes(config: &DecoderConfig, module: &Module) -> String {
-    let hidden = config.hidden_size;
+fn sizes(dimensions: &Dimensions, expected: &Expected<'_>, module: &Module) -> String {
+    let hidden = dimensions.hidden_size;
     match module.kind {
-        _ if module.is_head => format!("`vocab_size` {}, `hidden_size` {hidden}", config.vocab_size),
-        ModuleKind::Embedding { num_embeddings, .. } if module.path == config.names.embedding => {
+        _ if module.is_head => format!("`vocab_size` {}, `hidden_size` {hidden}", dimensions.vocab_size),
+        ModuleKind::Embedding { num_embeddings, .. } if module.path == expected.names.embedding => {
             format!("`vocab_size` {num_embeddings}, `hidden_size` {hidden}")
         }
         ModuleKind::Embedding { num_embeddings, .. } => {
             format!("`max_position_embeddings` {num_embeddings}, `hidden_size` {hidden}")
         }
         ModuleKind::Linear { .. } if module.path.contains(".mlp.") => {
-            format!("`hidden_size` {hidden}, `intermediate_size` {}", config.intermediate_size)
+            format!("`hidden_size` {hidden}, `intermediate_size` {}", dimensions.intermediate_size)
         }
         ModuleKind::Linear { .. } | ModuleKind::Norm { .. } => {
-            let heads = config.heads;
+            let heads = dimensions.heads;
             format!(
                 "`hidden_size` {hidden}, `num_attention_heads` {}, `num_key_value_heads` {}, `head_dim` {}",
                 heads.num_attention_heads, heads.num_key_value_heads, heads.head_dim

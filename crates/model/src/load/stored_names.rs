@@ -2,7 +2,7 @@
 
 use checkpoint::Checkpoint;
 
-use crate::config::DecoderConfig;
+use crate::config::Names;
 
 /// Maps names of parameters to the names of tensors in one model's files. They differ where a file was written from the
 /// model without its head, as the first files of GPT-2 were, and where the head has an older name.
@@ -16,11 +16,11 @@ pub struct StoredNames {
 
 impl StoredNames {
     /// Looks at which names the files hold.
-    pub fn new(config: &DecoderConfig, checkpoint: &Checkpoint) -> Self {
-        let base = format!("{}.", config.names.base);
+    pub(crate) fn new(names: &Names, checkpoint: &Checkpoint) -> Self {
+        let base = format!("{}.", names.base);
         let bare = !checkpoint.names().any(|name| name.starts_with(&base));
         let renamed = |alias: &&'static str| checkpoint.contains(&format!("{alias}.weight"));
-        let head = config.names.head_alias.filter(renamed).map(|alias| (config.names.head, alias));
+        let head = names.head_alias.filter(renamed).map(|alias| (names.head, alias));
         Self { left_out: bare.then_some(base), head }
     }
 

@@ -1,7 +1,7 @@
 //! Making a LoRA adapter's parameters for a model.
 
 use checkpoint::SafetensorsFile;
-use model::{Decoder, ModuleKind, Modules};
+use model::{Base, ModuleKind, Modules};
 use tensor::{Shape, Tensor};
 
 use super::plan::{Plan, PlannedSite};
@@ -29,8 +29,8 @@ impl Lora {
     /// # Errors
     /// [`PeftError::Setting`], [`PeftError::NoTargets`], [`PeftError::NoDefaultTargets`], [`PeftError::UnsupportedTarget`],
     /// [`PeftError::NoModuleToSave`], [`PeftError::Pattern`], [`PeftError::Tensor`].
-    pub fn new(config: LoraConfig, base: &Decoder, seed: u64) -> Result<(Self, Warnings), PeftError> {
-        let mut plan = Plan::new(config, base.config().family.model_type, base.modules())?;
+    pub fn new(config: LoraConfig, base: &Base, seed: u64) -> Result<(Self, Warnings), PeftError> {
+        let mut plan = Plan::new(config, base.dimensions().model_type, base.modules())?;
         plan.warn_of_ranks(base.modules());
         let skeleton = Skeleton::new(&plan, base.modules());
         Self::attach(plan, skeleton, base, seed)
@@ -40,8 +40,8 @@ impl Lora {
     ///
     /// # Errors
     /// As [`Lora::new`], and those of [`load()`](crate::load()).
-    pub fn load(config: LoraConfig, base: &Decoder, file: &SafetensorsFile) -> Result<(Self, Warnings), PeftError> {
-        let plan = Plan::new(config, base.config().family.model_type, base.modules())?;
+    pub fn load(config: LoraConfig, base: &Base, file: &SafetensorsFile) -> Result<(Self, Warnings), PeftError> {
+        let plan = Plan::new(config, base.dimensions().model_type, base.modules())?;
         let skeleton = Skeleton::new(&plan, base.modules());
         let expected = [&skeleton.saved[..], &embeddings(&plan, base)].concat();
         // Before anything is allocated by the sizes that the configuration asks for.
@@ -51,7 +51,7 @@ impl Lora {
         Ok((lora, warnings))
     }
 
-    fn attach(plan: Plan, skeleton: Skeleton, base: &Decoder, seed: u64) -> Result<(Self, Warnings), PeftError> {
+    fn attach(plan: Plan, skeleton: Skeleton, base: &Base, seed: u64) -> Result<(Self, Warnings), PeftError> {
         let Skeleton { declarations, sites, trained, mut saved } = skeleton;
         saved.extend(embeddings(&plan, base));
         let parameters = declarations.build(base, seed)?;
@@ -108,7 +108,7 @@ impl Plan {
 }
 
 /// The base weights of adapted embeddings, which PEFT saves if `target_modules` names them by these very names.
-fn embeddings(plan: &Plan, base: &Decoder) -> Vec<SavedTensor> {
+fn embeddings(plan: &Plan, base: &Base) -> Vec<SavedTensor> {
     let modules = base.modules();
     let adapted = || plan.sites.iter().map(|site| modules.get(site.module));
     let named = match &plan.config.target_modules {

@@ -141,14 +141,14 @@ fn transposed(values: &[f32], shape: &[usize]) -> Vec<f32> {
 
 /// Writes the base's weights with `method` folded in, in f32, into `dir`.
 pub(crate) fn merge_into(method: &dyn Method, decoder: &Decoder, dir: &Path) -> Result<(), PeftError> {
-    let unties = breaks_ties(method, decoder.modules());
-    let written = decoder.modules().parameters().filter(|parameter| unties || parameter.tied_to.is_none());
+    let unties = breaks_ties(method, decoder.base().modules());
+    let written = decoder.base().modules().parameters().filter(|parameter| unties || parameter.tied_to.is_none());
     let specs: Vec<TensorSpec> =
         written.map(|p| TensorSpec { name: p.name.clone(), dtype: Dtype::F32, shape: p.shape.clone() }).collect();
     let path = dir.join("model.safetensors");
     write_safetensors::<PeftError>(&Storage, &path, &specs, &[("format", "pt")], |spec| {
-        let id = decoder.modules().find_parameter(&spec.name).unwrap().id;
-        let mut values = decoder.parameter(id).to_vec();
+        let id = decoder.base().modules().find_parameter(&spec.name).unwrap().id;
+        let mut values = decoder.base().parameter(id).to_vec();
         if method.merges(id) {
             method.merge(id, &mut values)?;
         }

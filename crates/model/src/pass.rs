@@ -1,0 +1,28 @@
+//! How a model is run.
+
+use std::sync::Arc;
+
+use crate::{Adapter, Dropout, NoAdapter};
+
+/// How a pass is run.
+#[derive(Clone)]
+pub struct Pass {
+    /// What is added to the base.
+    pub adapter: Arc<dyn Adapter>,
+    /// The key of the adapter's dropout; `None` in evaluation.
+    pub dropout: Option<Dropout>,
+    /// Whether blocks keep their input alone and are computed again in backward.
+    pub gradient_checkpointing: bool,
+}
+
+impl Pass {
+    /// Evaluation with an adapter.
+    pub fn evaluation(adapter: Arc<dyn Adapter>) -> Self {
+        Self { adapter, dropout: None, gradient_checkpointing: false }
+    }
+
+    /// Evaluation of the base alone.
+    pub fn base() -> Self {
+        Self::evaluation(Arc::new(NoAdapter))
+    }
+}
