@@ -37,7 +37,7 @@ impl Run {
         };
         let config = Config::parse("", "", &overrides).unwrap();
         let base = BaseModel::open(&config.model.path, None).unwrap();
-        let (method, _) = method::build(&config, &base).unwrap();
+        let (method, _) = method::build(&config, base.task.base()).unwrap();
         let optimizer = Optimizer::new(method.parameters(), &config.training).unwrap();
         Self { config, method, optimizer }
     }

@@ -63,10 +63,20 @@ pub enum Error {
     )]
     FullFromAdapter,
     /// The adapter to go on from is of another method.
-    #[error("{} is no LoRA adapter; name one, or change adapter.method", .dir.display())]
-    NotLora {
+    #[error("adapter.init_from: {} is no {method} adapter; name one, or change adapter.method", .dir.display())]
+    OtherMethod {
         /// The adapter.
         dir: PathBuf,
+        /// What is trained.
+        method: crate::config::Method,
+    },
+    /// The model continues no text.
+    #[error("{}: a {model_type} model does not continue a text; name a language model", .dir.display())]
+    NoLanguageModel {
+        /// The model.
+        dir: PathBuf,
+        /// What it is.
+        model_type: &'static str,
     },
     /// Keys are set to something else than the adapter to go on from has.
     #[error(
@@ -171,7 +181,8 @@ impl Error {
             | Error::WarmupTooLong { .. }
             | Error::RowTooLong { .. }
             | Error::FullFromAdapter
-            | Error::NotLora { .. }
+            | Error::OtherMethod { .. }
+            | Error::NoLanguageModel { .. }
             | Error::OtherStructure { .. }
             | Error::Flag { .. }
             | Error::EmptyPrompt { .. }

@@ -24,7 +24,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Error> {
     };
     let prompt = encode_prompt(&args.prompt, &tokenizer, template.as_ref())?;
     let generation = Generation {
-        model: &base.decoder,
+        model: base.decoder()?,
         pass: &pass,
         sampling: Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed },
         max_new_tokens: args.max_new_tokens,

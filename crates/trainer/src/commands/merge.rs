@@ -28,9 +28,9 @@ pub(super) fn run(args: &MergeArgs) -> Result<u8, Error> {
         return Err(OutputError::Exists { path: args.output.clone() }.into());
     }
     let base = BaseModel::open(&args.model, Some(device::DType::F32))?;
-    let (method, warnings) = peft::open(&args.adapter, &base.decoder)?;
+    let (method, warnings) = peft::open(&args.adapter, base.task.base())?;
     warnings.iter().for_each(|warning| console.warning(warning));
-    let merge = Merge { names: StoredNames::new(base.decoder.config(), &base.weights), base: &base, method: &*method };
+    let merge = Merge { names: base.task.base().stored_names(), base: &base, method: &*method };
     let unties = merge.unties();
     if let Some(parent) = args.output.parent() {
         let failed = |source| CheckpointError::Io { action: "create", path: parent.to_owned(), source };
@@ -56,7 +56,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<u8, Error> {
 struct Merge<'a> {
     base: &'a BaseModel,
     method: &'a dyn Method,
-    names: StoredNames,
+    names: &'a StoredNames,
 }
 
 /// A tensor of the merged model.
@@ -70,7 +70,7 @@ struct Output {
 impl Merge<'_> {
     /// The head, if it shares its tensor with the embedding and will no longer.
     fn unties(&self) -> Option<ParameterId> {
-        let modules = self.base.decoder.modules();
+        let modules = self.base.task.base().modules();
         let head = modules.head()?.weight;
         modules.parameter(head).tied_to?;
         peft::breaks_ties(self.method, modules).then_some(head)
@@ -107,7 +107,7 @@ impl Merge<'_> {
     }
 
     fn output(&self, source: MappedTensor) -> Output {
-        let modules = self.base.decoder.modules();
+        let modules = self.base.task.base().modules();
         let parameter = modules.parameters().find(|parameter| self.names.of(&parameter.name) == source.name());
         let changed = parameter.map(|parameter| parameter.id).filter(|id| self.method.merges(*id));
         Output { spec: spec(source.name(), &source), source, changed }
@@ -115,7 +115,7 @@ impl Merge<'_> {
 
     /// The head as a tensor of its own, made of the one that it shared.
     fn untied_head(&self, head: ParameterId) -> Option<Output> {
-        let modules = self.base.decoder.modules();
+        let modules = self.base.task.base().modules();
         let embedding = modules.parameter(modules.parameter(head).tied_to?);
         let (own, shared) = (self.names.of(&modules.parameter(head).name), self.names.of(&embedding.name));
         // A file that holds the head already, equal to the embedding, needs no second one.

@@ -72,7 +72,7 @@ impl Opened {
         compute_with(&DeviceName(args.device.clone()), args.threads)?;
         let base = BaseModel::open(&args.model, args.dtype.dtype())?;
         let Some(dir) = &args.adapter else { return Ok(Self { base, pass: Pass::base() }) };
-        let (method, warnings) = peft::open(dir, &base.decoder)?;
+        let (method, warnings) = peft::open(dir, base.task.base())?;
         warnings.iter().for_each(|warning| console.warning(warning));
         Ok(Self { base, pass: Pass::evaluation(method as Arc<dyn Adapter>) })
     }

@@ -20,12 +20,12 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
     let plan = RunPlan::new(&config, &setup.base, &setup.rows)?;
     let statistics = setup.rows.dataset.statistics();
     if args.json {
-        let modules = setup.base.decoder.modules();
+        let modules = setup.base.task.base().modules();
         let base_parameters = modules.count() as u64;
         let trainable = plan.trained.parameters as u64;
         let all = facts::all_parameters(&config, base_parameters, trainable);
         console.result(&json!({
-            "model_type": setup.base.decoder.config().family.model_type,
+            "model_type": setup.base.task.base().dimensions().model_type,
             "base_parameters": base_parameters,
             "trainable_parameters": trainable,
             "trainable_share": trainable as f64 / all.max(1) as f64,

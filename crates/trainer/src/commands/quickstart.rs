@@ -39,7 +39,7 @@ pub(super) fn run(args: &QuickstartArgs) -> Result<u8, Error> {
             return Ok(code);
         }
         let elapsed = started.elapsed();
-        let (adapter, _) = peft::open(output, &exam.base.decoder)?;
+        let (adapter, _) = peft::open(output, exam.base.task.base())?;
         let after = exam.take(&Pass::evaluation(Arc::clone(&adapter) as Arc<dyn Adapter>))?;
         let trainable = adapter.parameters().count() as u64;
         outcomes.push(after.outcome(method, &exam, Some((trainable, output)), Some(elapsed)));
@@ -76,8 +76,9 @@ impl Exam {
     }
 
     fn take(&self, pass: &Pass) -> Result<Marks, Error> {
-        let loss = evaluate(&self.base.decoder, pass, &self.dataset, BATCH_SIZE)?.loss();
-        let answers = self.rows.iter().map(|row| answer(&self.base.decoder, pass, &self.tokenizer, row));
+        let loss = evaluate(self.base.task.as_ref(), pass, &self.dataset, BATCH_SIZE)?.loss();
+        let decoder = self.base.decoder()?;
+        let answers = self.rows.iter().map(|row| answer(decoder, pass, &self.tokenizer, row));
         Ok(Marks { loss, answers: answers.collect::<Result<_, _>>()? })
     }
 }
@@ -89,7 +90,7 @@ impl Marks {
         Outcome {
             method: method.to_owned(),
             trainable: adapter.map_or(0, |(trainable, _)| trainable),
-            total: exam.base.decoder.modules().count() as u64,
+            total: exam.base.task.base().modules().count() as u64,
             adapter_bytes: adapter.and_then(|(_, dir)| weights(dir)),
             loss: self.loss,
             exact_match: right as f64 / self.answers.len().max(1) as f64,

@@ -133,7 +133,7 @@ impl Run {
         let facts = self.facts(&plan);
         facts.iter().for_each(|(name, value)| self.console.line(format_args!("{name}: {value}")));
         plan.check(&self.config)?;
-        let (method, warnings) = method::build(&self.config, &setup.base)?;
+        let (method, warnings) = method::build(&self.config, setup.base.task.base())?;
         let statistics = setup.rows.dataset.statistics();
         let of_rows = facts::warnings(statistics, self.config.data.max_length, setup.tokenizer.is_some());
         warnings.into_iter().chain(of_rows).for_each(|warning| self.console.warning(warning));
@@ -146,7 +146,7 @@ impl Run {
         let progress = Progress::start(self.console, setup.max_steps, state.global_step, state.num_input_tokens_seen);
         let mut journal = Journal::new(log, progress, TrainerState { max_steps: setup.max_steps, ..state });
         let trainer = Trainer {
-            model: &setup.base.decoder,
+            task: setup.base.task.as_ref(),
             method: Arc::clone(&method),
             rows: &setup.rows,
             eval: setup.eval.as_ref(),
@@ -231,9 +231,11 @@ impl Run {
     }
 
     fn continue_prompts(&self, method: &Arc<dyn Method>, prompts: &[Vec<u32>]) -> Result<Vec<String>, Error> {
-        let Some(tokenizer) = &self.setup.tokenizer else { return Ok(Vec::new()) };
+        let Some(tokenizer) = self.setup.tokenizer.as_ref().filter(|_| !prompts.is_empty()) else {
+            return Ok(Vec::new());
+        };
         let generation = Generation {
-            model: &self.setup.base.decoder,
+            model: self.setup.base.decoder()?,
             pass: &Pass::evaluation(Arc::clone(method) as Arc<dyn Adapter>),
             sampling: Sampling::GREEDY,
             max_new_tokens: self.config.training.sample_max_new_tokens,

@@ -13,7 +13,6 @@
 mod adapter;
 mod data;
 mod document;
-mod lora;
 mod model;
 mod problem;
 mod section;
@@ -25,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use adapter::{Adapter, LoraSettings, Method};
+pub use adapter::{Adapter, LoraSettings, Method, Selection};
 pub use data::Data;
 pub use model::{BaseDType, Model, Quantization, TaskType};
 pub use problem::{ConfigError, Problem};

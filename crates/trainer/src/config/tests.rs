@@ -118,7 +118,7 @@ fn set_takes_toml_and_bare_strings() {
     .unwrap();
     assert_eq!(config.training.learning_rate, 1e-4);
     assert_eq!(config.training.output_dir, PathBuf::from("runs/a b"));
-    assert_eq!(config.adapter.lora.target_modules, Some(peft::ModuleNames::List(vec!["c_attn".to_owned()])));
+    assert_eq!(config.adapter.selection.target_modules, Some(peft::ModuleNames::List(vec!["c_attn".to_owned()])));
     assert_eq!(config.adapter.lora.rank_pattern, Some(vec![("q_proj".to_owned(), 4)]));
     assert_eq!(config.training.resume, Resume::From("out/checkpoint-5".into()));
     assert_eq!(config.training.seed, u64::MAX);

@@ -9,14 +9,15 @@ use device::DType;
 use model::{Decoder, DecoderConfig};
 
 use super::identity::model_fingerprint;
+use super::task::{CausalLm, Task};
 use crate::Error;
 
 /// A model and what turns text into its tokens.
 pub struct BaseModel {
     /// The directory.
     pub dir: PathBuf,
-    /// The model.
-    pub decoder: Decoder,
+    /// The model and what it is to do.
+    pub task: Box<dyn Task>,
     /// Its files.
     pub weights: Checkpoint,
     /// What it computes with.
@@ -32,8 +33,17 @@ impl BaseModel {
         let config = DecoderConfig::read(dir)?;
         let weights = Checkpoint::open(dir)?;
         let dtype = dtype.or(config.dtype).unwrap_or(DType::F32);
-        let decoder = Decoder::from_checkpoint(config, &weights, dtype)?;
-        Ok(Self { dir: dir.to_owned(), decoder, weights, dtype })
+        let task = Box::new(CausalLm::new(Decoder::from_checkpoint(config, &weights, dtype)?));
+        Ok(Self { dir: dir.to_owned(), task, weights, dtype })
+    }
+
+    /// The language model.
+    ///
+    /// # Errors
+    /// [`Error::NoLanguageModel`] if it is another kind of model.
+    pub fn decoder(&self) -> Result<&Decoder, Error> {
+        let model_type = self.task.base().dimensions().model_type;
+        self.task.decoder().ok_or_else(|| Error::NoLanguageModel { dir: self.dir.clone(), model_type })
     }
 
     /// What tells this model from another.
@@ -64,7 +74,7 @@ impl BaseModel {
     /// # Errors
     /// A tokenizer that does not work or belongs to another model.
     pub fn tokenizer(&self) -> Result<Option<Tokenizer>, Error> {
-        match Tokenizer::load(&self.dir, self.decoder.config().vocab_size) {
+        match Tokenizer::load(&self.dir, self.task.base().dimensions().vocab_size) {
             Ok(tokenizer) => Ok(Some(tokenizer)),
             Err(DataError::NoTokenizer { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -102,16 +112,17 @@ impl BaseModel {
         max_length: usize,
         completion_only_loss: bool,
     ) -> Result<Dataset, Error> {
-        let options =
-            DataOptions { max_length, completion_only_loss, ..DataOptions::new(self.decoder.config().vocab_size) };
+        let options = DataOptions {
+            max_length,
+            completion_only_loss,
+            ..DataOptions::new(self.task.base().dimensions().vocab_size)
+        };
         let dataset = Dataset::load(path, tokenizer, template, &options)?;
-        let config = self.decoder.config();
-        let limit = config.max_position_embeddings;
         let longest = dataset.statistics().longest;
-        if matches!(config.positions, model::config::Positions::Learned { .. }) && longest > limit {
-            return Err(Error::RowTooLong { path: path.to_owned(), longest, limit });
+        match self.task.base().dimensions().learned_positions {
+            Some(limit) if longest > limit => Err(Error::RowTooLong { path: path.to_owned(), longest, limit }),
+            _ => Ok(dataset),
         }
-        Ok(dataset)
     }
 }
 

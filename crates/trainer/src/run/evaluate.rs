@@ -1,10 +1,9 @@
 //! Loss and accuracy over all rows of a file.
 
 use data::{Batch, Dataset};
-use model::{Decoder, Pass};
-use tensor::no_grad;
+use model::Pass;
 
-use super::rows::input;
+use super::task::Task;
 use crate::Error;
 
 /// Sums over the supervised tokens of a dataset.
@@ -35,15 +34,14 @@ impl Evaluation {
     }
 }
 
-/// Evaluates `model` with the adapter of `pass` on `dataset`, `batch_size` rows at a time in the order of the file.
+/// Evaluates the model of `task` with the adapter of `pass` on `dataset`, `batch_size` rows at a time in the order of the file.
 ///
 /// # Errors
 /// Those of the model.
-pub fn evaluate(model: &Decoder, pass: &Pass, dataset: &Dataset, batch_size: usize) -> Result<Evaluation, Error> {
+pub fn evaluate(task: &dyn Task, pass: &Pass, dataset: &Dataset, batch_size: usize) -> Result<Evaluation, Error> {
     let mut sums = Evaluation::default();
     for batch in batches(dataset, batch_size) {
-        let hidden = no_grad(|| model.forward(&input(&batch)?, pass).map_err(Error::from))?;
-        let sum = model.evaluate(&hidden, &batch.targets(), pass)?;
+        let sum = task.evaluate(&batch, pass)?;
         sums.loss_sum += sum.loss;
         sums.tokens += sum.num_supervised as u64;
         sums.correct += sum.num_correct as u64;

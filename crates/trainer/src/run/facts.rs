@@ -15,9 +15,9 @@ pub type Fact = (String, String);
 
 /// The model and what of it is trained.
 pub fn model(config: &Config, base: &BaseModel, trained: &Trained) -> Vec<Fact> {
-    let decoder = &base.decoder;
+    let modules = base.task.base().modules();
     let trainable = trained.parameters as u64;
-    let base_parameters = decoder.modules().count() as u64;
+    let base_parameters = modules.count() as u64;
     let all = all_parameters(config, base_parameters, trainable);
     let mut facts = vec![
         fact(
@@ -25,7 +25,7 @@ pub fn model(config: &Config, base: &BaseModel, trained: &Trained) -> Vec<Fact> 
             format!(
                 "{} ({}, {} parameters, {})",
                 Quoted(&base.dir.display().to_string()),
-                decoder.config().family.model_type,
+                base.task.base().dimensions().model_type,
                 Grouped(base_parameters),
                 base.dtype
             ),
@@ -35,7 +35,7 @@ pub fn model(config: &Config, base: &BaseModel, trained: &Trained) -> Vec<Fact> 
             format!("{} || all params: {} || trainable%: {}", Grouped(trainable), Grouped(all), Share(trainable, all)),
         ),
     ];
-    let adapted: Vec<&str> = trained.adapted(decoder.modules()).collect();
+    let adapted: Vec<&str> = trained.adapted(modules).collect();
     if !adapted.is_empty() {
         facts.push(fact("adapted modules", format!("{} ({})", adapted.len(), by_last_part(&adapted))));
     }

@@ -3,6 +3,7 @@
 //! | concept | here |
 //! |---|---|
 //! | the loop | [`trainer`] |
+//! | what a model is trained to do | [`task`] |
 //! | the base model, the rows of each step, AdamW | [`base_model`], [`rows`], [`optimizer`] |
 //! | how much memory it takes | [`plan`] |
 //! | evaluation | [`evaluate`] |
@@ -31,6 +32,7 @@ pub mod report;
 pub mod resume;
 pub mod rows;
 pub mod save;
+pub mod task;
 pub mod trainer;
 pub mod trainer_state;
 pub mod training_state;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use checkpoint::Fs;
 use data::{Batch, Dataset};
-use model::{Decoder, Dropout, Pass};
+use model::{Dropout, Pass};
 use peft::Method;
 use tensor::{Gradients, backward};
 
@@ -15,8 +15,9 @@ use super::evaluate::evaluate;
 use super::journal::{Journal, StepResult};
 use super::optimizer::{self, Optimizer};
 use super::record::RunRecord;
-use super::rows::{Rows, input};
+use super::rows::Rows;
 use super::save::{Snapshot, may_be_retried};
+use super::task::Task;
 use crate::Error;
 use crate::config::Training;
 use crate::schedule::Schedule;
@@ -24,8 +25,8 @@ use crate::signals::{Signal, Signals};
 
 /// What a run trains, on what, and how.
 pub struct Trainer<'a> {
-    /// The frozen base.
-    pub model: &'a Decoder,
+    /// The frozen base and what it is to learn.
+    pub task: &'a dyn Task,
     /// What is trained.
     pub method: Arc<dyn Method>,
     /// The rows to train on.
@@ -98,8 +99,7 @@ impl Trainer<'_> {
         // A micro-batch with nothing to predict adds nothing.
         for (index, batch) in batches.iter().enumerate().filter(|(_, batch)| batch.num_targets > 0) {
             let pass = self.pass(step, index);
-            let hidden = self.model.forward(&input(batch)?, &pass)?; // [num_tokens, hidden_size]
-            let loss = self.model.loss(&hidden, &batch.targets(), &pass)?;
+            let loss = self.task.loss(batch, &pass)?;
             loss_sum += f64::from(loss.item()?);
             backward(&loss, 1.0 / supervised as f32, gradients)?;
         }
@@ -120,7 +120,7 @@ impl Trainer<'_> {
     /// the first suspect.
     fn check_finite<const N: usize>(&self, step: u64, values: [(&'static str, f32); N]) -> Result<(), Error> {
         let Some((what, value)) = values.into_iter().find(|(_, value)| !value.is_finite()) else { return Ok(()) };
-        self.model.check_finite()?;
+        self.task.base().check_finite()?;
         let kept = checkpoints::last_good(self.output_dir);
         Err(Error::Diverged { step, what, value, kept })
     }
@@ -129,7 +129,7 @@ impl Trainer<'_> {
         let Some(dataset) = self.eval else { return Ok(()) };
         let started = Instant::now();
         let pass = Pass::evaluation(Arc::clone(&self.method) as Arc<dyn model::Adapter>);
-        let result = evaluate(self.model, &pass, dataset, self.training.per_device_eval_batch_size)?;
+        let result = evaluate(self.task, &pass, dataset, self.training.per_device_eval_batch_size)?;
         self.check_finite(journal.step_number(), [("evaluation loss", result.loss() as f32)])?;
         journal.evaluation(&result, started.elapsed().as_secs_f64());
         Ok(())

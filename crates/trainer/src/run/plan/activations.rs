@@ -24,15 +24,17 @@ const PACKED_BYTES: u64 = 16 << 20;
 const HIDDEN_AT_ONCE: u64 = 13;
 const INTERMEDIATE_AT_ONCE: u64 = 5;
 
-/// Bytes of the two kinds.
-pub(super) struct Activations {
+/// Memory that a pass takes beside parameters, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Activations {
     /// Kept from the forward to the backward pass.
-    pub(super) saved: u64,
+    pub saved: u64,
     /// In use for a while.
-    pub(super) workspace: u64,
+    pub workspace: u64,
 }
 
-pub(super) fn of(
+/// Of a decoder over `tokens` tokens, while `trained` is trained.
+pub fn decoder_activations(
     config: &DecoderConfig,
     modules: &Modules,
     trained: &Trained,

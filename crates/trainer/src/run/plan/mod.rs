@@ -13,7 +13,7 @@ use super::rows::Rows;
 use crate::Error;
 use crate::config::Config;
 use crate::memory;
-use activations::Activations;
+pub use activations::{Activations, decoder_activations};
 pub use trained::Trained;
 
 /// What the program takes with nothing loaded.
@@ -49,8 +49,7 @@ impl MemoryPlan {
     /// For micro-batches of `tokens` tokens.
     pub fn new(base: &BaseModel, trained: &Trained, tokens: usize, data: u64, gradient_checkpointing: bool) -> Self {
         let parameters = trained.parameters as u64 * F32_BYTES;
-        let Activations { saved, workspace } =
-            activations::of(base.decoder.config(), base.decoder.modules(), trained, tokens, gradient_checkpointing);
+        let Activations { saved, workspace } = base.task.activations(trained, tokens, gradient_checkpointing);
         Self {
             base_weights: base.weight_bytes(),
             trainable_parameters: parameters,

@@ -4,8 +4,9 @@ use model::{Modules, ParameterId};
 use peft::names;
 
 use crate::Error;
-use crate::config::{Config, Method};
+use crate::config::Config;
 use crate::run::base_model::BaseModel;
+use crate::run::method;
 
 /// What is trained, without its values.
 #[derive(Clone, Debug)]
@@ -24,26 +25,17 @@ impl Trained {
     /// # Errors
     /// A configuration that does not fit the model.
     pub fn of(config: &Config, base: &BaseModel) -> Result<Self, Error> {
-        let modules = base.decoder.modules();
+        let modules = base.task.base().modules();
         let (module_count, parameter_count) = (modules.iter().len(), modules.parameters().len());
-        match config.adapter.method {
-            Method::Full => Ok(Self {
-                parameters: modules.count(),
-                ranks: vec![0; module_count],
-                base: vec![true; parameter_count],
-            }),
-            Method::Lora => {
-                let lora = crate::run::method::lora_config(config, &base.decoder)?;
-                let model_type = base.decoder.config().family.model_type;
-                let declared = peft::lora::trainable(&lora, model_type, modules)?;
-                let mut trained =
-                    Self { parameters: 0, ranks: vec![0; module_count], base: vec![false; parameter_count] };
-                for (name, shape) in declared {
-                    trained.add(&name, shape.sizes(), modules);
-                }
-                Ok(trained)
-            }
+        let Some(adapter) = method::adapter_config(config, base.task.base())? else {
+            let (ranks, base) = (vec![0; module_count], vec![true; parameter_count]);
+            return Ok(Self { parameters: modules.count(), ranks, base });
+        };
+        let mut trained = Self { parameters: 0, ranks: vec![0; module_count], base: vec![false; parameter_count] };
+        for (name, shape) in peft::trainable(&adapter, base.task.base().dimensions(), modules)? {
+            trained.add(&name, shape.sizes(), modules);
         }
+        Ok(trained)
     }
 
     /// Paths of the adapted modules, in model order.

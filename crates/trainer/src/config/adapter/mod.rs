@@ -1,0 +1,99 @@
+//! `[adapter]`: which parameters are trained. Names and meanings are those of PEFT's configurations.
+
+mod conflicts;
+mod lora;
+
+use std::path::PathBuf;
+
+use peft::ModuleNames;
+use serde::Serialize;
+
+use super::document::{Node, Value};
+use super::problem::Problem;
+use super::section::Section;
+use super::value::{Choice, FromNode, wrong_type};
+
+pub use lora::LoraSettings;
+
+/// The method and its settings.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Adapter {
+    /// The method. Default `lora`.
+    pub method: Method,
+    /// Go on from this adapter, a directory in PEFT's format, whose structure is then taken over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<PathBuf>,
+    /// Which modules it changes.
+    #[serde(flatten)]
+    pub selection: Selection,
+    /// Settings of `method = "lora"`.
+    #[serde(flatten)]
+    pub lora: LoraSettings,
+}
+
+/// Which modules a method changes, for the methods that choose. What is `None` takes PEFT's default, or the value of
+/// [`Adapter::init_from`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Selection {
+    /// Which layers; PEFT's default for method and model family unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_modules: Option<ModuleNames>,
+    /// Which of them not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exclude_modules: Option<ModuleNames>,
+    /// Modules trained and saved in full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modules_to_save: Option<Vec<String>>,
+}
+
+impl Adapter {
+    pub(super) fn read(s: &mut Section<'_>) -> Self {
+        // Read by the prompt family; one config serves all methods.
+        s.get_within::<usize>("num_virtual_tokens", 1..);
+        Self {
+            method: s.or("method", Method::Lora),
+            init_from: s.get_path("init_from"),
+            selection: Selection {
+                target_modules: s.get("target_modules"),
+                exclude_modules: s.get("exclude_modules"),
+                modules_to_save: s.get("modules_to_save"),
+            },
+            lora: LoraSettings::read(s),
+        }
+    }
+}
+
+/// A method of fine-tuning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Low-rank adaptation.
+    Lora,
+    /// Every parameter of the base.
+    Full,
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Method::Lora => "lora",
+            Method::Full => "full",
+        })
+    }
+}
+
+impl Choice for Method {
+    const CHOICES: &'static [(&'static str, Self)] = &[("lora", Self::Lora), ("full", Self::Full)];
+    const ABSENT: &'static [&'static str] =
+        &["qlora", "ia3", "prompt_tuning", "prefix_tuning", "p_tuning", "p_tuning_v2", "bottleneck"];
+}
+
+impl FromNode for ModuleNames {
+    fn from_node(key: &str, node: &Node) -> Result<Self, Problem> {
+        match &node.value {
+            Value::String(pattern) => Ok(ModuleNames::Pattern(pattern.clone())),
+            Value::Array(_) => Vec::from_node(key, node).map(ModuleNames::List),
+            _ => Err(wrong_type(key, node, "a list of names, \"all-linear\" or a regular expression")),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The method that a config asks for, attached to a model.
+
+mod lora;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use checkpoint::{ADAPTER_CONFIG, AdapterDirectory};
+use model::Base;
+use peft::{AdapterConfig, Common, Full, Method, TaskType, Warnings};
+
+use crate::Error;
+use crate::config::{self, Config};
+
+/// The method of `config` on `base`, with its values as they are before step 1.
+///
+/// # Errors
+/// A configuration that does not fit the model, or the adapter to go on from.
+pub fn build(config: &Config, base: &Base) -> Result<(Arc<dyn Method>, Warnings), Error> {
+    let Some(adapter) = adapter_config(config, base)? else {
+        return Ok((Arc::new(Full::new(base)?), Warnings::new()));
+    };
+    let Some(dir) = &config.adapter.init_from else { return Ok(peft::attach(adapter, base, config.training.seed)?) };
+    let directory = AdapterDirectory::open(dir)?;
+    let (_, mut warnings) = saved_config(dir, &directory)?;
+    let (method, more) = peft::restore(adapter, base, &directory.weights)?;
+    warnings.extend(more);
+    Ok((method, warnings))
+}
+
+/// The configuration of the adapter that `config` trains: PEFT's defaults under its keys, or the structure of the adapter it
+/// goes on from. `None` for full fine-tuning.
+///
+/// # Errors
+/// An adapter of another method, or keys that are set to something else than it has.
+pub fn adapter_config(config: &Config, base: &Base) -> Result<Option<AdapterConfig>, Error> {
+    Ok(match config.adapter.method {
+        config::Method::Full if config.adapter.init_from.is_some() => return Err(Error::FullFromAdapter),
+        config::Method::Full => None,
+        config::Method::Lora => Some(AdapterConfig::Lora(lora::config(config, base)?)),
+    })
+}
+
+/// The configuration in the directory of an adapter.
+fn saved_config(dir: &Path, directory: &AdapterDirectory) -> Result<(AdapterConfig, Warnings), Error> {
+    Ok(AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?)
+}
+
+/// The adapter to go on from, if there is one.
+fn init_from(config: &Config) -> Result<Option<(&Path, AdapterConfig)>, Error> {
+    let Some(dir) = &config.adapter.init_from else { return Ok(None) };
+    let (saved, _) = saved_config(dir, &AdapterDirectory::open(dir)?)?;
+    Ok(Some((dir, saved)))
+}
+
+/// What a saved configuration says about the base.
+fn common(config: &Config) -> Common {
+    Common {
+        base_model_name_or_path: Some(config.model.path.display().to_string()),
+        task_type: Some(match config.model.task_type {
+            config::TaskType::CausalLm => TaskType::CausalLm,
+        }),
+        ..Common::default()
+    }
+}

@@ -1,0 +1,56 @@
+//! `CAUSAL_LM`: the next token.
+
+use data::Batch;
+use model::{Base, Decoder, Pass};
+use tensor::{LossSum, Tensor, no_grad};
+
+use super::{Logits, Task};
+use crate::Error;
+use crate::run::plan::{Activations, Trained, decoder_activations};
+use crate::run::rows::input;
+
+/// A decoder that predicts the next token.
+pub struct CausalLm {
+    decoder: Decoder,
+}
+
+impl CausalLm {
+    /// The task of `decoder`.
+    pub fn new(decoder: Decoder) -> Self {
+        Self { decoder }
+    }
+}
+
+impl Task for CausalLm {
+    fn base(&self) -> &Base {
+        self.decoder.base()
+    }
+
+    fn loss(&self, batch: &Batch, pass: &Pass) -> Result<Tensor, Error> {
+        let hidden = self.decoder.forward(&input(batch)?, pass)?; // [num_tokens, hidden_size]
+        Ok(self.decoder.loss(&hidden, &batch.targets(), pass)?)
+    }
+
+    fn evaluate(&self, batch: &Batch, pass: &Pass) -> Result<LossSum, Error> {
+        let hidden = no_grad(|| self.decoder.forward(&input(batch)?, pass).map_err(Error::from))?;
+        Ok(self.decoder.evaluate(&hidden, &batch.targets(), pass)?)
+    }
+
+    /// `[batch, seq, vocab]`.
+    fn logits(&self, batch: &Batch, pass: &Pass) -> Result<Logits, Error> {
+        let logits = no_grad(|| {
+            let hidden = self.decoder.forward(&input(batch)?, pass)?;
+            Ok::<_, Error>(self.decoder.logits(&hidden, pass)?)
+        })?;
+        Ok(Logits::padded(&logits.to_vec(), &batch.cu_seqlens, self.decoder.config().vocab_size))
+    }
+
+    fn activations(&self, trained: &Trained, tokens: usize, gradient_checkpointing: bool) -> Activations {
+        let (config, modules) = (self.decoder.config(), self.decoder.base().modules());
+        decoder_activations(config, modules, trained, tokens, gradient_checkpointing)
+    }
+
+    fn decoder(&self) -> Option<&Decoder> {
+        Some(&self.decoder)
+    }
+}

@@ -1,0 +1,79 @@
+//! What a model is trained to do: one task a file. The training loop, evaluation and the memory plan know no more of a
+//! model than this.
+
+mod causal_lm;
+
+use data::Batch;
+use model::{Base, Decoder, Pass};
+use tensor::{LossSum, Tensor};
+
+use super::plan::{Activations, Trained};
+use crate::Error;
+
+pub use causal_lm::CausalLm;
+
+/// A frozen model together with its task.
+pub trait Task: Send + Sync {
+    /// The frozen weights.
+    fn base(&self) -> &Base;
+
+    /// The sum of the losses of the batch's targets, a scalar.
+    ///
+    /// # Errors
+    /// Those of the model.
+    fn loss(&self, batch: &Batch, pass: &Pass) -> Result<Tensor, Error>;
+
+    /// The same, with targets and correct predictions counted. Nothing is recorded.
+    ///
+    /// # Errors
+    /// Those of the model.
+    fn evaluate(&self, batch: &Batch, pass: &Pass) -> Result<LossSum, Error>;
+
+    /// The logits of the batch. Nothing is recorded.
+    ///
+    /// # Errors
+    /// Those of the model.
+    fn logits(&self, batch: &Batch, pass: &Pass) -> Result<Logits, Error>;
+
+    /// What a pass over `tokens` tokens keeps and uses in memory, while `trained` is trained.
+    fn activations(&self, trained: &Trained, tokens: usize, gradient_checkpointing: bool) -> Activations;
+
+    /// The language model, if it is one that continues a text.
+    fn decoder(&self) -> Option<&Decoder> {
+        None
+    }
+}
+
+/// Logits as other implementations have them: padded to a block, zero where a row has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logits {
+    /// Sizes, the batch first and the classes or tokens last.
+    pub shape: Vec<usize>,
+    /// Values, row-major.
+    pub values: Vec<f32>,
+}
+
+impl Logits {
+    /// The block `[batch, seq, classes]` of `values`, `[num_tokens, classes]`, the rows of which start at `cu_seqlens`.
+    pub fn padded(values: &[f32], cu_seqlens: &[u32], classes: usize) -> Self {
+        let rows = || cu_seqlens.windows(2).map(|pair| pair[0] as usize * classes..pair[1] as usize * classes);
+        let width = rows().map(|row| row.len()).max().unwrap_or(0);
+        let mut padded = vec![0.0; rows().len() * width];
+        for (to, row) in padded.chunks_exact_mut(width.max(1)).zip(rows()) {
+            to[..row.len()].copy_from_slice(&values[row]);
+        }
+        Self { shape: vec![rows().len(), width / classes.max(1), classes], values: padded }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shorter_rows_end_in_zeros() {
+        let logits = Logits::padded(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[0, 2, 3], 2);
+        assert_eq!(logits.shape, [2, 2, 2]);
+        assert_eq!(logits.values, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0, 0.0]);
+    }
+}
