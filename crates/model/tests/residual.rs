@@ -49,12 +49,16 @@ impl Adapter for Watched {
 fn every_block_has_two_connections_in_model_order() {
     for variant in variants() {
         let model = load(&variant);
-        let found: Vec<_> = model.modules().residuals().map(|r| (r.layer, r.part, r.size)).collect();
+        let found: Vec<_> = model.base().modules().residuals().map(|r| (r.layer, r.part, r.size)).collect();
         let size = model.config().hidden_size;
-        let expected = (0..model.num_layers()).flat_map(|l| [(l, Part::Attention, size), (l, Part::Mlp, size)]);
+        let expected =
+            (0..model.base().dimensions().num_layers).flat_map(|l| [(l, Part::Attention, size), (l, Part::Mlp, size)]);
         assert_eq!(found, expected.collect::<Vec<_>>(), "{variant}");
-        let first = model.modules().residuals().next().unwrap();
-        assert!(model.modules().iter().any(|module| module.path.starts_with(&format!("{}.", first.path))), "{variant}");
+        let first = model.base().modules().residuals().next().unwrap();
+        assert!(
+            model.base().modules().iter().any(|module| module.path.starts_with(&format!("{}.", first.path))),
+            "{variant}"
+        );
 
         let watched = Arc::new(Watched::default());
         logits(&model, &[&Recorded::of(&variant).input_ids(0)], &Pass::evaluation(watched.clone()));
@@ -89,7 +93,7 @@ fn gradients_reach_what_a_connection_adds() {
         let (model, recorded) = (load(&variant), Recorded::of(&variant));
         let targets = targets(&recorded.integers("labels.1"));
         let size = model.config().hidden_size;
-        for residual in model.modules().residuals() {
+        for residual in model.base().modules().residuals() {
             let gradient = |gradient_checkpointing| {
                 let row = Tensor::leaf([1, size], &vec![0.0; size]).unwrap();
                 let adapter = Arc::new(Shifted { at: residual.id, row: row.clone() });
