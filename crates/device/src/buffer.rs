@@ -3,7 +3,7 @@
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
-use crate::{DType, Device, DeviceError, Element, Elements, pool};
+use crate::{DType, Device, DeviceError, Element, Elements, ElementsMut, pool};
 
 /// Cache line, and the widest vector register.
 const ALIGNMENT: usize = 64;
@@ -168,6 +168,15 @@ impl Buffer {
             DType::F32 => Elements::F32(bytemuck::cast_slice(self.bytes())),
             DType::BF16 => Elements::BF16(bytemuck::cast_slice(self.bytes())),
             DType::F16 => Elements::F16(bytemuck::cast_slice(self.bytes())),
+        }
+    }
+
+    /// The elements, to write, with their type.
+    pub fn elements_mut(&mut self) -> ElementsMut<'_> {
+        match self.dtype {
+            DType::F32 => ElementsMut::F32(bytemuck::cast_slice_mut(self.bytes_mut())),
+            DType::BF16 => ElementsMut::BF16(bytemuck::cast_slice_mut(self.bytes_mut())),
+            DType::F16 => ElementsMut::F16(bytemuck::cast_slice_mut(self.bytes_mut())),
         }
     }
 

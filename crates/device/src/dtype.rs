@@ -1,4 +1,5 @@
-//! Element types: as a value ([`DType`]), as a type ([`Element`]), and as a slice that carries its type ([`Elements`]).
+//! Element types: as a value ([`DType`]), as a type ([`Element`]), and as a slice that carries its type ([`Elements`],
+//! [`ElementsMut`]).
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -172,6 +173,28 @@ impl<'a> Elements<'a> {
             DType::BF16 => Elements::BF16(bytemuck::try_cast_slice(bytes).map_err(misaligned)?),
             DType::F16 => Elements::F16(bytemuck::try_cast_slice(bytes).map_err(misaligned)?),
         })
+    }
+}
+
+/// A mutable slice of any float type: what a source of elements writes to.
+#[derive(Debug)]
+pub enum ElementsMut<'a> {
+    /// f32 elements.
+    F32(&'a mut [f32]),
+    /// bfloat16 elements.
+    BF16(&'a mut [bf16]),
+    /// binary16 elements.
+    F16(&'a mut [f16]),
+}
+
+impl<'a> ElementsMut<'a> {
+    /// The slice with its type as a value.
+    pub fn new<T: Element>(slice: &'a mut [T]) -> Self {
+        match T::DTYPE {
+            DType::F32 => ElementsMut::F32(bytemuck::cast_slice_mut(slice)),
+            DType::BF16 => ElementsMut::BF16(bytemuck::cast_slice_mut(slice)),
+            DType::F16 => ElementsMut::F16(bytemuck::cast_slice_mut(slice)),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! | concept | here |
 //! |---|---|
 //! | where a tensor lives | [`Device`] |
-//! | how its elements are stored | [`DType`], [`Element`], [`Elements`] |
+//! | how its elements are stored | [`DType`], [`Element`], [`Elements`], [`ElementsMut`] |
 //! | reusable memory of activations | [`Buffer`], [`pool`] |
 //! | frozen bytes, borrowed from a mapped file | [`SharedBytes`] |
 //! | a parallel loop whose result does not depend on the number of threads | [`parallel`] |
@@ -29,5 +29,5 @@ pub mod simd;
 pub use buffer::Buffer;
 pub use bytes::SharedBytes;
 pub use device::Device;
-pub use dtype::{DType, Element, Elements};
+pub use dtype::{DType, Element, Elements, ElementsMut};
 pub use error::DeviceError;

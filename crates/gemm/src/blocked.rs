@@ -9,11 +9,14 @@
 
 use std::ops::Range;
 
-use device::{Buffer, Device, Element, Elements};
+use device::{Buffer, DType, Device, Element, Elements};
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 use crate::GemmError;
-use crate::kernel::{Kernel, Panel, Side, Sums, Tile};
+use crate::expand;
+use crate::kernel::{Kernel, Panel, Part, Side, Sums, Tile};
+use crate::matrix::Values;
 use crate::problem::{Addend, Problem, Term, in_slabs};
 use crate::simd::Source;
 
@@ -61,7 +64,7 @@ fn blocks<'a, K: Kernel>(kernel: K, terms: &'a [Term<'a>]) -> Vec<Block<'a>> {
         for block in 0..count {
             let depth = start(block)..start(block + 1);
             let padded = depth.len().next_multiple_of(K::DEPTH_UNIT);
-            let sizes = [Side::A, Side::B].map(|side| padded * kernel.stride(side, term.lines(side).elements.dtype()));
+            let sizes = [Side::A, Side::B].map(|side| padded * kernel.stride(side, term.lines(side).values.dtype()));
             blocks.push(Block { term, is_first: blocks.is_empty(), depth, sizes });
         }
     }
@@ -177,28 +180,28 @@ fn pack_panel<K: Kernel>(kernel: K, group: &[Block], panels: Panels, panel: usiz
 
 /// Packs one panel over one block of depth.
 fn pack_block<K: Kernel>(kernel: K, block: &Block, panels: Panels, panel: usize, out: &mut [K::Packed]) {
-    fn run<K: Kernel, T: Source>(kernel: K, panel: Panel<T>, size: usize, out: &mut [K::Packed]) {
-        assert_eq!(out.len(), size);
-        assert!(!panel.lines.is_empty() && !panel.depth.is_empty());
-        let last = panel.at(panel.lines.len() - 1, panel.depth.len() - 1);
-        assert!(panel.elements.as_ptr_range().contains(&last));
-        // SAFETY: the assertions are the bounds that packing relies on.
+    fn run<K: Kernel, T: Source>(kernel: K, elements: &[T], part: Part, out: &mut [K::Packed]) {
+        let (lines, depth) = (part.lines.len(), part.depth.len());
+        let panel = Panel { elements, part };
+        assert!(lines > 0 && depth > 0 && elements.as_ptr_range().contains(&panel.at(lines - 1, depth - 1)));
+        // SAFETY: the assertions, here and of the length of `out`, are the bounds that packing relies on.
         unsafe { kernel.pack(&panel, out) }
     }
-    let (side, lines, depth) = (panels.side, panels.range(panel), block.depth.clone());
+    let side = panels.side;
     let source = block.term.lines(side);
     let (source_stride, depth_is_contiguous) = (source.stride, source.depth_is_contiguous);
-    let size = block.sizes[side as usize];
-    match source.elements {
-        Elements::F32(elements) => {
-            run(kernel, Panel { side, elements, source_stride, depth_is_contiguous, lines, depth }, size, out)
-        }
-        Elements::BF16(elements) => {
-            run(kernel, Panel { side, elements, source_stride, depth_is_contiguous, lines, depth }, size, out)
-        }
-        Elements::F16(elements) => {
-            run(kernel, Panel { side, elements, source_stride, depth_is_contiguous, lines, depth }, size, out)
-        }
+    let part =
+        Part { side, source_stride, depth_is_contiguous, lines: panels.range(panel), depth: block.depth.clone() };
+    assert_eq!(out.len(), block.sizes[side as usize]);
+    match source.values {
+        Values::Stored(Elements::F32(elements)) => run(kernel, elements, part, out),
+        Values::Stored(Elements::BF16(elements)) => run(kernel, elements, part, out),
+        Values::Stored(Elements::F16(elements)) => run(kernel, elements, part, out),
+        Values::Expanded(source) => match source.dtype() {
+            DType::F32 => expand::pack::<K, f32>(kernel, source, &part, out),
+            DType::BF16 => expand::pack::<K, bf16>(kernel, source, &part, out),
+            DType::F16 => expand::pack::<K, f16>(kernel, source, &part, out),
+        },
     }
 }
 
@@ -228,7 +231,7 @@ unsafe fn multiply<K: Kernel>(
                 depth: block.depth.len(),
                 a: a.panel(i, block).as_ptr(),
                 b: b.panel(j, block).as_ptr(),
-                dtypes: [block.term.a.elements.dtype(), block.term.b.elements.dtype()],
+                dtypes: [block.term.a.values.dtype(), block.term.b.values.dtype()],
                 sums: values.as_mut_ptr(),
                 size: [rows.len(), cols.len()],
                 accumulate: index > 0,

@@ -68,9 +68,9 @@ pub(crate) enum Side {
 }
 
 /// Which part of an operand becomes one panel.
-pub(crate) struct Panel<'a, T> {
+#[derive(Clone)]
+pub(crate) struct Part {
     pub(crate) side: Side,
-    pub(crate) elements: &'a [T],
     /// From line to line if the depth is contiguous, from depth to depth otherwise.
     pub(crate) source_stride: usize,
     pub(crate) depth_is_contiguous: bool,
@@ -78,13 +78,20 @@ pub(crate) struct Panel<'a, T> {
     pub(crate) depth: Range<usize>,
 }
 
+/// That part, with the operand's elements.
+pub(crate) struct Panel<'a, T> {
+    pub(crate) elements: &'a [T],
+    pub(crate) part: Part,
+}
+
 impl<T> Panel<'_, T> {
     /// The element of line `lines.start + line` at depth `depth.start + depth`.
     #[inline(always)]
     pub(crate) fn at(&self, line: usize, depth: usize) -> *const T {
-        let (line, depth) = (self.lines.start + line, self.depth.start + depth);
-        let (major, minor) = if self.depth_is_contiguous { (line, depth) } else { (depth, line) };
-        self.elements.as_ptr().wrapping_add(major * self.source_stride + minor)
+        let Part { lines, depth: depths, source_stride, depth_is_contiguous, .. } = &self.part;
+        let (line, depth) = (lines.start + line, depths.start + depth);
+        let (major, minor) = if *depth_is_contiguous { (line, depth) } else { (depth, line) };
+        self.elements.as_ptr().wrapping_add(major * source_stride + minor)
     }
 }
 

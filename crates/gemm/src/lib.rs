@@ -1,10 +1,10 @@
-//! Dense matrix products: on the CPU with packed panels and one micro-kernel per instruction set, and as kernels.
+//! Dense matrix products on the CPU: packed panels, one micro-kernel per instruction set.
 //!
 //! `C[m, n] = alpha A[m, k] B[k, n]`, or the same added to `C` or to a bias.
 //!
 //! | operand | shape | dtype |
 //! |---|---|---|
-//! | `A`, `B` | [`Matrix`]: row-major, transposed, or a block of columns of a wider matrix | f32, bf16 or f16, each its own |
+//! | `A`, `B` | [`Matrix`]: row-major, transposed, a block of columns of a wider matrix, or expanded as it is read | f32, bf16 or f16, each its own |
 //! | `C` | [`MatrixMut`]: row-major or a block of columns | f32 |
 //!
 //! Operands are widened exactly and every sum is kept in f32, so that
@@ -15,15 +15,13 @@
 //! and Van Zee and van de Geijn 2015, "BLIS". Products of at most eight rows read `B` in place instead (`narrow.rs`). The
 //! kernels are chosen when the program runs: AMX tiles fed with exact pieces of the operands (`amx`), AVX-512F, AVX2 or
 //! plain Rust (`simd`). The result depends on that choice but not on the number of threads.
-//!
-//! The functions here are the definition of the result, on slices; [`launch`] has kernels for them, on device buffers.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
 mod blocked;
 mod error;
+mod expand;
 mod kernel;
-pub mod launch;
 mod matrix;
 mod narrow;
 mod problem;
@@ -31,6 +29,7 @@ mod simd;
 mod sums;
 
 pub use error::GemmError;
+pub use expand::{Expand, Window};
 pub use matrix::{Matrix, MatrixMut};
 pub use sums::column_sums;
 

@@ -1,15 +1,15 @@
 //! Matrices as views of slices: the operands of a product.
 
-use device::Elements;
+use device::{DType, Elements};
 
-use crate::GemmError;
+use crate::{Expand, GemmError};
 
 /// A borrowed matrix of any dtype, possibly transposed, possibly a block of columns of a wider one.
 ///
 /// It is described freely and checked when it is used: see [`gemm`](crate::gemm).
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
-    elements: Elements<'a>,
+    values: Values<'a>,
     stored: Stored,
     transposed: bool,
 }
@@ -17,7 +17,12 @@ pub struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     /// A row-major matrix `[rows, cols]`.
     pub fn new(elements: impl Into<Elements<'a>>, rows: usize, cols: usize) -> Self {
-        Self { elements: elements.into(), stored: Stored::dense(rows, cols), transposed: false }
+        Self { values: Values::Stored(elements.into()), stored: Stored::dense(rows, cols), transposed: false }
+    }
+
+    /// A row-major matrix `[rows, cols]` whose elements are computed when they are packed.
+    pub fn expanded(source: &'a dyn Expand, rows: usize, cols: usize) -> Self {
+        Self { values: Values::Expanded(source), stored: Stored::dense(rows, cols), transposed: false }
     }
 
     /// The same elements read as the transpose: `[cols, rows]`. Nothing is moved.
@@ -46,18 +51,52 @@ impl<'a> Matrix<'a> {
     }
 
     pub(crate) fn check(&self, operand: &'static str) -> Result<(), GemmError> {
-        self.stored.check(operand, self.elements.len())
+        self.stored.check(operand, self.values.len())
     }
 
     /// The rows as lines along the depth of a product: what `A` is packed from.
     pub(crate) fn row_lines(self) -> Lines<'a> {
-        let Self { elements, stored, transposed } = self;
-        Lines { elements, stride: stored.row_stride, depth_is_contiguous: !transposed }
+        let Self { values, stored, transposed } = self;
+        Lines { values, stride: stored.row_stride, depth_is_contiguous: !transposed }
     }
 
     /// The columns as lines along the depth of a product: what `B` is packed from.
     pub(crate) fn column_lines(self) -> Lines<'a> {
         self.transposed().row_lines()
+    }
+}
+
+/// Where the elements of an operand come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Values<'a> {
+    /// Memory.
+    Stored(Elements<'a>),
+    /// A computation.
+    Expanded(&'a dyn Expand),
+}
+
+impl Values<'_> {
+    pub(crate) fn dtype(&self) -> DType {
+        match self {
+            Values::Stored(elements) => elements.dtype(),
+            Values::Expanded(source) => source.dtype(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Values::Stored(elements) => elements.len(),
+            Values::Expanded(source) => source.len(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Values<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Values::Stored(elements) => elements.fmt(f),
+            Values::Expanded(source) => write!(f, "Expanded({} x {})", source.len(), source.dtype()),
+        }
     }
 }
 
@@ -124,7 +163,7 @@ impl Stored {
 /// An operand seen along the depth `k` of a product: lines (rows of `A` or columns of `B`) of `k` elements each.
 #[derive(Clone, Copy)]
 pub(crate) struct Lines<'a> {
-    pub(crate) elements: Elements<'a>,
+    pub(crate) values: Values<'a>,
     /// From line to line if the depth is contiguous, from depth to depth otherwise.
     pub(crate) stride: usize,
     /// Whether the elements of one line are neighbours, rather than the elements of one depth.

@@ -13,15 +13,19 @@
 //!
 //! Source: Dettmers et al. 2023, "QLoRA: Efficient finetuning of quantized LLMs", section 3.
 //!
+//! A product reads the blocks where they are: an [`Operand`] is dequantized panel by panel while it is packed.
+//!
 //! Codes, scales and dequantized values equal those of bitsandbytes 0.50 on the CPU bit for bit
 //! (`tests/bitsandbytes.rs`), whatever the number of threads. The error of a value is at most half the widest gap of
 //! [`CODEBOOK`], 0.152, times its block's `absmax`.
 
+mod blocks;
 mod codebook;
 mod dequantize;
 mod error;
 mod lookup;
 mod nested;
+mod operand;
 mod quantize;
 mod shape;
 #[cfg(test)]
@@ -31,5 +35,6 @@ pub use codebook::{CODEBOOK, dynamic_map};
 pub use dequantize::{Dequantize, dequantize};
 pub use error::Nf4Error;
 pub use nested::{Absmax, NESTED_BLOCK_SIZE, NestedAbsmax, QuantizeAbsmax, quantize_absmax};
+pub use operand::Operand;
 pub use quantize::{Quantize, quantize};
 pub use shape::Nf4Shape;

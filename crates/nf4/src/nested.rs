@@ -101,8 +101,11 @@ impl Absmax<'_> {
     }
 
     /// The value of block `block`, rounded as bitsandbytes does: after the product, and after the sum.
+    ///
+    /// # Panics
+    /// If there is no such block.
     #[inline]
-    pub(crate) fn get(&self, block: usize) -> f32 {
+    pub fn get(&self, block: usize) -> f32 {
         match self {
             Absmax::F32(absmax) => absmax[block],
             Absmax::Nested(nested) => {

@@ -4,6 +4,7 @@ use device::DeviceError;
 use gemm::GemmError;
 use lora::LoraError;
 use lstm::LstmError;
+use nf4::Nf4Error;
 use prefix_attention::AttentionError;
 use transformer::TransformerError;
 
@@ -49,6 +50,12 @@ impl KernelError for GemmError {
             GemmError::Device(error) => Ok(error),
             other => Err(other),
         }
+    }
+}
+
+impl KernelError for Nf4Error {
+    fn into_device(self) -> Result<DeviceError, Self> {
+        Err(self)
     }
 }
 

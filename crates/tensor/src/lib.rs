@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a value with a shape, maybe with a history | [`Tensor`] |
 //! | a frozen or trainable matrix that a product reads | [`Weight`] |
+//! | a frozen matrix in NormalFloat4 blocks | [`Nf4Matrix`] |
 //! | what is recorded of an op, and when | [`tape`] |
 //! | trainable values in one flat buffer | [`Parameters`] |
 //! | their gradients in one flat buffer | [`Gradients`] |
@@ -23,6 +24,7 @@ mod error;
 pub mod gradcheck;
 mod gradients;
 mod kernel_error;
+mod nf4_matrix;
 pub mod ops;
 mod parameters;
 mod row_buffer;
@@ -37,6 +39,7 @@ pub use backward::{Sink, backward};
 pub use error::TensorError;
 pub use gradients::Gradients;
 pub use kernel_error::KernelError;
+pub use nf4_matrix::{Nf4Absmax, Nf4Matrix, Nf4Parts};
 pub use parameters::Parameters;
 pub use prefix_attention::{AttentionSpec, RelativeBuckets};
 pub use row_buffer::RowBuffer;

@@ -1,8 +1,9 @@
 //! The matrix operand of a linear layer.
 
 use device::DType;
+use gemm::Matrix;
 
-use crate::{Result, Tensor};
+use crate::{Nf4Matrix, Result, Tensor};
 
 /// How a weight lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,13 @@ pub enum Weight {
         /// Which size comes first.
         layout: Layout,
     },
+    /// Quantized blocks, always frozen.
+    Nf4 {
+        /// The matrix.
+        matrix: Nf4Matrix,
+        /// Which size comes first.
+        layout: Layout,
+    },
 }
 
 impl Weight {
@@ -36,27 +44,70 @@ impl Weight {
         Ok(Weight::Dense { tensor, layout })
     }
 
+    /// A quantized weight.
+    pub fn nf4(matrix: Nf4Matrix, layout: Layout) -> Self {
+        Weight::Nf4 { matrix, layout }
+    }
+
     /// Size of the input.
     pub fn in_features(&self) -> usize {
-        let Weight::Dense { tensor, layout } = self;
-        tensor.shape()[if *layout == Layout::OutIn { 1 } else { 0 }]
+        self.stored()[if self.layout() == Layout::OutIn { 1 } else { 0 }]
     }
 
     /// Size of the output.
     pub fn out_features(&self) -> usize {
-        let Weight::Dense { tensor, layout } = self;
-        tensor.shape()[if *layout == Layout::OutIn { 0 } else { 1 }]
+        self.stored()[if self.layout() == Layout::OutIn { 0 } else { 1 }]
     }
 
-    /// How its elements are stored.
+    /// Sizes as stored.
+    fn stored(&self) -> [usize; 2] {
+        match self {
+            // `Weight::dense` checked that there are two.
+            Weight::Dense { tensor, .. } => [tensor.shape()[0], tensor.shape()[1]],
+            Weight::Nf4 { matrix, .. } => matrix.shape(),
+        }
+    }
+
+    /// Which size comes first.
+    pub fn layout(&self) -> Layout {
+        match self {
+            Weight::Dense { layout, .. } | Weight::Nf4 { layout, .. } => *layout,
+        }
+    }
+
+    /// The type of its values.
     pub fn dtype(&self) -> DType {
-        let Weight::Dense { tensor, .. } = self;
-        tensor.dtype()
+        match self {
+            Weight::Dense { tensor, .. } => tensor.dtype(),
+            Weight::Nf4 { matrix, .. } => matrix.dtype(),
+        }
+    }
+
+    /// The tensor that a gradient may flow to: an op's input beside its activations.
+    pub fn tensor(&self) -> Option<&Tensor> {
+        match self {
+            Weight::Dense { tensor, .. } => Some(tensor),
+            Weight::Nf4 { .. } => None,
+        }
     }
 
     /// Whether it is trained.
     pub fn requires_grad(&self) -> bool {
-        let Weight::Dense { tensor, .. } = self;
-        tensor.requires_grad()
+        self.tensor().is_some_and(Tensor::requires_grad)
+    }
+
+    /// Runs `body` on the weight as `[out_features, in_features]`.
+    pub(crate) fn with_matrix<R>(&self, body: impl FnOnce(Matrix<'_>) -> R) -> R {
+        let body = |stored: Matrix<'_>| match self.layout() {
+            Layout::OutIn => body(stored),
+            Layout::InOut => body(stored.transposed()),
+        };
+        match self {
+            Weight::Dense { tensor, .. } => {
+                let [rows, columns] = self.stored();
+                body(Matrix::new(tensor.read().elements(), rows, columns))
+            }
+            Weight::Nf4 { matrix, .. } => matrix.with_matrix(body),
+        }
     }
 }

@@ -21,14 +21,14 @@ use crate::simd::{Source, Vector, load_partial};
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn pack<T: Source>(panel: &Panel<T>, out: &mut [bf16]) {
     let pieces = pieces(T::DTYPE);
-    let transposed = panel.depth_is_contiguous == (panel.side == Side::B);
+    let transposed = panel.part.depth_is_contiguous == (panel.part.side == Side::B);
     for (chunk, out) in out.chunks_exact_mut(pieces * LINES * DEPTH).enumerate() {
         for (half, first) in [0, TILE].into_iter().enumerate() {
-            let count = panel.lines.len().saturating_sub(first).min(TILE);
+            let count = panel.part.lines.len().saturating_sub(first).min(TILE);
             // SAFETY: `out` holds two tiles for each piece.
             unsafe {
                 let out = out.as_mut_ptr().add(half * TILE_ELEMENTS);
-                match panel.depth_is_contiguous {
+                match panel.part.depth_is_contiguous {
                     true => rows_of_lines(panel, first, count, chunk * DEPTH, out),
                     false => rows_of_pairs(panel, first, count, chunk * DEPTH, out),
                 }
@@ -46,7 +46,7 @@ pub(super) unsafe fn pack<T: Source>(panel: &Panel<T>, out: &mut [bf16]) {
 /// As for [`pack`], with `count` lines from `first` on; `out` is the first of one tile for each piece.
 #[inline(always)]
 unsafe fn rows_of_lines<T: Source>(panel: &Panel<T>, first: usize, count: usize, first_depth: usize, out: *mut bf16) {
-    let depths = panel.depth.len().saturating_sub(first_depth);
+    let depths = panel.part.depth.len().saturating_sub(first_depth);
     for i in 0..TILE {
         // SAFETY: `i < count` where a line is read, and no more than `depths` of it.
         unsafe {
@@ -73,7 +73,7 @@ unsafe fn rows_of_lines<T: Source>(panel: &Panel<T>, first: usize, count: usize,
 /// As for [`rows_of_lines`].
 #[inline(always)]
 unsafe fn rows_of_pairs<T: Source>(panel: &Panel<T>, first: usize, count: usize, first_depth: usize, out: *mut bf16) {
-    let depths = panel.depth.len().saturating_sub(first_depth);
+    let depths = panel.part.depth.len().saturating_sub(first_depth);
     for i in 0..TILE {
         // SAFETY: a depth is below `depths` where it is read, and no more than `count` lines are.
         unsafe {

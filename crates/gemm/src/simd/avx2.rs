@@ -7,7 +7,7 @@ use half::{bf16, f16};
 
 use super::{Isa, Source, Vector, axpy, dot, pack, tile, write};
 use crate::kernel::{Panel, Sums, Tile};
-use crate::narrow::Block;
+use crate::narrow::{Block, StripSums};
 
 /// Proof that AVX2, FMA and F16C are there.
 #[derive(Clone, Copy)]
@@ -132,9 +132,9 @@ unsafe fn dot_block<T: Source>(block: &Block<T>) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn axpy_block<T: Source>(block: &Block<T>) {
+unsafe fn axpy_block<T: Source>(block: &Block<T>, sums: &mut StripSums) {
     // SAFETY: the caller's.
-    unsafe { axpy::axpy::<__m256, T>(block) }
+    unsafe { axpy::axpy::<__m256, T>(block, sums) }
 }
 
 impl Isa for Avx2 {
@@ -168,8 +168,8 @@ impl Isa for Avx2 {
         unsafe { dot_block(block) }
     }
 
-    unsafe fn axpy<T: Source>(self, block: &Block<T>) {
+    unsafe fn axpy<T: Source>(self, block: &Block<T>, sums: &mut StripSums) {
         // SAFETY: `self` proves the instruction set; the rest is the caller's.
-        unsafe { axpy_block(block) }
+        unsafe { axpy_block(block, sums) }
     }
 }

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 
 use super::{Isa, Source, Vector, axpy, dot, pack, tile, write};
 use crate::kernel::{Panel, Sums, Tile};
-use crate::narrow::Block;
+use crate::narrow::{Block, StripSums};
 
 /// Proof that AVX-512F is there.
 #[derive(Clone, Copy)]
@@ -147,9 +147,9 @@ unsafe fn dot_block<T: Source>(block: &Block<T>) {
 }
 
 #[target_feature(enable = "avx512f")]
-unsafe fn axpy_block<T: Source>(block: &Block<T>) {
+unsafe fn axpy_block<T: Source>(block: &Block<T>, sums: &mut StripSums) {
     // SAFETY: the caller's.
-    unsafe { axpy::axpy::<__m512, T>(block) }
+    unsafe { axpy::axpy::<__m512, T>(block, sums) }
 }
 
 impl Isa for Avx512 {
@@ -181,8 +181,8 @@ impl Isa for Avx512 {
         unsafe { dot_block(block) }
     }
 
-    unsafe fn axpy<T: Source>(self, block: &Block<T>) {
+    unsafe fn axpy<T: Source>(self, block: &Block<T>, sums: &mut StripSums) {
         // SAFETY: `self` proves AVX-512F; the rest is the caller's.
-        unsafe { axpy_block(block) }
+        unsafe { axpy_block(block, sums) }
     }
 }

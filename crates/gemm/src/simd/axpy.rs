@@ -1,37 +1,29 @@
 //! Few rows of `A` times a `B` whose rows' elements are neighbours.
 
 use super::{Source, Vector, load_partial};
-use crate::narrow::{AXPY_COLS, Block, MAX_ROWS};
+use crate::narrow::{AXPY_COLS, Block, StripSums};
 
 /// Depths that [`axpy`] takes for each load of a sum.
 const AXPY_DEPTHS: usize = 4;
 
-/// Sums of rows of `B` whose elements are neighbours, weighted by elements of `A`.
+/// Adds to `sums` the rows of `B` whose elements are neighbours, weighted by elements of `A`: at most [`AXPY_COLS`]
+/// columns.
 ///
 /// # Safety
-/// The instruction set is available; the block's operands and its part of `C` exist, the latter for it alone.
+/// The instruction set is available; the block's operands exist.
 #[inline(always)]
-pub(crate) unsafe fn axpy<V: Vector, T: Source>(block: &Block<T>) {
-    for start in block.cols.clone().step_by(AXPY_COLS) {
-        let cols = AXPY_COLS.min(block.cols.end - start);
-        let mut sums = [0.0f32; MAX_ROWS * AXPY_COLS];
-        let mut k = 0;
-        // SAFETY: depths stay below `depth` and columns within the block; `sums` holds `AXPY_COLS`, a multiple of the
-        // lanes, for each of at most `MAX_ROWS` rows.
-        unsafe {
-            while k + AXPY_DEPTHS <= block.depth {
-                axpy_depths::<V, T, AXPY_DEPTHS>(block, k, start, cols, &mut sums);
-                k += AXPY_DEPTHS;
-            }
-            while k < block.depth {
-                axpy_depths::<V, T, 1>(block, k, start, cols, &mut sums);
-                k += 1;
-            }
-            for (row, sums) in sums.chunks_exact(AXPY_COLS).take(block.rows).enumerate() {
-                for (j, &value) in sums[..cols].iter().enumerate() {
-                    block.write(row, start + j, value);
-                }
-            }
+pub(crate) unsafe fn axpy<V: Vector, T: Source>(block: &Block<T>, sums: &mut StripSums) {
+    debug_assert!(block.cols.len() <= AXPY_COLS);
+    let mut k = 0;
+    // SAFETY: depths stay below `depth`; `sums` holds `AXPY_COLS`, a multiple of the lanes, for each row.
+    unsafe {
+        while k + AXPY_DEPTHS <= block.depth {
+            axpy_depths::<V, T, AXPY_DEPTHS>(block, k, sums);
+            k += AXPY_DEPTHS;
+        }
+        while k < block.depth {
+            axpy_depths::<V, T, 1>(block, k, sums);
+            k += 1;
         }
     }
 }
@@ -39,18 +31,13 @@ pub(crate) unsafe fn axpy<V: Vector, T: Source>(block: &Block<T>) {
 /// Adds the products of depths `k..k + DEPTHS` to the sums.
 ///
 /// # Safety
-/// As for [`axpy`], with those depths in the operands and `start..start + cols` in the block.
+/// As for [`axpy`], with those depths in the operands.
 #[inline(always)]
-unsafe fn axpy_depths<V: Vector, T: Source, const DEPTHS: usize>(
-    block: &Block<T>,
-    k: usize,
-    start: usize,
-    cols: usize,
-    sums: &mut [f32; MAX_ROWS * AXPY_COLS],
-) {
+unsafe fn axpy_depths<V: Vector, T: Source, const DEPTHS: usize>(block: &Block<T>, k: usize, sums: &mut StripSums) {
+    let cols = block.cols.len();
     // SAFETY: the caller's.
     unsafe {
-        let b = block.b.as_ptr().add(k * block.b_stride + start);
+        let b = block.b.as_ptr().add(k * block.b_stride + block.cols.start);
         for v in (0..cols).step_by(V::LANES) {
             let mut rows_of_b = [V::zero(); DEPTHS];
             for (j, row) in rows_of_b.iter_mut().enumerate() {

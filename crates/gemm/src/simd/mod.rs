@@ -16,7 +16,7 @@ use device::{DType, Element};
 use half::{bf16, f16};
 
 use crate::kernel::{Kernel, Panel, Side, Sums, Tile};
-use crate::narrow::Block;
+use crate::narrow::{Block, StripSums};
 use crate::problem::Problem;
 
 /// The widest vector of any instruction set.
@@ -168,7 +168,7 @@ pub(crate) trait Isa: Copy + Send + Sync {
     ///
     /// # Safety
     /// As there.
-    unsafe fn axpy<T: Source>(self, block: &Block<T>);
+    unsafe fn axpy<T: Source>(self, block: &Block<T>, sums: &mut StripSums);
 }
 
 impl<I: Isa> Kernel for I {
@@ -191,7 +191,7 @@ impl<I: Isa> Kernel for I {
 
     unsafe fn pack<T: Source>(self, panel: &Panel<T>, out: &mut [f32]) {
         // SAFETY: `self` proves the instruction set; the rest is the caller's.
-        unsafe { self.pack_panel(panel, self.stride(panel.side, T::DTYPE), out) }
+        unsafe { self.pack_panel(panel, self.stride(panel.part.side, T::DTYPE), out) }
     }
 
     #[inline]

@@ -11,13 +11,13 @@ use crate::kernel::Panel;
 /// multiple of the lanes; `out` is `depth * stride` long.
 #[inline(always)]
 pub(crate) unsafe fn pack<V: Vector, T: Source>(panel: &Panel<T>, stride: usize, out: &mut [f32]) {
-    debug_assert_eq!(out.len(), panel.depth.len() * stride);
+    debug_assert_eq!(out.len(), panel.part.depth.len() * stride);
     for first in (0..stride).step_by(V::LANES) {
-        let count = panel.lines.len().saturating_sub(first).min(V::LANES);
+        let count = panel.part.lines.len().saturating_sub(first).min(V::LANES);
         // SAFETY: the caller's.
         unsafe {
             let out = out.as_mut_ptr().add(first);
-            match panel.depth_is_contiguous {
+            match panel.part.depth_is_contiguous {
                 true => pack_transposing::<V, T>(panel, first, count, stride, out),
                 false => pack_copying::<V, T>(panel, first, count, stride, out),
             }
@@ -37,7 +37,7 @@ unsafe fn pack_copying<V: Vector, T: Source>(
     stride: usize,
     out: *mut f32,
 ) {
-    for k in 0..panel.depth.len() {
+    for k in 0..panel.part.depth.len() {
         let from = panel.at(first, k);
         // SAFETY: `count` lines exist and no more are read; `out` holds `stride` a depth.
         unsafe {
@@ -60,7 +60,7 @@ unsafe fn pack_transposing<V: Vector, T: Source>(
     stride: usize,
     out: *mut f32,
 ) {
-    let depth = panel.depth.len();
+    let depth = panel.part.depth.len();
     // SAFETY: `count` lines exist, and of their depths no more than `depth` are read or written.
     unsafe {
         for k in (0..depth).step_by(V::LANES) {

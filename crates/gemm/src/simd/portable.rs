@@ -5,7 +5,7 @@ use half::{bf16, f16};
 
 use super::{Isa, Source, Vector, axpy, dot, pack, tile, write};
 use crate::kernel::{Panel, Sums, Tile};
-use crate::narrow::Block;
+use crate::narrow::{Block, StripSums};
 
 /// Needs nothing.
 #[derive(Clone, Copy)]
@@ -127,8 +127,8 @@ impl Isa for Portable {
         unsafe { dot::dot::<F32x4, T>(block) }
     }
 
-    unsafe fn axpy<T: Source>(self, block: &Block<T>) {
+    unsafe fn axpy<T: Source>(self, block: &Block<T>, sums: &mut StripSums) {
         // SAFETY: the caller's.
-        unsafe { axpy::axpy::<F32x4, T>(block) }
+        unsafe { axpy::axpy::<F32x4, T>(block, sums) }
     }
 }

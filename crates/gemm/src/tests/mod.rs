@@ -1,6 +1,7 @@
 //! Every kernel against sums in f64, over layouts, dtypes, strides and sizes around the blocks' edges; the same result from
 //! any number of threads; faults.
 
+mod expanded;
 mod oracle;
 
 use oracle::{Case, F32, Layout, Operand, With, case, check, check_cases, check_isa};

@@ -14,9 +14,9 @@ pub(super) struct Operand {
     bf16: Vec<bf16>,
     f16: Vec<f16>,
     dtype: u8,
-    rows: usize,
-    cols: usize,
-    stride: usize,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) stride: usize,
     transposed: bool,
 }
 

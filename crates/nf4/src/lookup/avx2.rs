@@ -36,7 +36,9 @@ pub(super) unsafe fn expand(packed: &[u8], table: &[[f32; 16]], block_size: usiz
             }
         }
     }
-    _mm_sfence();
+    if stores == Stores::Streaming {
+        _mm_sfence();
+    }
 }
 
 /// See [`super::Expand`]: 2-byte values.
@@ -79,5 +81,7 @@ pub(super) unsafe fn expand_half(
             }
         }
     }
-    _mm_sfence();
+    if stores == Stores::Streaming {
+        _mm_sfence();
+    }
 }

@@ -29,5 +29,7 @@ pub(super) unsafe fn expand(packed: &[u8], table: &[[f32; 16]], block_size: usiz
             }
         }
     }
-    _mm_sfence();
+    if stores == Stores::Streaming {
+        _mm_sfence();
+    }
 }

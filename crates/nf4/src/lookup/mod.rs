@@ -9,7 +9,7 @@ mod round;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-pub(crate) use round::{MAX_BLOCKS, Tables};
+pub(crate) use round::with_tables;
 
 /// `out[2 i] = table[block][packed[i] >> 4]`, `out[2 i + 1] = table[block][packed[i] & 15]`, for whole blocks.
 type Expand<T> = unsafe fn(packed: &[u8], table: &[[T; 16]], block_size: usize, out: &mut [T], stores: Stores);

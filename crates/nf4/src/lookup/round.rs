@@ -10,36 +10,42 @@ use crate::codebook::CODEBOOK;
 use crate::shape::MAX_BLOCK_SIZE;
 
 /// Blocks of the smallest size among [`MAX_BLOCK_SIZE`] elements.
-pub(crate) const MAX_BLOCKS: usize = MAX_BLOCK_SIZE / 32;
+const MAX_BLOCKS: usize = MAX_BLOCK_SIZE / 32;
 
-/// Room for the tables of as many blocks, made once for many calls.
-pub(crate) struct Tables {
-    values: [[f32; 16]; MAX_BLOCKS],
-    rounded: [[u16; 16]; MAX_BLOCKS],
+/// Room for the tables of some blocks.
+pub(crate) struct Tables<'a> {
+    values: &'a mut [[f32; 16]],
+    rounded: &'a mut [[u16; 16]],
 }
 
-impl Tables {
-    pub(crate) fn new() -> Self {
-        Self { values: [[0.0; 16]; MAX_BLOCKS], rounded: [[0; 16]; MAX_BLOCKS] }
+/// Gives `body` room for the tables of `count` blocks, at most [`MAX_BLOCKS`]: little for few, for clearing it takes time.
+pub(crate) fn with_tables(count: usize, body: impl FnOnce(Tables<'_>)) {
+    fn run<const COUNT: usize>(count: usize, body: impl FnOnce(Tables<'_>)) {
+        let (mut values, mut rounded) = ([[0.0; 16]; COUNT], [[0; 16]; COUNT]);
+        body(Tables { values: &mut values[..count], rounded: &mut rounded[..count] });
+    }
+    match count {
+        0..=1 => run::<1>(count, body),
+        2..=8 => run::<8>(count, body),
+        _ => run::<MAX_BLOCKS>(count, body),
     }
 }
 
 impl Lookup {
-    /// Expands one block of `out`, to f32, bf16 or f16, for each of at most [`MAX_BLOCKS`] values of `absmax`.
+    /// Expands one block of `out`, to f32, bf16 or f16, for each table that there is room for and its `absmax`.
     pub(crate) fn expand<T: Element>(
         self,
         packed: &[u8],
-        absmax: &[f32],
+        absmax: impl Iterator<Item = f32>,
         block_size: usize,
         out: &mut [T],
         stores: Stores,
-        tables: &mut Tables,
+        tables: Tables<'_>,
     ) {
-        let values = &mut tables.values[..absmax.len()];
+        let Tables { values, rounded } = tables;
         for (values, absmax) in values.iter_mut().zip(absmax) {
             *values = CODEBOOK.map(|value| value * absmax);
         }
-        let rounded = &mut tables.rounded[..absmax.len()];
         match T::DTYPE {
             DType::F32 => return self.word(packed, values, block_size, bytemuck::cast_slice_mut(out), stores),
             DType::BF16 => simd::dispatch(RoundToBf16 { values, rounded }),

@@ -24,28 +24,25 @@ pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tens
         let bias = bias.as_ref().map(|bias| bias.f32()).transpose()?;
         let x = Matrix::new(x.f32(OP, "x")?, n, inputs);
         let update = bias.map_or(Update::Overwrite, Update::Bias);
-        with_matrix(weight, |w| gemm(1.0, x, w.transposed(), update, MatrixMut::new(y.f32_mut()?, n, outputs)))
+        weight
+            .with_matrix(|w| gemm(1.0, x, w.transposed(), update, MatrixMut::new(y.f32_mut()?, n, outputs)))
             .map_err(TensorError::kernel(OP))?;
     }
-    let Weight::Dense { tensor, .. } = weight;
-    let mut parents = vec![x, tensor];
-    parents.extend(bias);
-    let has_bias = bias.is_some();
+    let mut parents = vec![x];
+    let weight_index = add_parent(&mut parents, weight.tensor());
+    let bias_index = add_parent(&mut parents, bias);
     let saved_weight = weight.clone();
     let saved_x = weight.requires_grad().then(|| x.detach());
     Tensor::record(OP, [n, outputs], y, &parents, move |grad_y, sink| {
         let grad_y = Matrix::new(grad_y.f32()?, n, outputs);
         sink.accumulate(0, |grad_x, add| {
             let grad_x = MatrixMut::new(grad_x, n, inputs);
-            with_matrix(&saved_weight, |w| gemm(1.0, grad_y, w, update(add), grad_x)).map_err(TensorError::kernel(OP))
+            saved_weight.with_matrix(|w| gemm(1.0, grad_y, w, update(add), grad_x)).map_err(TensorError::kernel(OP))
         })?;
-        if let Some(x) = saved_x {
-            give_weight_gradient(OP, sink, 1, &saved_weight, grad_y, &x)?;
+        if let (Some(x), Some(index)) = (saved_x, weight_index) {
+            give_weight_gradient(OP, sink, index, &saved_weight, grad_y, &x)?;
         }
-        if has_bias {
-            give_bias_gradient(OP, sink, 2, grad_y)?;
-        }
-        Ok(())
+        bias_index.map_or(Ok(()), |index| give_bias_gradient(OP, sink, index, grad_y))
     })
 }
 
@@ -67,15 +64,10 @@ pub(super) fn sizes(
     }
 }
 
-/// Runs `body` on the weight as `[out_features, in_features]`.
-pub(super) fn with_matrix<R>(weight: &Weight, body: impl FnOnce(Matrix<'_>) -> R) -> R {
-    let Weight::Dense { tensor, layout } = weight;
-    let (inputs, outputs) = (weight.in_features(), weight.out_features());
-    let read = tensor.read();
-    body(match layout {
-        Layout::OutIn => Matrix::new(read.elements(), outputs, inputs),
-        Layout::InOut => Matrix::new(read.elements(), inputs, outputs).transposed(),
-    })
+/// Adds an input that there may be; returns its position.
+pub(super) fn add_parent<'a>(parents: &mut Vec<&'a Tensor>, parent: Option<&'a Tensor>) -> Option<usize> {
+    parents.extend(parent);
+    parent.map(|_| parents.len() - 1)
 }
 
 /// How a gradient joins what is there.
@@ -92,10 +84,9 @@ pub(super) fn give_weight_gradient(
     grad_y: Matrix<'_>,
     x: &Tensor,
 ) -> Result<()> {
-    let Weight::Dense { layout, .. } = weight;
     let x = x.read();
     let x = Matrix::new(x.f32(op, "x")?, grad_y.rows(), weight.in_features());
-    let (a, b) = match layout {
+    let (a, b) = match weight.layout() {
         Layout::OutIn => (grad_y.transposed(), x),
         Layout::InOut => (x.transposed(), grad_y),
     };
@@ -130,7 +121,7 @@ mod tests {
 
     use super::*;
     use crate::gradcheck::{gradcheck, values};
-    use crate::{Gradients, backward, ops};
+    use crate::{Gradients, Nf4Matrix, backward, ops};
 
     #[test]
     fn gradients() {
@@ -158,6 +149,29 @@ mod tests {
         let mut gradients = Gradients::new([&x]).unwrap();
         backward(&ops::weighted_sum(&y, &[1.0, 0.0, -1.0]).unwrap(), 1.0, &mut gradients).unwrap();
         assert_eq!(gradients.of(&x).unwrap(), [-4.0, -4.0]);
+    }
+
+    #[test]
+    fn quantized_weights_give_the_bits_of_their_dense_copies() {
+        let tensor = |(shape, values): (crate::Shape, Vec<f32>)| Tensor::from_f32(shape, &values).unwrap();
+        for (layout, shape) in [(Layout::OutIn, [40, 33]), (Layout::InOut, [33, 40])] {
+            for (tokens, double_quant) in [(1, false), (1, true), (13, false), (13, true)] {
+                let matrix = Nf4Matrix::quantize(&tensor(values(shape, 2)), DType::BF16, double_quant).unwrap();
+                let dense = Weight::dense(matrix.dequantize().unwrap(), layout).unwrap();
+                let quantized = Weight::nf4(matrix, layout);
+                let (x_shape, x) = values([tokens, 33], 1);
+                let run = |weight: &Weight| {
+                    let x = Tensor::leaf(x_shape, &x).unwrap();
+                    let y = linear(&x, weight, Some(&tensor(values([40], 3)))).unwrap();
+                    let mut gradients = Gradients::new([&x]).unwrap();
+                    let weights: Vec<f32> = (0..y.count()).map(|i| (i as f32).cos()).collect();
+                    backward(&ops::weighted_sum(&y, &weights).unwrap(), 1.0, &mut gradients).unwrap();
+                    (y.to_vec(), gradients.of(&x).unwrap().to_vec())
+                };
+                assert_eq!(run(&quantized), run(&dense), "{layout:?} {tokens}");
+                assert!(!quantized.requires_grad() && quantized.tensor().is_none());
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use device::{Buffer, DType};
 use transformer::cross_entropy::LossSum;
 use transformer::linear_cross_entropy::{Arguments, Shape, forward_backward};
 
-use super::linear::with_matrix;
+use super::linear::add_parent;
 use crate::tape::{self, Mode};
 use crate::{Layout, Result, Tensor, TensorError, Weight};
 
@@ -21,21 +21,24 @@ const OP: &str = "linear_cross_entropy";
 /// [`TensorError::Kernel`] for a label outside the vocabulary or not one for each row; [`TensorError::Shape`] if the
 /// sizes disagree or a trainable head is stored as `[hidden_size, vocab_size]`; [`TensorError::DType`].
 pub fn linear_cross_entropy(hidden: &Tensor, head: &Weight, labels: &[i64], softcap: Option<f32>) -> Result<Tensor> {
-    let Weight::Dense { tensor, layout } = head;
     let recording = tape::mode() == Mode::Record;
     let wanted = |of: &Tensor| recording && of.requires_grad();
     let mut dhidden =
         wanted(hidden).then(|| Buffer::scratch(hidden.device(), DType::F32, hidden.count())).transpose()?;
-    let mut dhead = wanted(tensor).then(|| Buffer::zeroed(tensor.device(), DType::F32, tensor.count())).transpose()?;
-    if dhead.is_some() && *layout == Layout::InOut {
+    let trained = head.tensor().filter(|tensor| wanted(tensor));
+    if let (Some(tensor), Layout::InOut) = (trained, head.layout()) {
         return Err(tensor.unexpected(OP, "head", "[vocab_size, hidden_size], because it is trained"));
     }
+    let zeros = |tensor: &Tensor| Buffer::zeroed(tensor.device(), DType::F32, tensor.count());
+    let mut dhead = trained.map(zeros).transpose()?;
     let sum = run(hidden, head, labels, softcap, dhidden.as_mut(), dhead.as_mut())?;
     let y = Buffer::from_f32(hidden.device(), &[sum.loss as f32])?;
-    Tensor::record(OP, [1], y, &[hidden, tensor], move |grad_y, sink| {
+    let mut parents = vec![hidden];
+    let head_index = add_parent(&mut parents, head.tensor());
+    Tensor::record(OP, [1], y, &parents, move |grad_y, sink| {
         let dy = grad_y.f32()?[0];
-        for (index, gradient) in [dhidden, dhead].into_iter().enumerate() {
-            if let Some(mut gradient) = gradient {
+        for (index, gradient) in [(Some(0), dhidden), (head_index, dhead)] {
+            if let (Some(index), Some(mut gradient)) = (index, gradient) {
                 device::parallel::rows_mut(gradient.f32_mut()?, 1, 1 << 14, |_, g| g.iter_mut().for_each(|g| *g *= dy));
                 sink.give(index, gradient)?;
             }
@@ -74,7 +77,7 @@ fn run(
     let dhidden = dhidden.map(Buffer::f32_mut).transpose()?;
     let dhead = dhead.map(Buffer::f32_mut).transpose()?;
     let hidden = hidden.f32(OP, "hidden")?;
-    with_matrix(head, |head| forward_backward(shape, Arguments { hidden, head, labels, dhidden, dhead }))
+    head.with_matrix(|head| forward_backward(shape, Arguments { hidden, head, labels, dhidden, dhead }))
         .map_err(TensorError::kernel(OP))
 }
 

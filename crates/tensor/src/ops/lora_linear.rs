@@ -8,7 +8,7 @@ use device::{Buffer, DType};
 use gemm::Matrix;
 use lora::{Adapter, Backward, Dropout, Forward, LoraShape, Saved};
 
-use super::linear::{give_bias_gradient, give_weight_gradient, sizes, update, with_matrix};
+use super::linear::{add_parent, give_bias_gradient, give_weight_gradient, sizes, update};
 use crate::{Read, Result, Tensor, TensorError, Weight};
 
 const OP: &str = "lora_linear";
@@ -42,15 +42,14 @@ pub fn lora_linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, adapter: 
         let (x, bias, operands) = (x.read(), bias.map(Tensor::read), adapter.read());
         let (x, bias, adapter) = (x.f32(OP, "x")?, bias.as_ref().map(Read::elements), operands.adapter(adapter)?);
         let (y, s) = (y.f32_mut()?, s.f32_mut()?);
-        with_matrix(weight, |weight| lora::forward(&shape, Forward { x, weight, bias, adapter, y, s }))
+        weight
+            .with_matrix(|weight| lora::forward(&shape, Forward { x, weight, bias, adapter, y, s }))
             .map_err(TensorError::kernel(OP))?;
     }
-    let Weight::Dense { tensor, .. } = weight;
-    let mut parents = vec![x, tensor, &adapter.a, &adapter.b];
-    parents.extend(bias);
-    parents.extend(&adapter.bias);
-    let bias_index = bias.map(|_| 4);
-    let lora_bias_index = adapter.bias.as_ref().map(|_| parents.len() - 1);
+    let mut parents = vec![x, &adapter.a, &adapter.b];
+    let lora_bias_index = add_parent(&mut parents, adapter.bias.as_ref());
+    let weight_index = add_parent(&mut parents, weight.tensor());
+    let bias_index = add_parent(&mut parents, bias);
     let (saved_x, saved_weight, saved_adapter) = (x.detach(), weight.clone(), adapter.clone());
     Tensor::record(OP, [n, outputs], y, &parents, move |grad_y, sink| {
         let grad_y = grad_y.f32()?;
@@ -58,19 +57,19 @@ pub fn lora_linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, adapter: 
             let (x, operands) = (saved_x.read(), saved_adapter.read());
             let (x, adapter, s) = (x.f32(OP, "x")?, operands.adapter(&saved_adapter)?, s.f32()?);
             let kernel = TensorError::kernel(OP);
-            with_matrix(&saved_weight, |weight| {
+            saved_weight.with_matrix(|weight| {
                 let backward = Backward::new(&shape, Saved { x, weight, adapter, s }, grad_y).map_err(&kernel)?;
                 sink.accumulate(0, |grad, add| backward.x(update(add), grad).map_err(&kernel))?;
-                sink.accumulate(2, |grad, add| backward.lora_a(update(add), grad).map_err(&kernel))?;
-                sink.accumulate(3, |grad, add| backward.lora_b(update(add), grad).map_err(&kernel))?;
+                sink.accumulate(1, |grad, add| backward.lora_a(update(add), grad).map_err(&kernel))?;
+                sink.accumulate(2, |grad, add| backward.lora_b(update(add), grad).map_err(&kernel))?;
                 lora_bias_index.map_or(Ok(()), |index| {
                     sink.accumulate(index, |grad, add| backward.lora_bias(update(add), grad).map_err(&kernel))
                 })
             })?;
         }
         let grad_y = Matrix::new(grad_y, n, outputs);
-        if sink.needs(1) {
-            give_weight_gradient(OP, sink, 1, &saved_weight, grad_y, &saved_x)?;
+        if let Some(index) = weight_index.filter(|&index| sink.needs(index)) {
+            give_weight_gradient(OP, sink, index, &saved_weight, grad_y, &saved_x)?;
         }
         bias_index.map_or(Ok(()), |index| give_bias_gradient(OP, sink, index, grad_y))
     })
@@ -118,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::gradcheck::{gradcheck, values};
-    use crate::{Layout, ops};
+    use crate::{Layout, Nf4Matrix, ops};
 
     /// Inputs: x, W, bias, A, B, lora bias.
     fn apply(x: &[Tensor], layout: Layout, dropout: Option<Dropout>) -> Result<Tensor> {
@@ -141,6 +140,23 @@ mod tests {
             ];
             let worst = gradcheck(&inputs, |x| apply(x, layout, dropout)).unwrap();
             // Linear in each input: only the rounding of the difference quotient is left, eps / h = 1.5e-5.
+            assert!(worst <= 1e-4, "{worst}");
+        }
+    }
+
+    /// QLoRA. Inputs: x, A, B.
+    #[test]
+    fn gradients_through_a_quantized_base() {
+        let (shape, base) = values([4, 3], 2);
+        let base = Tensor::from_f32(shape, &base).unwrap();
+        for double_quant in [false, true] {
+            let weight = Weight::nf4(Nf4Matrix::quantize(&base, DType::F32, double_quant).unwrap(), Layout::OutIn);
+            let worst = gradcheck(&[values([5, 3], 1), values([2, 3], 4), values([4, 2], 5)], |x| {
+                let (a, b) = (x[1].clone(), x[2].clone());
+                lora_linear(&x[0], &weight, None, &LoraOperands { a, b, bias: None, scaling: 0.75, dropout: None })
+            })
+            .unwrap();
+            // Linear in each input: rounding only.
             assert!(worst <= 1e-4, "{worst}");
         }
     }

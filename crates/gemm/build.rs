@@ -1,5 +1,0 @@
-//! Compiles `cuda/gemm`.
-
-fn main() {
-    kernel_build::build("gemm");
-}

@@ -1,0 +1,255 @@
+//! A frozen matrix in NormalFloat4 blocks, as bitsandbytes' `Linear4bit` holds its weight.
+
+use std::sync::Arc;
+
+use device::{Buffer, DType, Device, DeviceError, SharedBytes};
+use gemm::{Expand, Matrix, Window};
+use nf4::{
+    Absmax, NESTED_BLOCK_SIZE, NestedAbsmax, Nf4Error, Nf4Shape, Operand, Quantize, QuantizeAbsmax, dynamic_map,
+    quantize, quantize_absmax,
+};
+
+use crate::{Result, Tensor, TensorError};
+
+const OP: &str = "nf4_matrix";
+
+/// A quantized matrix. Cloning shares it. Products read its blocks where they are, so it is never dense in memory.
+///
+/// Its values are `CODEBOOK[code] absmax` in f32, rounded to [`Nf4Matrix::dtype`]: those of bitsandbytes'
+/// `dequantize_4bit`.
+#[derive(Clone)]
+pub struct Nf4Matrix(Arc<Inner>);
+
+struct Inner {
+    rows: usize,
+    columns: usize,
+    dtype: DType,
+    parts: Nf4Parts,
+}
+
+/// What a quantized matrix consists of.
+#[derive(Clone, Debug)]
+pub struct Nf4Parts {
+    /// Elements of a block (bitsandbytes: `blocksize`).
+    pub block_size: usize,
+    /// Codes, two to a byte, row by row, the even element in the high half.
+    pub packed: SharedBytes,
+    /// Largest magnitude of each block.
+    pub absmax: Nf4Absmax,
+}
+
+/// The largest magnitudes of the blocks.
+#[derive(Clone, Debug)]
+pub enum Nf4Absmax {
+    /// In f32.
+    F32(Vec<f32>),
+    /// Quantized themselves: double quantization.
+    Nested {
+        /// A code for each block.
+        codes: SharedBytes,
+        /// What the codes stand for (bitsandbytes: `nested_quant_map`).
+        map: Box<[f32; 256]>,
+        /// Largest magnitude of each nested block.
+        nested_absmax: Vec<f32>,
+        /// What was subtracted from every value.
+        offset: f32,
+        /// Codes of a nested block (bitsandbytes: `nested_blocksize`).
+        nested_block_size: usize,
+    },
+}
+
+impl Nf4Matrix {
+    /// Elements of a block that [`Nf4Matrix::quantize`] makes: transformers' choice.
+    pub const BLOCK_SIZE: usize = 64;
+
+    /// A matrix `[rows, columns]` of quantized blocks, whose values are rounded to `dtype`.
+    ///
+    /// # Errors
+    /// [`TensorError::Kernel`] for a block size that does not exist or a part of another length than the sizes ask for.
+    pub fn new([rows, columns]: [usize; 2], dtype: DType, parts: Nf4Parts) -> Result<Self> {
+        let inner = Inner { rows, columns, dtype, parts };
+        inner.operand().map_err(TensorError::kernel(OP))?;
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Quantizes a matrix as bitsandbytes does, with `double_quant` the largest magnitudes too. Its values are rounded to
+    /// `dtype`.
+    ///
+    /// # Errors
+    /// [`TensorError::Shape`] if `tensor` is no matrix; [`TensorError::Device`] without memory.
+    pub fn quantize(tensor: &Tensor, dtype: DType, double_quant: bool) -> Result<Self> {
+        let (rows, columns) = tensor.matrix_shape(OP, "tensor")?;
+        let shape = Nf4Shape::new(tensor.count(), Self::BLOCK_SIZE).map_err(TensorError::kernel(OP))?;
+        let (mut packed, mut absmax) = (zeros(shape.packed_len())?, zeros(shape.num_blocks())?);
+        let read = tensor.read();
+        let args = Quantize { x: read.elements(), packed: &mut packed, absmax: &mut absmax };
+        quantize(&shape, args).map_err(TensorError::kernel(OP))?;
+        let absmax = if double_quant { Nf4Absmax::quantize(&absmax)? } else { Nf4Absmax::F32(absmax) };
+        Self::new([rows, columns], dtype, Nf4Parts { block_size: Self::BLOCK_SIZE, packed: shared(packed), absmax })
+    }
+
+    /// Sizes as stored.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.0.rows, self.0.columns]
+    }
+
+    /// What its values are rounded to.
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+
+    /// What it consists of.
+    pub fn parts(&self) -> &Nf4Parts {
+        &self.0.parts
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn size_bytes(&self) -> usize {
+        let Nf4Parts { packed, absmax, .. } = &self.0.parts;
+        let absmax = match absmax {
+            Nf4Absmax::F32(absmax) => size_of_val(&absmax[..]),
+            Nf4Absmax::Nested { codes, map, nested_absmax, .. } => {
+                codes.as_slice().len() + size_of_val(&map[..]) + size_of_val(&nested_absmax[..])
+            }
+        };
+        packed.as_slice().len() + absmax
+    }
+
+    /// All of its values, in [`Nf4Matrix::dtype`].
+    ///
+    /// # Errors
+    /// [`TensorError::Device`] without memory.
+    pub fn dequantize(&self) -> Result<Tensor> {
+        let mut buffer = Buffer::scratch(Device::Cpu, self.dtype(), self.0.rows * self.0.columns)?;
+        let len = buffer.len();
+        if len > 0 {
+            self.with_operand(|operand| {
+                operand.expand(Window { first: 0, row_len: len, row_stride: len }, buffer.elements_mut());
+            });
+        }
+        Tensor::new(self.shape(), buffer)
+    }
+
+    /// The first element of a block whose scale makes its values infinite or NaN, with that scale.
+    pub fn first_non_finite(&self) -> Option<(usize, f32)> {
+        let block_size = self.0.parts.block_size;
+        let absmax = self.0.parts.absmax.as_absmax();
+        let blocks = 0..(self.0.rows * self.0.columns).div_ceil(block_size);
+        let limit = match self.dtype() {
+            DType::F32 => f32::MAX,
+            DType::BF16 => half::bf16::MAX.to_f32(),
+            DType::F16 => half::f16::MAX.to_f32(),
+        };
+        let is_finite = |scale: f32| scale.abs() <= limit;
+        blocks.map(|block| (block * block_size, absmax.get(block))).find(|(_, scale)| !is_finite(*scale))
+    }
+
+    /// Runs `body` on the matrix as it is stored.
+    pub(crate) fn with_matrix<R>(&self, body: impl FnOnce(Matrix<'_>) -> R) -> R {
+        self.with_operand(|operand| body(Matrix::expanded(operand, self.0.rows, self.0.columns)))
+    }
+
+    fn with_operand<R>(&self, body: impl FnOnce(&Operand<'_>) -> R) -> R {
+        body(&self.0.operand().expect("the lengths were checked when the matrix was made"))
+    }
+}
+
+impl Inner {
+    fn operand(&self) -> Result<Operand<'_>, Nf4Error> {
+        let Nf4Parts { block_size, packed, absmax } = &self.parts;
+        let shape = Nf4Shape::new(self.rows.saturating_mul(self.columns), *block_size)?;
+        Operand::new(&shape, packed.as_slice(), absmax.as_absmax(), self.dtype)
+    }
+}
+
+impl Nf4Absmax {
+    /// Quantizes the magnitudes themselves.
+    fn quantize(absmax: &[f32]) -> Result<Self> {
+        let (mut codes, mut nested_absmax) = (zeros(absmax.len())?, zeros(absmax.len().div_ceil(NESTED_BLOCK_SIZE))?);
+        let args = QuantizeAbsmax { absmax, codes: &mut codes, nested_absmax: &mut nested_absmax };
+        let offset = quantize_absmax(args).map_err(TensorError::kernel(OP))?;
+        let map = Box::new(*dynamic_map());
+        let codes = shared(codes);
+        Ok(Nf4Absmax::Nested { codes, map, nested_absmax, offset, nested_block_size: NESTED_BLOCK_SIZE })
+    }
+
+    fn as_absmax(&self) -> Absmax<'_> {
+        match self {
+            Nf4Absmax::F32(absmax) => Absmax::F32(absmax),
+            Nf4Absmax::Nested { codes, map, nested_absmax, offset, nested_block_size } => {
+                Absmax::Nested(NestedAbsmax {
+                    codes: codes.as_slice(),
+                    map,
+                    nested_absmax,
+                    offset: *offset,
+                    nested_block_size: *nested_block_size,
+                })
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Nf4Matrix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Nf4Matrix({:?} {})", self.shape(), self.dtype())
+    }
+}
+
+/// Zeros, or an error where there is no memory for them.
+fn zeros<T: Clone + Default>(len: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    let bytes = len.saturating_mul(size_of::<T>());
+    values.try_reserve_exact(len).map_err(|_| DeviceError::OutOfMemory { device: Device::Cpu.to_string(), bytes })?;
+    values.resize(len, T::default());
+    Ok(values)
+}
+
+fn shared(bytes: Vec<u8>) -> SharedBytes {
+    let len = bytes.len();
+    SharedBytes::new(Arc::new(bytes), 0, len).expect("all of its own bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matrix(double_quant: bool) -> Nf4Matrix {
+        let values: Vec<f32> = (0..6 * 40).map(|i| (i as f32 * 0.7).sin() * 0.1).collect();
+        Nf4Matrix::quantize(&Tensor::from_f32([6, 40], &values).unwrap(), DType::F32, double_quant).unwrap()
+    }
+
+    #[test]
+    fn it_takes_about_half_a_byte_an_element() {
+        // 120 bytes of codes and 4 scales of 4 bytes; or 4 codes of scales, their table and one nested scale.
+        assert_eq!((matrix(false).size_bytes(), matrix(true).size_bytes()), (120 + 16, 120 + 4 + 1024 + 4));
+        let expected = (0..6 * 40).map(|i| (i as f32 * 0.7).sin() * 0.1);
+        for (got, expected) in matrix(false).dequantize().unwrap().to_vec().into_iter().zip(expected) {
+            // Half the widest gap of the codebook, in units of the largest magnitude.
+            assert!((got - expected).abs() <= 0.152 * 0.1, "{got} {expected}");
+        }
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        let parts = matrix(false).parts().clone();
+        let error = Nf4Matrix::new([6, 41], DType::F32, parts.clone()).unwrap_err().to_string();
+        assert_eq!(error, "nf4_matrix: nf4: `packed` holds 120 elements, expected 123");
+        let error = Nf4Matrix::new([usize::MAX, 40], DType::F32, parts.clone()).unwrap_err();
+        assert!(matches!(error, TensorError::Kernel { .. }), "{error}");
+        let error = Nf4Matrix::new([6, 40], DType::F32, Nf4Parts { block_size: 48, ..parts }).unwrap_err();
+        assert!(error.to_string().contains("blocks of 48 elements"), "{error}");
+    }
+
+    #[test]
+    fn scales_that_are_no_numbers_are_found() {
+        let with = |scale: f32, dtype| {
+            let parts =
+                Nf4Parts { absmax: Nf4Absmax::F32(vec![0.1, 0.1, scale, 0.1]), ..matrix(false).parts().clone() };
+            Nf4Matrix::new([6, 40], dtype, parts).unwrap().first_non_finite()
+        };
+        assert!(matches!(with(f32::NAN, DType::F32), Some((128, scale)) if scale.is_nan()));
+        assert_eq!(with(f32::INFINITY, DType::BF16), Some((128, f32::INFINITY)));
+        assert_eq!((with(1e5, DType::F32), with(1e5, DType::F16)), (None, Some((128, 1e5))));
+        assert_eq!(matrix(true).first_non_finite(), None);
+    }
+}
