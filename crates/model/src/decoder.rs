@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use checkpoint::Checkpoint;
 use device::DType;
-use tensor::{LossSum, Sequences, Tensor, no_grad, ops};
+use tensor::{LossSum, Tensor, ops};
 
 use crate::config::DecoderConfig;
+use crate::lm_head::LmHead;
 use crate::load::Expected;
 use crate::parts::{Network, Scope};
 use crate::rope::RopeTables;
@@ -48,7 +49,7 @@ impl Decoder {
     /// [`ModelError::TensorShape`], [`ModelError::TensorDtype`]; [`ModelError::Tensor`] without memory.
     pub fn from_checkpoint(config: DecoderConfig, checkpoint: &Checkpoint, dtype: DType) -> Result<Self> {
         let (network, modules) = Network::declare(&config, dtype);
-        let expected = Expected { names: &config.names, tie_word_embeddings: config.tie_word_embeddings };
+        let expected = Expected { names: &config.names };
         let base = Base::load(config.dimensions(), &expected, modules, checkpoint, dtype)?;
         let ropes = RopeTables::new(config.ropes());
         Ok(Self { config, network, ropes, base })
@@ -80,11 +81,7 @@ impl Decoder {
     /// # Errors
     /// [`ModelError::Tensor`].
     pub fn logits(&self, hidden: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let logits = self.network.head.forward(hidden, &self.head_scope(hidden, pass)?)?;
-        match self.config.final_logit_softcapping {
-            Some(cap) => Ok(ops::softcap(&logits, cap)?),
-            None => Ok(logits),
-        }
+        self.head().logits(hidden, pass)
     }
 
     /// The sum of the cross-entropies of `hidden`'s rows, a scalar. `targets[i]` is the token that row `i` should predict
@@ -94,14 +91,7 @@ impl Decoder {
     /// [`ModelError::BatchLength`] if there is not one target for each row; [`ModelError::Tensor`], for a target outside
     /// the vocabulary among others.
     pub fn loss(&self, hidden: &Tensor, targets: &[i64], pass: &Pass) -> Result<Tensor> {
-        let (head, softcap) = (&self.network.head, self.config.final_logit_softcapping);
-        let supervised = supervised(hidden, targets)?;
-        if !pass.adapter.adapts(head.module) {
-            let weight = head.weight(&self.head_scope(hidden, pass)?)?;
-            return Ok(ops::linear_cross_entropy(hidden, &weight, targets, softcap)?);
-        }
-        let (logits, targets) = self.logits_of(hidden, targets, &supervised, pass)?;
-        Ok(ops::cross_entropy(&logits, &targets, softcap)?)
+        self.head().loss(hidden, targets, pass)
     }
 
     /// As [`Decoder::loss`], with the number of supervised and of correctly predicted tokens, for evaluation: nothing is
@@ -110,25 +100,11 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::loss`].
     pub fn evaluate(&self, hidden: &Tensor, targets: &[i64], pass: &Pass) -> Result<LossSum> {
-        let (head, softcap) = (&self.network.head, self.config.final_logit_softcapping);
-        let supervised = supervised(hidden, targets)?;
-        if !pass.adapter.adapts(head.module) {
-            let weight = head.weight(&self.head_scope(hidden, pass)?)?;
-            return Ok(ops::linear_cross_entropy_statistics(hidden, &weight, targets, softcap)?);
-        }
-        let mut sum = LossSum::default();
-        for rows in supervised.chunks(EVALUATED_ROWS) {
-            let (logits, targets) = no_grad(|| self.logits_of(hidden, targets, rows, pass))?;
-            sum.add(ops::cross_entropy_statistics(&logits, &targets, softcap)?);
-        }
-        Ok(sum)
+        self.head().evaluate(hidden, targets, pass)
     }
 
-    /// Logits, before the soft cap, and targets of the rows `rows`.
-    fn logits_of(&self, hidden: &Tensor, targets: &[i64], rows: &[u32], pass: &Pass) -> Result<(Tensor, Vec<i64>)> {
-        let targets = rows.iter().map(|&row| targets[row as usize]).collect();
-        let hidden = ops::select_rows(hidden, &rows.into())?;
-        Ok((self.network.head.forward(&hidden, &self.head_scope(&hidden, pass)?)?, targets))
+    fn head(&self) -> LmHead<'_> {
+        LmHead { base: &self.base, linear: self.network.head, softcap: self.config.final_logit_softcapping }
     }
 
     /// What the parts of the model see in a pass over `input`.
@@ -150,19 +126,6 @@ impl Decoder {
         Ok(Scope { adapter: Arc::clone(&pass.adapter), base: Arc::clone(self.base.parameters()), context, ropes })
     }
 
-    /// The scope of the head, which sees rows and no sequences.
-    fn head_scope(&self, hidden: &Tensor, pass: &Pass) -> Result<Scope> {
-        let rows = hidden.shape()[0] as u32;
-        let sequences = Arc::new(Sequences::packed(&[0, rows])?);
-        let context = Context { sequences, positions: (0..rows).collect(), dropout: pass.dropout };
-        Ok(Scope {
-            adapter: Arc::clone(&pass.adapter),
-            base: Arc::clone(self.base.parameters()),
-            context,
-            ropes: [].into(),
-        })
-    }
-
     pub(crate) fn embed(&self, input: &Input, scope: &Scope) -> Result<Tensor> {
         let x = self.network.embedding.forward(&input.input_ids, scope)?;
         match &self.network.positions {
@@ -178,18 +141,4 @@ impl Decoder {
             None => Ok(()),
         }
     }
-}
-
-/// The label of a row that is not trained on.
-const IGNORED: i64 = -100;
-/// Rows whose logits an adapted head computes at once in evaluation.
-const EVALUATED_ROWS: usize = 256;
-
-/// The rows that are trained on.
-fn supervised(hidden: &Tensor, targets: &[i64]) -> Result<Vec<u32>> {
-    let rows = hidden.shape()[0];
-    if targets.len() != rows {
-        return Err(ModelError::BatchLength { argument: "targets", expected: rows, got: targets.len() });
-    }
-    Ok((0..rows as u32).filter(|&row| targets[row as usize] != IGNORED).collect())
 }

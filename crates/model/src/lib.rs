@@ -27,6 +27,7 @@ mod error;
 mod families;
 mod input;
 mod join;
+mod lm_head;
 mod load;
 mod module;
 mod parts;

@@ -219,8 +219,19 @@ impl Modules {
     /// Marks `module` as the head, its weight tied to `tied_to` if given.
     pub(crate) fn set_head(&mut self, module: ModuleId, tied_to: Option<ParameterId>) {
         self.modules[module.index()].is_head = true;
-        let weight = self.modules[module.index()].weight;
-        self.parameters[weight.index()].tied_to = tied_to;
+        if let Some(original) = tied_to {
+            self.tie(self.modules[module.index()].weight, original);
+        }
+    }
+
+    /// Gives the parameter the values of `original`.
+    pub(crate) fn tie(&mut self, id: ParameterId, original: ParameterId) {
+        self.parameters[id.index()].tied_to = Some(original);
+    }
+
+    /// Gives the parameter values of its own.
+    pub(crate) fn untie(&mut self, id: ParameterId) {
+        self.parameters[id.index()].tied_to = None;
     }
 
     fn add_parameter(&mut self, name: String, module: ModuleId, shape: Vec<usize>) -> ParameterId {

@@ -1,9 +1,9 @@
 //! Weights out of the files: found by name, checked against the configuration, used where they lie.
 
 mod finite;
-mod head;
 mod storage;
 mod stored_names;
+mod ties;
 
 use checkpoint::{Checkpoint, MappedTensor};
 use device::DType;
@@ -12,10 +12,9 @@ use tensor::Tensor;
 use crate::config::Names;
 use crate::error::TensorNames;
 use crate::module::{Module, ModuleKind, Modules, Parameter};
-use crate::{Dimensions, ModelError, Result};
+use crate::{Dimensions, ModelError, ParameterId, Result};
 
 pub(crate) use finite::check_finite;
-use head::HeadSource;
 pub use stored_names::StoredNames;
 
 /// What a configuration says about the tensors of a model's files.
@@ -23,12 +22,9 @@ pub use stored_names::StoredNames;
 pub(crate) struct Expected<'a> {
     /// Paths of modules that have a part of their own in finding tensors.
     pub(crate) names: &'a Names,
-    /// Whether the head shares the embedding's weight.
-    pub(crate) tie_word_embeddings: bool,
 }
 
-/// The tensors of `modules`' parameters, by id. Unties the head in `modules` if the files hold another one than the
-/// embedding.
+/// The tensors of `modules`' parameters, by id. Unties those in `modules` that the files hold values of their own for.
 ///
 /// # Errors
 /// [`ModelError::MissingTensors`], [`ModelError::MissingHead`], [`ModelError::ExtraTensors`],
@@ -41,9 +37,8 @@ pub(crate) fn load(
     checkpoint: &Checkpoint,
     dtype: DType,
 ) -> Result<Vec<Tensor>> {
-    let head = HeadSource::find(expected, modules, checkpoint, names)?;
-    head.apply(modules);
-    let found = find(modules, checkpoint, names, &head)?;
+    let sources = ties::sources(modules, checkpoint, names)?;
+    let found = find(modules, checkpoint, names, &sources)?;
     refuse_extra(modules, checkpoint, names)?;
     let mut tensors: Vec<Tensor> = Vec::with_capacity(found.len());
     for (parameter, mapped) in modules.parameters().zip(&found) {
@@ -63,12 +58,13 @@ fn find(
     modules: &Modules,
     checkpoint: &Checkpoint,
     names: &StoredNames,
-    head: &HeadSource,
+    sources: &[ParameterId],
 ) -> Result<Vec<MappedTensor>> {
     let mut missing = Vec::new();
     let mut found = Vec::with_capacity(modules.parameters().len());
     for parameter in modules.parameters() {
-        match checkpoint.get(&names.of(head.source(parameter, modules))) {
+        let source = modules.parameter(sources[parameter.id.index()]);
+        match checkpoint.get(&names.of(&source.name)) {
             Some(mapped) => found.push(mapped),
             None => missing.push(parameter.name.clone()),
         }
@@ -82,18 +78,25 @@ fn find(
 fn refuse_extra(modules: &Modules, checkpoint: &Checkpoint, names: &StoredNames) -> Result<()> {
     let known: std::collections::HashSet<String> = modules.parameters().map(|p| names.of(&p.name)).collect();
     let extra: Vec<String> =
-        checkpoint.names().filter(|name| !known.contains(*name) && !is_buffer(name)).map(str::to_owned).collect();
+        checkpoint.names().filter(|name| !known.contains(*name) && !is_unused(name)).map(str::to_owned).collect();
     if extra.is_empty() {
         return Ok(());
     }
     Err(ModelError::ExtraTensors { dir: checkpoint.dir().to_owned(), names: TensorNames(extra) })
 }
 
-/// Constants that older files store beside the weights: causal masks and rotation frequencies.
-fn is_buffer(name: &str) -> bool {
-    const BUFFERS: [&str; 5] =
-        [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"];
-    BUFFERS.iter().any(|buffer| name.ends_with(buffer))
+/// What older files store beside the weights: causal masks and rotation frequencies, which are constants, and a bias that
+/// the first files of T5 have where nothing adds it.
+fn is_unused(name: &str) -> bool {
+    const UNUSED: [&str; 6] = [
+        ".attn.bias",
+        ".attn.masked_bias",
+        ".attention.bias",
+        ".attention.masked_bias",
+        ".rotary_emb.inv_freq",
+        ".EncDecAttention.relative_attention_bias.weight",
+    ];
+    UNUSED.iter().any(|unused| name.ends_with(unused))
 }
 
 fn check_shape(
@@ -124,10 +127,13 @@ fn sizes(dimensions: &Dimensions, expected: &Expected<'_>, module: &Module) -> S
         ModuleKind::Embedding { num_embeddings, .. } if module.path == expected.names.embedding => {
             format!("`vocab_size` {num_embeddings}, `hidden_size` {hidden}")
         }
+        ModuleKind::Embedding { num_embeddings, embedding_dim } if dimensions.learned_positions.is_none() => {
+            format!("`relative_attention_num_buckets` {num_embeddings}, `num_attention_heads` {embedding_dim}")
+        }
         ModuleKind::Embedding { num_embeddings, .. } => {
             format!("`max_position_embeddings` {num_embeddings}, `hidden_size` {hidden}")
         }
-        ModuleKind::Linear { .. } if module.path.contains(".mlp.") => {
+        ModuleKind::Linear { .. } if [".mlp.", ".DenseReluDense."].iter().any(|mlp| module.path.contains(mlp)) => {
             format!("`hidden_size` {hidden}, `intermediate_size` {}", dimensions.intermediate_size)
         }
         ModuleKind::Linear { .. } | ModuleKind::Norm { .. } => {
