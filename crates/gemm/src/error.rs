@@ -1,6 +1,6 @@
 //! What can be wrong with the operands of a product.
 
-use device::DeviceError;
+use device::{DType, DeviceError};
 
 /// Errors of a matrix product. Nothing is written to the output when one is returned for its operands.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,19 @@ pub enum GemmError {
         /// Elements from one stored row to the next.
         row_stride: usize,
     },
-    /// Packed panels could not be allocated.
+    /// Kernels were asked for types that they do not have.
+    #[error(
+        "gemm: kernels take A and B both float32 or both bfloat16, and C of their type or float32; got {a}, {b} and {c}; convert first"
+    )]
+    KernelDType {
+        /// Of `A`.
+        a: DType,
+        /// Of `B`.
+        b: DType,
+        /// Of `C`.
+        c: DType,
+    },
+    /// Packed panels or partial products could not be allocated, or a launch failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
 }

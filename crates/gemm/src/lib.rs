@@ -1,4 +1,4 @@
-//! Dense matrix products on the CPU: packed panels, one micro-kernel per instruction set.
+//! Dense matrix products: on the CPU with packed panels and one micro-kernel per instruction set, and as kernels.
 //!
 //! `C[m, n] = alpha A[m, k] B[k, n]`, or the same added to `C` or to a bias.
 //!
@@ -15,6 +15,8 @@
 //! and Van Zee and van de Geijn 2015, "BLIS". Products of at most eight rows read `B` in place instead (`narrow.rs`). The
 //! kernels are chosen when the program runs: AMX tiles fed with exact pieces of the operands (`amx`), AVX-512F, AVX2 or
 //! plain Rust (`simd`). The result depends on that choice but not on the number of threads.
+//!
+//! The functions here are the definition of the result, on slices; [`launch`] has kernels for them, on device buffers.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
@@ -22,6 +24,7 @@ mod blocked;
 mod error;
 mod expand;
 mod kernel;
+pub mod launch;
 mod matrix;
 mod narrow;
 mod problem;

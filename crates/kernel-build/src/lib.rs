@@ -47,10 +47,10 @@ pub fn build(family: &str) {
 fn try_build(family: &str) -> Result<(), Error> {
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
     let cuda = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("../../cuda");
-    for folder in ["common", "emulator", family] {
+    let sources = sources(&cuda, family)?;
+    for folder in folders(&cuda, family)? {
         println!("cargo::rerun-if-changed={}", cuda.join(folder).display());
     }
-    let sources = sources(&cuda, family)?;
     let images = match Nvcc::find() {
         Ok(nvcc) => sources
             .iter()
@@ -71,31 +71,67 @@ fn variable(name: &'static str) -> Result<String, Error> {
     std::env::var(name).map_err(|_| Error::NotInBuildScript { variable: name })
 }
 
+/// The folders of `cuda` that a family is compiled from: its own, the emulator, and whatever their files include.
+fn folders(cuda: &Path, family: &str) -> Result<Vec<String>, Error> {
+    let mut folders = vec![family.to_owned(), "emulator".to_owned()];
+    let mut read = 0;
+    while let Some(folder) = folders.get(read) {
+        for path in files(&cuda.join(folder))? {
+            let text = std::fs::read_to_string(&path).map_err(|source| Error::Io { path, source })?;
+            let included = text.lines().filter_map(|line| line.strip_prefix("#include \"")?.split_once('/'));
+            for (included, _) in included {
+                if !folders.iter().any(|known| known == included) {
+                    folders.push(included.to_owned());
+                }
+            }
+        }
+        read += 1;
+    }
+    Ok(folders)
+}
+
+/// What a folder contains, by name.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let io = |source| Error::Io { path: folder.to_owned(), source };
+    let items = std::fs::read_dir(folder).map_err(io)?;
+    let mut paths = items.map(|item| Ok(item.map_err(io)?.path())).collect::<Result<Vec<_>, Error>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
 /// The `.cu` files of a family, by name.
 ///
 /// # Errors
 /// [`Error::Io`] for a folder that cannot be read, and what [`Entry::parse`] refuses.
 pub fn sources(cuda: &Path, family: &str) -> Result<Vec<Source>, Error> {
-    let folder = cuda.join(family);
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::Io { path, source }
-    };
-    let mut paths = Vec::new();
-    for item in std::fs::read_dir(&folder).map_err(io(&folder))? {
-        let path = item.map_err(io(&folder))?.path();
-        if path.extension().is_some_and(|extension| extension == "cu") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
+    let is_source = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "cu");
+    let paths = files(&cuda.join(family))?.into_iter().filter(is_source);
     paths
-        .into_iter()
         .map(|path| {
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let name = format!("{family}/{file}");
-            let text = std::fs::read_to_string(&path).map_err(io(&path))?;
+            let text = std::fs::read_to_string(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
             Ok(Source { entries: Entry::parse(&name, &text)?, name, path })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_is_built_again_when_what_it_includes_changes() {
+        let cuda = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = cuda.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("emulator/keywords.h", "#pragma once\n");
+        write("lora/forward.cu", "#include <stdint.h>\n#include \"gemm/product.cuh\"\n");
+        write("gemm/product.cuh", "#include \"common/mma.cuh\"\n#include \"gemm/tile.cuh\"\n");
+        write("common/mma.cuh", "#include \"emulator/mma.h\"\n");
+        assert_eq!(folders(cuda.path(), "lora").unwrap(), ["lora", "emulator", "gemm", "common"]);
+    }
 }

@@ -79,9 +79,24 @@ pub trait Adapter: Send + Sync {
         Ok(None)
     }
 
-    /// Positions that come before the first token's: with a prefix of P virtual tokens the tokens stand at P, P + 1, ...
-    fn position_offset(&self) -> u32 {
+    /// Embeddings set before those of every sequence's tokens, `[prompt_len, hidden_size]`. They are not scaled; learned
+    /// positions are added to them as to the tokens'.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    fn prompt(&self) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// Rows of [`Adapter::prompt`]. Hidden states and logits have as many more for each sequence, before those of its tokens.
+    fn prompt_len(&self) -> usize {
         0
+    }
+
+    /// Positions that come before the first token's: with a prompt or a prefix of P virtual tokens the tokens stand at P,
+    /// P + 1, ...
+    fn position_offset(&self) -> u32 {
+        self.prompt_len() as u32
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tensor::{RowBuffer, Sequences, Tensor, no_grad};
 
+use crate::parts::Prefix;
 use crate::{Decoder, Input, Pass, Result};
 
 /// Keys and values of one text, block by block, and its tokens.
@@ -25,6 +26,8 @@ pub(crate) struct LayerCache {
     keys: RowBuffer,
     values: RowBuffer,
     window: Option<usize>,
+    /// What the adapter sets before them: computed once for the text.
+    prefix: Option<Prefix>,
 }
 
 impl KvCache {
@@ -71,7 +74,8 @@ impl Decoder {
     pub fn new_cache(&self) -> Result<KvCache> {
         let columns = self.config.heads.key_value_size();
         let empty = |window| -> Result<LayerCache> {
-            Ok(LayerCache { keys: RowBuffer::new(columns)?, values: RowBuffer::new(columns)?, window })
+            let [keys, values] = [RowBuffer::new(columns)?, RowBuffer::new(columns)?];
+            Ok(LayerCache { keys, values, window, prefix: None })
         };
         let layers = self.config.layers.iter().map(|layer| empty(layer.window)).collect::<Result<_>>()?;
         Ok(KvCache { input_ids: Vec::new(), layers, variants: Vec::new() })
@@ -109,11 +113,20 @@ impl Decoder {
         let len = input_ids.len() as u32;
         let positions: Vec<u32> = (start..start + len).collect();
         let input = Input::packed(input_ids, &positions, &[0, len])?;
-        let scope = self.scope(&input, pass)?;
-        let mut x = self.embed(&input, &scope)?;
+        let is_first = cache.input_ids.is_empty();
+        let prompt = if is_first { pass.adapter.prompt()? } else { None };
+        let scope = self.scope(&input, prompt.as_ref(), pass)?;
+        let mut x = self.embed(&input, prompt.as_ref(), &scope)?;
         for (layer, (block, cached)) in self.network.blocks.0.iter().zip(&mut cache.layers).enumerate() {
-            let prefix = scope.adapter.prefix(layer)?;
+            if is_first {
+                cached.prefix = scope.adapter.prefix(layer)?;
+            }
+            let prefix = cached.prefix.clone();
             x = block.forward(&x, prefix.as_ref(), &scope, Some(cached))?;
+        }
+        if let Some(prompt) = prompt {
+            let rows = prompt.shape()[0];
+            x = tensor::ops::slice_rows(&x, rows..rows + input_ids.len())?;
         }
         cache.input_ids.extend(input_ids);
         Ok(self.network.norm.forward(&x, &scope)?)

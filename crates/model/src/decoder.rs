@@ -11,6 +11,7 @@ use crate::config::DecoderConfig;
 use crate::lm_head::LmHead;
 use crate::load::Expected;
 use crate::parts::{Network, Scope};
+use crate::placement::Placement;
 use crate::rope::RopeTables;
 use crate::{Base, Context, Input, ModelError, Pass, Result};
 
@@ -65,13 +66,15 @@ impl Decoder {
         &self.base
     }
 
-    /// Hidden states after the last norm, `[num_tokens, hidden_size]`.
+    /// Hidden states after the last norm, `[num_tokens, hidden_size]`; with a prompt
+    /// `[num_tokens + num_sequences * prompt_len, hidden_size]`, the rows of the prompt before those of each sequence.
     ///
     /// # Errors
     /// [`ModelError::TokenId`], [`ModelError::TooLong`], and [`ModelError::Tensor`] from an op or the adapter.
     pub fn forward(&self, input: &Input, pass: &Pass) -> Result<Tensor> {
-        let scope = self.scope(input, pass)?;
-        let x = self.embed(input, &scope)?;
+        let prompt = pass.adapter.prompt()?;
+        let scope = self.scope(input, prompt.as_ref(), pass)?;
+        let x = self.embed(input, prompt.as_ref(), &scope)?;
         let x = self.network.blocks.forward(x, &scope, pass.gradient_checkpointing)?;
         Ok(self.network.norm.forward(&x, &scope)?)
     }
@@ -107,16 +110,13 @@ impl Decoder {
         LmHead { base: &self.base, linear: self.network.head, softcap: self.config.final_logit_softcapping }
     }
 
-    /// What the parts of the model see in a pass over `input`.
-    pub(crate) fn scope(&self, input: &Input, pass: &Pass) -> Result<Scope> {
+    /// What the parts of the model see in a pass over `input` after `prompt`.
+    pub(crate) fn scope(&self, input: &Input, prompt: Option<&Tensor>, pass: &Pass) -> Result<Scope> {
         self.check(input)?;
-        let offset = pass.adapter.position_offset();
-        let positions: Arc<[u32]> = match offset {
-            0 => Arc::clone(&input.positions),
-            _ => input.positions.iter().map(|p| p + offset).collect(),
-        };
-        let ropes = self.ropes.rows(&input.sequences, &positions)?.into();
-        let context = Context { sequences: Arc::clone(&input.sequences), positions, dropout: pass.dropout };
+        let prompt_len = prompt.map_or(0, |prompt| prompt.shape()[0]);
+        let Placement { sequences, positions } = Placement::new(input, prompt_len, pass.adapter.position_offset())?;
+        let ropes = self.ropes.rows(&sequences, &positions)?.into();
+        let context = Context { sequences, positions, dropout: pass.dropout };
         if let (Some(_), Some(last)) = (&self.network.positions, context.positions.iter().max()) {
             let limit = self.config.max_position_embeddings;
             if *last as usize >= limit {
@@ -126,8 +126,11 @@ impl Decoder {
         Ok(Scope { adapter: Arc::clone(&pass.adapter), base: Arc::clone(self.base.parameters()), context, ropes })
     }
 
-    pub(crate) fn embed(&self, input: &Input, scope: &Scope) -> Result<Tensor> {
-        let x = self.network.embedding.forward(&input.input_ids, scope)?;
+    pub(crate) fn embed(&self, input: &Input, prompt: Option<&Tensor>, scope: &Scope) -> Result<Tensor> {
+        let mut x = self.network.embedding.forward(&input.input_ids, scope)?;
+        if let Some(prompt) = prompt {
+            x = ops::prepend(prompt, &x, &input.sequences)?;
+        }
         match &self.network.positions {
             Some(positions) => Ok(ops::add(&x, &positions.forward(&scope.context.positions, scope)?)?),
             None => Ok(x),

@@ -32,6 +32,7 @@ mod load;
 mod module;
 mod parts;
 mod pass;
+mod placement;
 pub mod rope;
 
 pub use adapter::{Adapter, NoAdapter};

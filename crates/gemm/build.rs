@@ -1,0 +1,5 @@
+//! Compiles `cuda/gemm`.
+
+fn main() {
+    kernel_build::build("gemm");
+}

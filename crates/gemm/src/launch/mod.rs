@@ -1,0 +1,118 @@
+//! The products as kernels, on a GPU or emulated: the same functions over [`DeviceBuffer`]s.
+//!
+//! `A` and `B` are both f32 or both bf16, as stored or transposed; `C` is of their type or f32. bf16 products run on tensor
+//! cores. Sums are f32 and rounded once where `C` is stored, with the error bound of the CPU implementation; a tensor core
+//! may truncate where that one rounds, which doubles the bound.
+
+mod kernels;
+mod matrix;
+mod params;
+mod plan;
+
+use device::DType;
+use device::launch::{DeviceBuffer, Executor, Grid};
+
+use crate::GemmError;
+use crate::matrix::Stored;
+use kernels::{GEMM_BF16, GEMM_F32, GEMM_NARROW_BF16, GEMM_NARROW_F32, GEMM_SUM_BF16, GEMM_SUM_F32};
+use params::{GEMM_SUM_ELEMENTS, GEMM_SUM_THREADS, GemmParams, GemmSumParams};
+use plan::Plan;
+
+pub use matrix::{Matrix, MatrixMut};
+
+/// What the product is added to.
+#[derive(Clone, Copy, Debug)]
+pub enum Update<'a> {
+    /// `C = alpha A B`. `C` is not read.
+    Overwrite,
+    /// `C += alpha A B`.
+    Accumulate,
+    /// `C = alpha A B + bias`, with the same `[n]`, of the type of `A`, added to every row. `C` is not read.
+    Bias(&'a DeviceBuffer),
+}
+
+/// `C = alpha A B`, `C += alpha A B` or `C = alpha A B + bias`: [`crate::gemm`] on device buffers.
+///
+/// # Errors
+/// [`GemmError::InnerSize`] and [`GemmError::OutputShape`] if the shapes do not belong together, [`GemmError::Length`] and
+/// [`GemmError::RowStride`] if a buffer does not hold its matrix or bias, [`GemmError::KernelDType`] for other types,
+/// [`GemmError::Device`] for buffers of different devices, no memory, and what a launch refuses.
+pub fn gemm(alpha: f32, a: Matrix<'_>, b: Matrix<'_>, update: Update<'_>, c: MatrixMut<'_>) -> Result<(), GemmError> {
+    let ([m, k], [inner, n]) = (a.shape(), b.shape());
+    if k != inner {
+        return Err(GemmError::InnerSize { a: a.shape(), b: b.shape() });
+    }
+    if [c.stored.rows, c.stored.cols] != [m, n] {
+        return Err(GemmError::OutputShape { expected: [m, n], got: [c.stored.rows, c.stored.cols] });
+    }
+    a.check("A")?;
+    b.check("B")?;
+    c.check()?;
+    let (square, narrow, sum) = match (a.dtype, b.dtype, c.dtype) {
+        (DType::F32, DType::F32, DType::F32) => (&GEMM_F32, &GEMM_NARROW_F32, &GEMM_SUM_F32),
+        (DType::BF16, DType::BF16, DType::BF16 | DType::F32) => (&GEMM_BF16, &GEMM_NARROW_BF16, &GEMM_SUM_BF16),
+        (a, b, c) => return Err(GemmError::KernelDType { a, b, c }),
+    };
+    let bias = match update {
+        Update::Bias(bias) => Some(bias),
+        Update::Overwrite | Update::Accumulate => None,
+    };
+    if let Some(bias) = bias {
+        Stored::dense(1, n).check("bias", matrix::elements(bias, a.dtype))?;
+    }
+    let executor = Executor::of(a.buffer, [b.buffer, &*c.buffer].into_iter().chain(bias))?;
+    if m == 0 || n == 0 {
+        return Ok(());
+    }
+
+    let plan = Plan::new(m, n, k);
+    let bias = bias.map_or(0, DeviceBuffer::address);
+    let add = u64::from(matches!(update, Update::Accumulate));
+    let whole = GemmParams {
+        a: a.buffer.address(),
+        b: b.buffer.address(),
+        c: c.buffer.address(),
+        bias,
+        a_stride: a.stored.row_stride as u64,
+        b_stride: b.stored.row_stride as u64,
+        c_stride: c.stored.row_stride as u64,
+        m: m as u64,
+        n: n as u64,
+        k: k as u64,
+        slab_depth: plan.slab_depth as u64,
+        add,
+        alpha,
+        a_transposed: u32::from(a.transposed),
+        b_transposed: u32::from(b.transposed),
+        c_wide: u32::from(c.dtype == DType::F32),
+    };
+    let kernel = if plan.narrow { narrow } else { square };
+    if plan.slabs == 1 {
+        // SAFETY: the buffers were checked to be of this executor and to hold their matrices, with a block for each tile;
+        // `c` is borrowed mutably.
+        return Ok(unsafe { executor.launch(kernel, plan.grid, &whole) }?);
+    }
+    let elements = m.saturating_mul(n).saturating_mul(plan.slabs);
+    let partials = executor.allocate(elements.saturating_mul(size_of::<f32>()))?;
+    let slabs =
+        GemmParams { c: partials.address(), bias: 0, c_stride: n as u64, add: 0, alpha: 1.0, c_wide: 1, ..whole };
+    let sums = GemmSumParams {
+        partials: partials.address(),
+        c: whole.c,
+        bias,
+        c_stride: whole.c_stride,
+        m: whole.m,
+        n: whole.n,
+        slabs: plan.slabs as u64,
+        alpha,
+        c_wide: whole.c_wide,
+        add,
+    };
+    let vectors = Grid::covering(m * n.next_multiple_of(4), GEMM_SUM_ELEMENTS, GEMM_SUM_THREADS);
+    // SAFETY: as above; `partials` was just made for these slabs.
+    unsafe {
+        executor.launch(kernel, plan.grid, &slabs)?;
+        executor.launch(sum, vectors, &sums)?;
+    }
+    Ok(())
+}

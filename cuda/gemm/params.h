@@ -1,0 +1,94 @@
+/* Parameters of the dense products. */
+#pragma once
+#include <stdint.h>
+
+/** Rows and columns of C that a block computes. */
+static const uint32_t GEMM_TILE = 128;
+
+/** Threads of that block. */
+static const uint32_t GEMM_THREADS = 256;
+
+/** Its shared memory: the tile of C, which is more than the stages of A and B. */
+static const uint32_t GEMM_SHARED_BYTES = GEMM_TILE * (GEMM_TILE + 8) * 4;
+
+/** Rows and columns of C that a block computes if C has few of them. */
+static const uint32_t GEMM_NARROW_TILE = 64;
+
+/** Threads of that block. */
+static const uint32_t GEMM_NARROW_THREADS = 128;
+
+/** Its shared memory: four stages of 128 bytes of every row of A and every column of B. */
+static const uint32_t GEMM_NARROW_SHARED_BYTES = 4 * 2 * GEMM_NARROW_TILE * 128;
+
+/** A part of the depth that one block adds up is a multiple of this. */
+static const uint32_t GEMM_SLAB_UNIT = 64;
+
+/** Threads of a block that adds up partial products. */
+static const uint32_t GEMM_SUM_THREADS = 256;
+
+/** Elements of C that one such block writes: a vector of four for each thread. */
+static const uint32_t GEMM_SUM_ELEMENTS = 4 * GEMM_SUM_THREADS;
+
+/** `C = alpha A B`, plus a bias or what C holds; or the partial products of slabs of the depth. */
+struct GemmParams {
+    /** `[m, k]` */
+    uint64_t a;
+    /** `[k, n]` */
+    uint64_t b;
+    /** `[m, n]`, written; with several slabs `[slabs, m, n]` f32. */
+    uint64_t c;
+    /** `[n]`, of the type of A; 0 for none. */
+    uint64_t bias;
+    /** Elements from row to row of A as stored. */
+    uint64_t a_stride;
+    /** Elements from row to row of B as stored. */
+    uint64_t b_stride;
+    /** Elements from row to row of C. */
+    uint64_t c_stride;
+    /** Rows of A. */
+    uint64_t m;
+    /** Columns of B. */
+    uint64_t n;
+    /** Columns of A, rows of B. */
+    uint64_t k;
+    /** Depth that one block adds up: `k` in one slab. */
+    uint64_t slab_depth;
+    /** 1 to add to what C holds. */
+    uint64_t add;
+    /** Factor of the product. */
+    float alpha;
+    /** 1 if A is stored `[k, m]`. */
+    uint32_t a_transposed;
+    /** 1 if B is stored `[n, k]`. */
+    uint32_t b_transposed;
+    /** 1 if C is f32 whatever A and B are. */
+    uint32_t c_wide;
+};
+
+static_assert(sizeof(GemmParams) == 112, "GemmParams is shared with Rust");
+
+/** `C = alpha` times the sum of the slabs' products, in order, plus a bias or what C holds. */
+struct GemmSumParams {
+    /** `[slabs, m, n]` f32 */
+    uint64_t partials;
+    /** `[m, n]`, written. */
+    uint64_t c;
+    /** `[n]`, of the type of A; 0 for none. */
+    uint64_t bias;
+    /** Elements from row to row of C. */
+    uint64_t c_stride;
+    /** Rows of C. */
+    uint64_t m;
+    /** Columns of C. */
+    uint64_t n;
+    /** Parts of the depth. */
+    uint64_t slabs;
+    /** Factor of the product. */
+    float alpha;
+    /** 1 if C is f32 whatever A and B are. */
+    uint32_t c_wide;
+    /** 1 to add to what C holds. */
+    uint64_t add;
+};
+
+static_assert(sizeof(GemmSumParams) == 72, "GemmSumParams is shared with Rust");
