@@ -102,7 +102,7 @@ fn rows_longer_than_the_limit_are_counted() {
     workspace.write_rows("train.jsonl", [json!({ "input_ids": vec![5; 40] }), json!({ "input_ids": [5, 6] })]);
     let output = workspace.train("out", &["data.max_length=8"]).expect(0);
     assert!(output.stdout.contains("1 truncated"), "{}", output.stdout);
-    assert!(output.stderr.contains("1 rows were cut to data.max_length = 8 tokens"), "{}", output.stderr);
+    assert!(output.stderr.contains("1 row cut to data.max_length = 8 tokens"), "{}", output.stderr);
     assert!(output.stderr.contains("no row teaches to stop"), "{}", output.stderr);
 }
 

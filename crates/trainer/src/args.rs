@@ -175,10 +175,10 @@ pub struct GenerateArgs {
     #[arg(long, default_value_t = 128)]
     pub max_new_tokens: usize,
     /// 0 always takes the most likely token; 1 draws from the model's own distribution.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub temperature: f32,
     /// Draw from the fewest tokens whose probabilities add up to this.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub top_p: f32,
     /// Draw from this many most likely tokens; 0 draws from all.
     #[arg(long, default_value_t = 0)]

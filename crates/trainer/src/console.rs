@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+use crate::Error;
+
 /// Where a command writes. With `--json`, stdout carries one JSON object and nothing else: what is meant for people goes
 /// to stderr.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,11 +44,17 @@ impl Console {
         write(&mut io::stderr(), &format_args!("warning: {text}"));
     }
 
-    /// The result of a `--json` command, on one line.
-    pub fn result(&self, value: &impl Serialize) {
-        match serde_json::to_string(value) {
-            Ok(json) => write(&mut io::stdout(), &json),
-            Err(error) => self.warning(format_args!("the result has no JSON form: {error}")),
+    /// The result of a `--json` command, on one line. It is what the command was called for, so that losing it is an error,
+    /// unless it was the reader who went away.
+    ///
+    /// # Errors
+    /// [`Error::Stdout`].
+    pub fn result(&self, value: &impl Serialize) -> Result<(), Error> {
+        let json = serde_json::to_string(value).map_err(io::Error::from);
+        let mut stdout = io::stdout();
+        match json.and_then(|json| stdout.write_all(format!("{json}\n").as_bytes()).and_then(|()| stdout.flush())) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
+            _ => Ok(()),
         }
     }
 

@@ -168,6 +168,9 @@ pub enum Error {
         "the model computes no finite numbers; its activations overflow: look at the adapter and at the model's dtype"
     )]
     NotANumber,
+    /// The result could not be told.
+    #[error("the result cannot be written to stdout: {0}")]
+    Stdout(std::io::Error),
     /// Signals cannot be listened for.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
@@ -188,7 +191,7 @@ impl Error {
             | Error::EmptyPrompt { .. }
             | Error::Toml(_) => EXIT_USAGE,
             Error::Output(error) => of_output(error),
-            Error::Save(_) => EXIT_OUTPUT,
+            Error::Save(_) | Error::Stdout(_) => EXIT_OUTPUT,
             Error::Checkpoint(error) => of_checkpoint(error),
             Error::Data(error) => of_data(error),
             Error::Model(error) => match error.as_ref() {

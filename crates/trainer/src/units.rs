@@ -43,6 +43,16 @@ impl fmt::Display for Grouped {
     }
 }
 
+/// So many of something: `1 row`, `1,024 rows`.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted(pub u64, pub &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{} {}{}", Grouped(self.0), self.1, if self.0 == 1 { "" } else { "s" }))
+    }
+}
+
 /// A span of time by its two largest units: `1h02m`, `3m07s`, `12s`.
 #[derive(Clone, Copy, Debug)]
 pub struct Span(pub Duration);
@@ -96,6 +106,8 @@ mod tests {
         assert_eq!(Count(999_999).to_string(), "1.0M");
         assert_eq!(Grouped(6_815_744).to_string(), "6,815,744");
         assert_eq!(Grouped(12).to_string(), "12");
+        assert_eq!(Counted(1, "row").to_string(), "1 row");
+        assert_eq!(Counted(1024, "row").to_string(), "1,024 rows");
         assert_eq!(Span(Duration::from_secs(3727)).to_string(), "1h02m");
         assert_eq!(Span(Duration::from_secs(187)).to_string(), "3m07s");
         assert_eq!(Share(1, 0).to_string(), "0.00%");

@@ -42,7 +42,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<u8, Error> {
     if args.json {
         console.result(&json!({
             "loss": loss, "perplexity": perplexity, "tokens": result.tokens, "accuracy": accuracy,
-        }));
+        }))?;
     } else {
         let tokens = Grouped(result.tokens);
         console.line(format_args!(

@@ -52,7 +52,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Error> {
             "completion_tokens": tokens,
             "finish_reason": continuation.finish_reason,
             "tokens_per_second": tokens as f64 / started.elapsed().as_secs_f64().max(1e-9),
-        }));
+        }))?;
     }
     Ok(EXIT_DONE)
 }

@@ -19,7 +19,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<u8, Error> {
     let (found, warnings) = if is_adapter { adapter(&args.dir)? } else { (model(&args.dir)?, Vec::new()) };
     warnings.iter().for_each(|warning| console.warning(warning));
     if args.json {
-        console.result(&found);
+        console.result(&found)?;
     } else {
         let is_set = |value: &Value| !value.is_null() && value.as_array().is_none_or(|items| !items.is_empty());
         found.iter().filter(|(_, value)| is_set(value)).for_each(|(key, value)| {

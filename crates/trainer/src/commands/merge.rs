@@ -28,6 +28,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<u8, Error> {
         return Err(OutputError::Exists { path: args.output.clone() }.into());
     }
     let base = BaseModel::open(&args.model, Some(device::DType::F32))?;
+    base.task.base().check_finite()?;
     let (method, warnings) = peft::open(&args.adapter, base.task.base())?;
     warnings.iter().for_each(|warning| console.warning(warning));
     let merge = Merge { names: base.task.base().stored_names(), base: &base, method: &*method };

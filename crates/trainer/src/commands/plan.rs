@@ -39,7 +39,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
             "memory_available": plan.available_bytes,
             "fits": plan.fits(),
             "largest_micro_batch": plan.largest_micro_batch,
-        }));
+        }))?;
     } else {
         let mut told = facts::model(&config, &setup.base, &plan.trained);
         told.push(facts::rows(statistics));

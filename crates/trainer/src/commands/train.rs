@@ -37,7 +37,7 @@ use crate::run::{companions, method, training_state};
 use crate::sampling::Sampling;
 use crate::schedule::Schedule;
 use crate::signals::Signals;
-use crate::units::{Bytes, Span};
+use crate::units::{Bytes, Counted, Span};
 
 pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
     let console = Console::default();
@@ -137,6 +137,9 @@ impl Run {
         let statistics = setup.rows.dataset.statistics();
         let of_rows = facts::warnings(statistics, self.config.data.max_length, setup.tokenizer.is_some());
         warnings.into_iter().chain(of_rows).for_each(|warning| self.console.warning(warning));
+        if training.eval_steps > 0 && setup.eval.is_none() {
+            self.console.warning("training.eval_steps does nothing without rows to evaluate on: set data.eval");
+        }
         let prompts = self.prompts()?;
         // Before a checkpoint is loaded: what the base, or the adapter gone on from, makes of them.
         let before = self.continue_prompts(&method, &prompts)?;
@@ -276,8 +279,8 @@ impl Run {
         }
         save_result(method, &state, &documents, dir, &Storage)?;
         self.console.line(format_args!(
-            "done: {} steps in {}; {} holds the result, {REPORT_FILE} shows the curves",
-            state.global_step,
+            "done: {} in {}; {} holds the result, {REPORT_FILE} shows the curves",
+            Counted(state.global_step, "step"),
             Span(elapsed),
             dir.display()
         ));

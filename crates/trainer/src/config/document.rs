@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
-use super::source::{Location, Source};
+use super::source::{Location, SET_FLAG, Source};
 
 /// One value and where it stands.
 #[derive(Clone, Debug)]
@@ -34,6 +34,16 @@ pub(super) enum Value {
 pub(super) type Table = BTreeMap<String, (Location, Node)>;
 
 impl Value {
+    /// The text of a string, or of what stands on the command line at `at` without quotes and would be something else in a
+    /// file: `nan`, `1`, `true`.
+    pub(super) fn text<'a>(&'a self, at: &'a Location) -> Option<&'a str> {
+        match self {
+            Value::String(text) => Some(text),
+            Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime => at.bare_text(),
+            Value::Array(_) | Value::Table(_) => None,
+        }
+    }
+
     /// What it is, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
@@ -56,7 +66,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Table, Problem> {
 
 /// Parses one `--set key=value`. The value is TOML; what is not TOML is taken as a bare string.
 pub(super) fn parse_override(assignment: &str) -> Result<Table, Problem> {
-    let source = Arc::new(Source { name: "--set".to_owned(), text: assignment.to_owned() });
+    let source = Arc::new(Source { name: SET_FLAG.to_owned(), text: assignment.to_owned() });
     let Some((key, value)) = assignment.split_once('=') else {
         return Err(Problem::NoValue { at: Location::new(&source, 0..assignment.len()) });
     };

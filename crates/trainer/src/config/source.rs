@@ -7,6 +7,9 @@ use std::sync::Arc;
 /// Characters of a line that are shown around a caret.
 const WINDOW: usize = 100;
 
+/// The flag that sets any key.
+pub(super) const SET_FLAG: &str = "--set";
+
 /// A text that settings come from.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
@@ -43,6 +46,11 @@ impl Location {
         let before = &self.source.text[..self.span.start];
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+
+    /// What was written, if it was written on the command line, where a text needs no quotes.
+    pub(super) fn bare_text(&self) -> Option<&str> {
+        (self.source.name == SET_FLAG).then(|| self.source.text[self.span.clone()].trim())
     }
 
     /// Where the span starts in its source: the order in which problems are told.

@@ -42,19 +42,16 @@ impl<T: Choice> FromNode for T {
 
 impl FromNode for String {
     fn from_node(key: &str, node: &Node) -> Result<Self, Problem> {
-        match &node.value {
-            Value::String(s) => Ok(s.clone()),
-            _ => Err(wrong_type(key, node, "a string")),
-        }
+        node.value.text(&node.at).map(str::to_owned).ok_or_else(|| wrong_type(key, node, "a string"))
     }
 }
 
 impl FromNode for PathBuf {
     fn from_node(key: &str, node: &Node) -> Result<Self, Problem> {
-        match &node.value {
-            Value::String(s) if s.is_empty() => Err(out_of_range(key, node, "a path", "an empty string")),
-            Value::String(s) => Ok(PathBuf::from(s)),
-            _ => Err(wrong_type(key, node, "a path (a string)")),
+        match node.value.text(&node.at) {
+            Some("") => Err(out_of_range(key, node, "a path", "an empty string")),
+            Some(path) => Ok(PathBuf::from(path)),
+            None => Err(wrong_type(key, node, "a path (a string)")),
         }
     }
 }

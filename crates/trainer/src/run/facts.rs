@@ -8,7 +8,7 @@ use data::Statistics;
 use super::base_model::BaseModel;
 use super::plan::{RunPlan, Trained};
 use crate::config::{self, Config};
-use crate::units::{Bytes, Grouped, Share};
+use crate::units::{Bytes, Counted, Grouped, Share};
 
 /// Name and value.
 pub type Fact = (String, String);
@@ -62,9 +62,9 @@ pub fn rows(statistics: &Statistics) -> Fact {
     fact(
         "data",
         format!(
-            "{} rows, {} tokens, {} supervised, longest {longest}, {truncated} truncated",
-            Grouped(*examples as u64),
-            Grouped(*tokens),
+            "{}, {}, {} supervised, longest {longest}, {truncated} truncated",
+            Counted(*examples as u64, "row"),
+            Counted(*tokens, "token"),
             Share(*targets, *tokens),
         ),
     )
@@ -73,15 +73,19 @@ pub fn rows(statistics: &Statistics) -> Fact {
 /// What about the rows is likely to be a mistake. Without a tokenizer it is not known which tokens stop.
 pub fn warnings(statistics: &Statistics, max_length: usize, has_tokenizer: bool) -> Vec<String> {
     let Statistics { truncated, without_targets, empty, split, merged, stopping, examples, .. } = *statistics;
+    let rows = |count: usize| Counted(count as u64, "row");
     let told = [
-        (truncated, format!("{truncated} rows were cut to data.max_length = {max_length} tokens")),
-        (without_targets, format!("{without_targets} rows have no token to train on")),
-        (empty, format!("{empty} rows are empty and left out")),
+        (truncated, format!("{} cut to data.max_length = {max_length} tokens", rows(truncated))),
+        (without_targets, format!("{} without a token to train on", rows(without_targets))),
+        (empty, format!("{} left out, being empty", rows(empty))),
         (
             split,
-            format!("{split} conversations became a row for each answer, as their template renders them differently"),
+            format!(
+                "{} made into a row for each answer, as their template renders them differently",
+                Counted(split as u64, "conversation")
+            ),
         ),
-        (merged, format!("in {merged} rows one token holds the end of the prompt and the start of the completion")),
+        (merged, format!("in {} one token holds the end of the prompt and the start of the completion", rows(merged))),
         (
             usize::from(has_tokenizer && stopping == 0) * examples,
             "no row teaches to stop: none ends with a stop token of the model that is trained on".to_owned(),
@@ -96,8 +100,8 @@ pub fn length(config: &Config, max_steps: u64, epochs: f64) -> Fact {
     fact(
         "training",
         format!(
-            "{} steps of {} x {} sequences, {epochs:.2} epochs, {} learning rate {}",
-            Grouped(max_steps),
+            "{} of {} x {} sequences, {epochs:.2} epochs, {} learning rate {}",
+            Counted(max_steps, "step"),
             training.per_device_train_batch_size,
             training.gradient_accumulation_steps,
             serde_json::to_value(training.lr_scheduler_type).ok().as_ref().and_then(|v| v.as_str()).unwrap_or_default(),
@@ -135,7 +139,7 @@ mod tests {
             Statistics { rows: 3, examples: 3, tokens: 30, targets: 10, truncated: 1, ..Statistics::default() };
         let warnings = warnings(&statistics, 8, true);
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(warnings[0].contains("1 rows were cut to data.max_length = 8"));
+        assert!(warnings[0].contains("1 row cut to data.max_length = 8"));
         assert!(warnings[1].contains("no row teaches to stop"));
     }
 }
