@@ -48,9 +48,10 @@ impl Location {
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
-    /// What was written, if it was written on the command line, where a text needs no quotes.
+    /// What was written, if it is the whole value of a `--set`: there a text needs no quotes.
     pub(super) fn bare_text(&self) -> Option<&str> {
-        (self.source.name == SET_FLAG).then(|| self.source.text[self.span.clone()].trim())
+        let is_all = self.span.end == self.source.text.trim_end().len();
+        (self.source.name == SET_FLAG && is_all).then(|| &self.source.text[self.span.clone()])
     }
 
     /// Where the span starts in its source: the order in which problems are told.

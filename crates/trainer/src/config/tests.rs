@@ -153,6 +153,14 @@ fn every_problem_is_told_in_one_go() {
 }
 
 #[test]
+fn a_text_needs_no_quotes_on_the_command_line() {
+    for word in ["nan", "1", "true", "0.5", "2026-11-23", "a b"] {
+        let config = with_set(SHORT, &[&format!("model.path={word}")]).unwrap();
+        assert_eq!(config.model.path, Path::new(word));
+    }
+}
+
+#[test]
 fn values_out_of_range_are_refused() {
     for (set, expected) in [
         ("adapter.r=0", "`adapter.r` must be at least 1 and at most 65536, got 0"),
