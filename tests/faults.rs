@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use checkpoint::{CheckpointError, Dtype, SafetensorsFile, Storage, TensorSpec, write_safetensors};
 use serde_json::json;
-use tunesmith_tests::{Output, Workspace, metrics};
+use tunesmith_tests::{Output, Workspace, metrics, tunesmith};
 
 /// Checks the exit code and that every one of `parts` is in the message.
 fn refused(output: Output, code: i32, parts: &[&str]) {
@@ -218,6 +218,30 @@ fn weights_and_adapters_that_are_no_numbers_are_named() {
     refused(workspace.train("nan", &[]), 3, &parts);
     refused(workspace.run(&["eval", "--model", "model", "--data", "train.jsonl"]), 3, &parts);
     assert!(!workspace.path("nan/adapter_model.safetensors").exists());
+    // Not adapted, and still not to be copied into a model that somebody serves.
+    change_tensor(&adapter, name, |values| values[3] = 0.0);
+    refused(workspace.run(&[&["merge", "--output", "merged"], &with[..]].concat()), 3, &parts);
+    assert!(!workspace.path("merged").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_told_is_an_error() {
+    let workspace = Workspace::new(2);
+    let eval = |stdout: Stdio| {
+        let mut command = tunesmith();
+        command.current_dir(workspace.path("")).args(["eval", "--model", "model", "--data", "train.jsonl", "--json"]);
+        command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = eval(full.into()).wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("the result cannot be written to stdout"), "{stderr}");
+    // A reader that went away did not want it.
+    let mut child = eval(Stdio::piped());
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
