@@ -1,4 +1,4 @@
-//! An adapter directory in PEFT's layout.
+//! An adapter directory in PEFT's layout, or AdapterHub's.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,14 @@ use crate::{CheckpointError, SafetensorsFile, read_text};
 pub const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// The adapter's tensors.
 pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
+/// The tensors of an adapter that AdapterHub saved.
+pub const ADAPTERHUB_WEIGHTS: &str = "adapter.safetensors";
+/// The same as a pickle, AdapterHub's default.
+const ADAPTERHUB_PICKLE: &str = "pytorch_adapter.bin";
 /// Real ones have a few kilobytes; a million module names fit in this.
 const MAX_CONFIG: u64 = 64 << 20;
 
-/// `adapter_config.json` as text and `adapter_model.safetensors`, mapped and checked.
+/// `adapter_config.json` as text and `adapter_model.safetensors`, or AdapterHub's `adapter.safetensors`, mapped and checked.
 #[derive(Debug)]
 pub struct AdapterDirectory {
     dir: PathBuf,
@@ -26,7 +30,8 @@ impl AdapterDirectory {
     /// Opens the adapter in `dir`.
     ///
     /// # Errors
-    /// [`CheckpointError::NoWeights`] with what is there instead (an `adapter_model.bin` is a pickle and is refused); those
+    /// [`CheckpointError::NoWeights`] with what is there instead (`adapter_model.bin` and `pytorch_adapter.bin` are pickles and
+    /// refused); those
     /// of [`SafetensorsFile::open`] and [`read_text`].
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
         let dir = dir.into();
@@ -35,13 +40,21 @@ impl AdapterDirectory {
         if !names.iter().any(|name| name == ADAPTER_CONFIG) {
             return Err(missing(ADAPTER_CONFIG, "; it is no adapter in PEFT's format".to_owned()));
         }
-        if !names.iter().any(|name| name == ADAPTER_WEIGHTS) {
+        let is_there = |file: &&str| names.iter().any(|name| name == file);
+        let Some(file) = [ADAPTER_WEIGHTS, ADAPTERHUB_WEIGHTS].into_iter().find(is_there) else {
+            if is_there(&ADAPTERHUB_PICKLE) {
+                let hint = format!(
+                    "; {ADAPTERHUB_PICKLE} is a pickle, which can run code and is not read: save it again in Python with \
+                     save_adapter(..., use_safetensors=True)"
+                );
+                return Err(missing(ADAPTERHUB_WEIGHTS, hint));
+            }
             let hint =
                 pickle_hint(&names, "adapter_model").unwrap_or_else(|| "; it was not saved completely".to_owned());
             return Err(missing(ADAPTER_WEIGHTS, hint));
-        }
+        };
         let config = read_text(&dir.join(ADAPTER_CONFIG), MAX_CONFIG)?;
-        let weights = SafetensorsFile::open(dir.join(ADAPTER_WEIGHTS))?;
+        let weights = SafetensorsFile::open(dir.join(file))?;
         Ok(Self { dir, config, weights })
     }
 

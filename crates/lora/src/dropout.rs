@@ -37,8 +37,11 @@ impl Dropout {
         self.probability == 0.0
     }
 
-    /// `mask / (1 - p) * x`.
-    pub(crate) fn apply(&self, x: &[f32]) -> Result<Buffer, LoraError> {
+    /// `mask / (1 - p) * x`. It is its own gradient: that of `y` gives that of `x`.
+    ///
+    /// # Errors
+    /// [`LoraError::Device`] if there is no memory.
+    pub fn apply(&self, x: &[f32]) -> Result<Buffer, LoraError> {
         let mut out = Buffer::scratch(Device::Cpu, DType::F32, x.len())?;
         parallel::rows_mut(out.f32_mut()?, 1, BLOCK, |start, out| {
             self.masked(start, &x[start..][..out.len()], out, |x, _| x);

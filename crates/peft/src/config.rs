@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::bottleneck::BottleneckConfig;
 use crate::fields::Fields;
 use crate::lora::LoraConfig;
 use crate::{PeftError, Warnings, python_json};
@@ -74,6 +75,8 @@ impl Common {
 pub enum AdapterConfig {
     /// Low-rank adaptation.
     Lora(LoraConfig),
+    /// Bottleneck adapters, in AdapterHub's format.
+    Bottleneck(BottleneckConfig),
 }
 
 impl AdapterConfig {
@@ -85,21 +88,41 @@ impl AdapterConfig {
     pub fn read(path: &Path, text: &str) -> Result<(Self, Warnings), PeftError> {
         let mut fields = Fields::parse(path, text)?;
         let method: Option<String> = fields.take("peft_type")?;
+        if method.is_none()
+            && let Some(config) = fields.object("config")
+        {
+            return adapterhub(fields, config);
+        }
         match method.as_deref() {
             Some(LoraConfig::PEFT_TYPE) => {
                 let (config, warnings) = LoraConfig::read(fields)?;
                 Ok((AdapterConfig::Lora(config), warnings))
             }
             Some(other) => Err(PeftError::UnknownMethod { path: path.to_owned(), method: other.to_owned() }),
-            None => Err(fields.wrong("peft_type", "is missing; the file is not PEFT's")),
+            None => Err(fields.wrong("peft_type", "is missing; the file is neither PEFT's nor AdapterHub's")),
         }
     }
 
-    /// The text of the file, as PEFT would write it. `fan_in_fan_out` says whether the adapted weights are stored
+    /// The text of the file, as PEFT or AdapterHub would write it. `fan_in_fan_out` says whether the adapted weights are stored
     /// `[in, out]`, as GPT-2's are.
     pub fn to_text(&self, fan_in_fan_out: bool) -> String {
         match self {
             AdapterConfig::Lora(config) => python_json::dumps(&config.to_json(fan_in_fan_out)),
+            AdapterConfig::Bottleneck(config) => python_json::dumps(&config.to_json()),
         }
+    }
+}
+
+/// A file of AdapterHub: `config` is within what it says about the model.
+fn adapterhub(file: Fields, mut config: Fields) -> Result<(AdapterConfig, Warnings), PeftError> {
+    match config.take::<String>("architecture")? {
+        None => {
+            let (config, warnings) = BottleneckConfig::read(file, config)?;
+            Ok((AdapterConfig::Bottleneck(config), warnings))
+        }
+        Some(other) => Err(config.wrong(
+            "architecture",
+            format!("{} is not supported; of AdapterHub's methods bottleneck adapters are", checkpoint::Quoted(&other)),
+        )),
     }
 }

@@ -10,10 +10,14 @@ use crate::{PeftError, init};
 pub(crate) enum Start {
     /// Zero.
     Zeros,
+    /// One.
+    Ones,
     /// Uniform in `[-bound, bound)`.
     Uniform(f32),
     /// Normal with mean 0 and this standard deviation.
     Normal(f32),
+    /// The same, drawn again beyond twice the standard deviation.
+    TruncatedNormal(f32),
     /// The base's own value.
     Base(ParameterId),
 }
@@ -47,8 +51,12 @@ impl Declarations {
             };
             match start {
                 Start::Zeros => {}
+                Start::Ones => draw(&|values| values.fill(1.0))?,
                 Start::Uniform(bound) => draw(&|values| init::uniform(values, bound, seed, index))?,
                 Start::Normal(deviation) => draw(&|values| init::normal(values, deviation, seed, index))?,
+                Start::TruncatedNormal(deviation) => {
+                    draw(&|values| init::truncated_normal(values, deviation, seed, index))?
+                }
                 Start::Base(id) => parameters.set(index, &base.parameter(id).to_vec())?,
             }
         }

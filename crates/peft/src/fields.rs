@@ -33,6 +33,18 @@ impl Fields {
         }
     }
 
+    /// The object under `key`, which is no longer one of these keys; `None` if there is none.
+    pub(crate) fn object(&mut self, key: &str) -> Option<Self> {
+        match self.map.get_mut(key) {
+            Some(Value::Object(map)) => {
+                let map = std::mem::take(map);
+                self.ignore(key);
+                Some(Self { path: self.path.clone(), map })
+            }
+            _ => None,
+        }
+    }
+
     /// Drops `key`, whatever it holds.
     pub(crate) fn ignore(&mut self, key: &str) {
         self.map.shift_remove(key);

@@ -19,6 +19,18 @@ pub fn normal(values: &mut [f32], standard_deviation: f32, seed: u64, parameter:
     fill(values, seed, parameter, |stream, i| stream.normal(i) * standard_deviation);
 }
 
+/// Fills `values` from a normal distribution with mean 0, cut off at twice its standard deviation.
+pub fn truncated_normal(values: &mut [f32], standard_deviation: f32, seed: u64, parameter: usize) {
+    /// Draws of one element lie this far apart, beyond every other element's first.
+    const AGAIN: u64 = 1 << 40;
+    fill(values, seed, parameter, |stream, i| {
+        let draws = (0..).map(|draw| stream.normal(draw * AGAIN + i));
+        let kept = draws.take(64).find(|value| value.abs() <= 2.0);
+        // 64 misses have a probability of 1e-86.
+        kept.unwrap_or(0.0) * standard_deviation
+    });
+}
+
 fn fill(values: &mut [f32], seed: u64, parameter: usize, value: impl Fn(&Stream, u64) -> f32 + Sync) {
     let stream = Stream::new(seed, INIT_STEP, parameter as u32);
     parallel::rows_mut(values, 1, BLOCK, |start, block| {
@@ -42,6 +54,10 @@ mod tests {
         assert!((variance(&values) / (0.0625 / 3.0) - 1.0).abs() <= 0.0175);
         normal(&mut values, 0.5, 1, 0);
         assert!((variance(&values) / 0.25 - 1.0).abs() <= 0.028);
+        truncated_normal(&mut values, 0.5, 1, 0);
+        assert!(values.iter().all(|v| v.abs() <= 1.0));
+        // Cut off at 2, a normal variable has the variance 1 - 4 phi(2) / (2 Phi(2) - 1) = 0.7737.
+        assert!((variance(&values) / (0.25 * 0.7737) - 1.0).abs() <= 0.028);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //!
 //! | concept | here |
 //! |---|---|
-//! | `adapter_config.json` | [`AdapterConfig`], a struct a method: [`lora::LoraConfig`] |
+//! | `adapter_config.json` | [`AdapterConfig`], a struct a method: [`lora::LoraConfig`], [`bottleneck::BottleneckConfig`] |
 //! | which modules a configuration means | [`targets`] |
 //! | what a tensor is called in a file | [`names`] |
 //! | where parameters start | [`init`] |
-//! | a method attached to a model | [`Method`]: [`lora::Lora`], [`Full`] |
+//! | a method attached to a model | [`Method`]: [`lora::Lora`], [`bottleneck::Bottleneck`], [`Full`] |
 //! | a new one, or one from a directory | [`attach`], [`open()`], [`restore`] |
 //! | what one would train, before weights are read | [`trainable`] |
 //! | its files | [`save()`], [`stage`], [`load()`] |
@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bottleneck;
 mod config;
 mod declare;
 mod default_targets;

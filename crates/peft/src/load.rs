@@ -53,7 +53,10 @@ pub(crate) fn fit<'a>(
     let mut known = BTreeSet::new();
     for tensor in file.tensors() {
         let key = names::without_adapter_name(tensor.name());
-        let fits = |saved: &&SavedTensor| saved.name == key || saved.alias.as_ref() == Some(&key);
+        // AdapterHub's keys have the adapter's name too, and there it stays.
+        let fits = |saved: &&SavedTensor| {
+            saved.name == tensor.name() || saved.name == key || saved.alias.as_ref() == Some(&key)
+        };
         match expected.iter().find(fits) {
             Some(saved) if known.insert(saved.name.as_str()) => {
                 let shape = saved.shape(shapes);

@@ -20,6 +20,12 @@ pub trait Method: Adapter {
         ADAPTER_WEIGHTS
     }
 
+    /// What its header says beside the tensors.
+    fn metadata(&self) -> &'static [(&'static str, &'static str)] {
+        // What PyTorch's writers put into a file.
+        &[("format", "pt")]
+    }
+
     /// The tensors of that file.
     fn tensors(&self) -> Vec<SavedTensor>;
 

@@ -7,6 +7,7 @@ use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, SafetensorsFile};
 use model::{Base, Dimensions, Modules};
 use tensor::Shape;
 
+use crate::bottleneck::{self, Bottleneck};
 use crate::lora::{self, Lora};
 use crate::method::Method;
 use crate::{AdapterConfig, PeftError, Warnings};
@@ -21,10 +22,14 @@ pub fn attach(config: AdapterConfig, base: &Base, seed: u64) -> Result<(Arc<dyn 
             let (lora, warnings) = Lora::new(config, base, seed)?;
             Ok((Arc::new(lora), warnings))
         }
+        AdapterConfig::Bottleneck(config) => {
+            let (bottleneck, warnings) = Bottleneck::new(config, base, seed)?;
+            Ok((Arc::new(bottleneck), warnings))
+        }
     }
 }
 
-/// Attaches the adapter saved in `dir`, in PEFT's format, to `base`.
+/// Attaches the adapter saved in `dir`, in PEFT's format or AdapterHub's, to `base`.
 ///
 /// # Errors
 /// Those of [`AdapterDirectory::open`], [`AdapterConfig::read`] and [`restore`], with the name of the file:
@@ -52,6 +57,10 @@ pub fn restore(
             let (lora, warnings) = Lora::load(config, base, file)?;
             Ok((Arc::new(lora), warnings))
         }
+        AdapterConfig::Bottleneck(config) => {
+            let (bottleneck, warnings) = Bottleneck::load(config, base, file)?;
+            Ok((Arc::new(bottleneck), warnings))
+        }
     }
 }
 
@@ -67,5 +76,6 @@ pub fn trainable(
 ) -> Result<Vec<(String, Shape)>, PeftError> {
     match config {
         AdapterConfig::Lora(config) => lora::trainable(config, dimensions.model_type, modules),
+        AdapterConfig::Bottleneck(config) => bottleneck::trainable(config, dimensions, modules),
     }
 }

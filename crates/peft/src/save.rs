@@ -10,9 +10,6 @@ use tensor::{Parameters, Shape, Tensor};
 use crate::method::{Method, SavedTensor, Source};
 use crate::{PeftError, finite};
 
-/// What PyTorch's writers put into a file.
-const METADATA: [(&str, &str); 1] = [("format", "pt")];
-
 /// Writes the method's files into the directory `dir`, which exists. Trainable values are written in f32, as PEFT does.
 ///
 /// # Errors
@@ -20,7 +17,7 @@ const METADATA: [(&str, &str); 1] = [("format", "pt")];
 pub fn save(method: &dyn Method, fs: &dyn Fs, dir: &Path) -> Result<(), PeftError> {
     let plan = Plan::new(method)?;
     let path = dir.join(method.weights_file());
-    write_safetensors(fs, &path, &plan.specs, &METADATA, |spec| plan.bytes(spec))?;
+    write_safetensors(fs, &path, &plan.specs, method.metadata(), |spec| plan.bytes(spec))?;
     if let Some(text) = method.config_text() {
         atomic_write(fs, &dir.join(ADAPTER_CONFIG), text.as_bytes())?;
     }
@@ -33,7 +30,7 @@ pub fn save(method: &dyn Method, fs: &dyn Fs, dir: &Path) -> Result<(), PeftErro
 /// As [`save`].
 pub fn stage(method: &dyn Method, staged: &mut StagedDirectory<'_>) -> Result<(), PeftError> {
     let plan = Plan::new(method)?;
-    staged.write_safetensors(method.weights_file(), &plan.specs, &METADATA, |spec| plan.bytes(spec))?;
+    staged.write_safetensors(method.weights_file(), &plan.specs, method.metadata(), |spec| plan.bytes(spec))?;
     if let Some(text) = method.config_text() {
         staged.write(ADAPTER_CONFIG, text.as_bytes())?;
     }

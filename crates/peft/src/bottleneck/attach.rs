@@ -1,0 +1,71 @@
+//! Making the parameters of bottleneck adapters for a model.
+
+use checkpoint::SafetensorsFile;
+use model::{Base, Dimensions, Modules};
+use tensor::{Shape, Tensor};
+
+use super::plan::Plan;
+use super::skeleton::Skeleton;
+use super::{Bottleneck, BottleneckConfig, ModelFacts};
+use crate::load::fit;
+use crate::{PeftError, Warnings, load};
+
+/// Names and sizes of the parameters that `config` trains in a model, without its weights: to say what a run will need.
+///
+/// # Errors
+/// As [`Bottleneck::new`].
+pub fn trainable(
+    config: &BottleneckConfig,
+    dimensions: &Dimensions,
+    modules: &Modules,
+) -> Result<Vec<(String, Shape)>, PeftError> {
+    let plan = Plan::new(config.clone(), dimensions, modules)?;
+    let skeleton = Skeleton::new(&plan, dimensions.model_type, modules.residuals().len());
+    Ok(skeleton.declarations.shapes().map(|(name, shape)| (name.to_owned(), shape)).collect())
+}
+
+impl Bottleneck {
+    /// New adapters of `base`, ready to be trained. What was configured and means nothing is said in the warnings.
+    ///
+    /// # Errors
+    /// [`PeftError::Setting`], [`PeftError::Tensor`].
+    pub fn new(config: BottleneckConfig, base: &Base, seed: u64) -> Result<(Self, Warnings), PeftError> {
+        let (plan, skeleton) = planned(config, base)?;
+        Self::attach(plan, skeleton, base, seed)
+    }
+
+    /// The adapters that were saved with `config` in `file`.
+    ///
+    /// # Errors
+    /// As [`Bottleneck::new`], and those of [`load()`](crate::load()).
+    pub fn load(config: BottleneckConfig, base: &Base, file: &SafetensorsFile) -> Result<(Self, Warnings), PeftError> {
+        let (plan, skeleton) = planned(config, base)?;
+        // Before anything is allocated by the sizes that the configuration asks for.
+        fit(&skeleton.saved, &skeleton.shapes(), file)?;
+        let (bottleneck, warnings) = Self::attach(plan, skeleton, base, 0)?;
+        load(&bottleneck, file)?;
+        Ok((bottleneck, warnings))
+    }
+
+    fn attach(plan: Plan, skeleton: Skeleton, base: &Base, seed: u64) -> Result<(Self, Warnings), PeftError> {
+        let Plan { config, activation, warnings, .. } = plan;
+        let Skeleton { declarations, sites, saved } = skeleton;
+        let parameters = declarations.build(base, seed)?;
+        let leaves: Vec<Tensor> = parameters.tensors().cloned().collect();
+        let sites = sites.into_iter().map(|site| site.map(|site| site.with(&leaves))).collect();
+        Ok((Self { config, activation, parameters, sites, saved }, warnings))
+    }
+}
+
+fn planned(config: BottleneckConfig, base: &Base) -> Result<(Plan, Skeleton), PeftError> {
+    let (dimensions, modules) = (base.dimensions(), base.modules());
+    let mut plan = Plan::new(config, dimensions, modules)?;
+    let skeleton = Skeleton::new(&plan, dimensions.model_type, modules.residuals().len());
+    plan.config.model = ModelFacts {
+        model_name: plan.config.model.model_name,
+        model_class: dimensions.architecture.to_owned(),
+        model_type: dimensions.model_type.to_owned(),
+        hidden_size: Some(dimensions.hidden_size),
+    };
+    Ok((plan, skeleton))
+}

@@ -1,0 +1,31 @@
+//! What AdapterHub calls an adapter's parameters.
+
+use model::{Part, Residual};
+
+/// Families in which the module that takes the sum is itself AdapterHub's layer of adapters, by the start of their name.
+/// In all others the layer is a module of its own in it.
+const LAYERS_THEMSELVES: [&str; 8] = ["bert", "roberta", "xlm-roberta", "electra", "deberta", "xmod", "t5", "mt5"];
+
+/// The path of the adapter `name` at a residual connection.
+pub(super) fn site(residual: &Residual, model_type: &str, name: &str) -> String {
+    let path = &residual.path;
+    if LAYERS_THEMSELVES.contains(&model_type) {
+        return format!("{path}.adapters.{name}");
+    }
+    let layer = match residual.part {
+        Part::Attention => "attention_adapters",
+        Part::CrossAttention => "cross_attention_adapters",
+        Part::Mlp => "output_adapters",
+    };
+    format!("{path}.{layer}.adapters.{name}")
+}
+
+/// The key of what all layers share. It belongs to the base model, of which a head's own modules are no part.
+pub(super) fn shared(residual: &Residual, name: &str, parameter: &str) -> String {
+    let base = match residual.path.split('.').next() {
+        // The model is the base itself.
+        None | Some("encoder" | "decoder") => String::new(),
+        Some(base) => format!("{base}."),
+    };
+    format!("{base}shared_parameters.{name}.{parameter}")
+}
