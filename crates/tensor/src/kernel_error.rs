@@ -2,6 +2,7 @@
 
 use device::DeviceError;
 use gemm::GemmError;
+use ia3::Ia3Error;
 use lora::LoraError;
 use lstm::LstmError;
 use nf4::Nf4Error;
@@ -59,6 +60,15 @@ impl KernelError for Nf4Error {
     }
 }
 
+impl KernelError for Ia3Error {
+    fn into_device(self) -> Result<DeviceError, Self> {
+        match self {
+            Ia3Error::Device(error) => Ok(error),
+            other => Err(other),
+        }
+    }
+}
+
 impl KernelError for AttentionError {
     fn into_device(self) -> Result<DeviceError, Self> {
         match self {
@@ -81,6 +91,7 @@ mod tests {
             TensorError::kernel("lora_linear")(LoraError::Gemm(GemmError::Device(memory()))),
             TensorError::kernel("lstm")(LstmError::Gemm(GemmError::Device(memory()))),
             TensorError::kernel("attention")(AttentionError::Device(memory())),
+            TensorError::kernel("ia3_scale")(Ia3Error::Device(memory())),
             TensorError::kernel("rms_norm")(TransformerError::Device(memory())),
         ];
         for error in errors {

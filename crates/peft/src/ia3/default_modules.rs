@@ -1,0 +1,23 @@
+//! The modules that (IA)^3 scales in a model of each family unless told otherwise.
+
+use crate::ModuleNames;
+
+/// PEFT's default `target_modules` and `feedforward_modules` of (IA)^3 for a `model_type`; `None` where it has none. For some
+/// families PEFT scales queries and not keys.
+pub fn ia3_modules(model_type: &str) -> Option<[&'static [&'static str]; 2]> {
+    Some(match model_type {
+        "llama" | "mistral" => [&["k_proj", "v_proj", "down_proj"], &["down_proj"]],
+        "gemma" | "gemma2" | "gemma3_text" | "qwen2" | "qwen3" => [&["q_proj", "v_proj", "down_proj"], &["down_proj"]],
+        "gpt2" => [&["c_attn", "mlp.c_proj"], &["mlp.c_proj"]],
+        "gpt_neox" => [&["query_key_value", "dense_4h_to_h"], &["dense_4h_to_h"]],
+        "t5" => [&["k", "v", "wo"], &["wo"]],
+        "mt5" => [&["k", "v", "wi_1"], &[]],
+        "bert" | "roberta" => [&["key", "value", "output.dense"], &["output.dense"]],
+        _ => return None,
+    })
+}
+
+/// A table's names as a configuration holds them.
+pub(super) fn list(names: &[&str]) -> ModuleNames {
+    ModuleNames::List(names.iter().map(|&name| name.to_owned()).collect())
+}
