@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/data/peft: one folder for each way of configuring LoRA, and what PEFT computes and saves with it.
+"""Writes tests/data/peft: one folder for each way of configuring a method, and what PEFT computes and saves with it.
 
     $(scripts/python-env) scripts/golden_peft.py [CASE ...]
 
@@ -17,7 +17,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import peft
 import torch
 import transformers
-from peft import LoraConfig, get_peft_model
+from peft import IA3Config, LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
@@ -61,6 +61,10 @@ def lora(**overrides):
     return LoraConfig(**dict(task_type="CAUSAL_LM", r=4, lora_alpha=8) | overrides)
 
 
+def ia3(**overrides):
+    return IA3Config(**dict(task_type="CAUSAL_LM") | overrides)
+
+
 CASES = {
     "llama-lora": lora,
     "gpt2-lora": lora,
@@ -76,6 +80,12 @@ CASES = {
     "llama-lora-rslora-pattern-all-linear": lambda: lora(
         use_rslora=True, target_modules="all-linear", rank_pattern={r"layers\.0\.self_attn\.q_proj": 2},
         alpha_pattern={"down_proj": 16}),
+    "llama-ia3": ia3,
+    "qwen2-ia3": ia3,
+    "gpt2-ia3": ia3,
+    "gpt2-ia3-modules-to-save": lambda: ia3(
+        target_modules=r".*\.(c_attn|c_fc|c_proj)", feedforward_modules=r".*\.c_(fc|proj)",
+        exclude_modules=["h.0.attn.c_proj"], modules_to_save=["ln_f"]),
 }
 
 

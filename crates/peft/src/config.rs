@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::bottleneck::BottleneckConfig;
 use crate::fields::Fields;
+use crate::ia3::Ia3Config;
 use crate::lora::LoraConfig;
 use crate::{PeftError, Warnings, python_json};
 
@@ -77,7 +78,12 @@ pub enum AdapterConfig {
     Lora(LoraConfig),
     /// Bottleneck adapters, in AdapterHub's format.
     Bottleneck(BottleneckConfig),
+    /// Learned scaling of channels.
+    Ia3(Ia3Config),
 }
+
+/// Every `peft_type` that can be read, for a message.
+const PEFT_TYPES: [&str; 2] = [LoraConfig::PEFT_TYPE, Ia3Config::PEFT_TYPE];
 
 impl AdapterConfig {
     /// Reads the text of the file `path`. Only `peft_type` has to be there.
@@ -98,7 +104,15 @@ impl AdapterConfig {
                 let (config, warnings) = LoraConfig::read(fields)?;
                 Ok((AdapterConfig::Lora(config), warnings))
             }
-            Some(other) => Err(PeftError::UnknownMethod { path: path.to_owned(), method: other.to_owned() }),
+            Some(Ia3Config::PEFT_TYPE) => {
+                let (config, warnings) = Ia3Config::read(fields)?;
+                Ok((AdapterConfig::Ia3(config), warnings))
+            }
+            Some(other) => Err(PeftError::UnknownMethod {
+                path: path.to_owned(),
+                method: other.to_owned(),
+                supported: PEFT_TYPES.join(", "),
+            }),
             None => Err(fields.wrong("peft_type", "is missing; the file is neither PEFT's nor AdapterHub's")),
         }
     }
@@ -109,6 +123,7 @@ impl AdapterConfig {
         match self {
             AdapterConfig::Lora(config) => python_json::dumps(&config.to_json(fan_in_fan_out)),
             AdapterConfig::Bottleneck(config) => python_json::dumps(&config.to_json()),
+            AdapterConfig::Ia3(config) => python_json::dumps(&config.to_json(fan_in_fan_out)),
         }
     }
 }

@@ -40,6 +40,11 @@ impl Declarations {
         self.entries.iter().map(|(name, shape, _)| (name.as_str(), *shape))
     }
 
+    /// Sizes alone.
+    pub(crate) fn sizes(&self) -> Vec<Shape> {
+        self.entries.iter().map(|(_, shape, _)| *shape).collect()
+    }
+
     /// Makes them, drawing from `seed` and each one's position.
     pub(crate) fn build(self, base: &Base, seed: u64) -> Result<Parameters, PeftError> {
         let parameters = Parameters::zeros(self.shapes().map(|(name, shape)| (name.to_owned(), shape)))?;

@@ -48,12 +48,14 @@ pub enum PeftError {
         value: String,
     },
     /// A method that this program does not have.
-    #[error("{}: `peft_type` {} is not supported; supported is LORA", path.display(), Quoted(method))]
+    #[error("{}: `peft_type` {} is not supported; supported are {supported}", path.display(), Quoted(method))]
     UnknownMethod {
         /// The file.
         path: PathBuf,
         /// As named there.
         method: String,
+        /// The methods that it has.
+        supported: String,
     },
     /// A regular expression that cannot be used.
     #[error("`{key}`: the regular expression {} cannot be used: {reason}", Quoted(pattern))]
@@ -83,12 +85,14 @@ pub enum PeftError {
         model_type: String,
     },
     /// A module that the method cannot adapt.
-    #[error("`target_modules` means {}, which is {kind}; linear modules and embeddings can be adapted", Quoted(module))]
+    #[error("`target_modules` means {}, which is {kind}; {adaptable} can be adapted", Quoted(module))]
     UnsupportedTarget {
         /// Its name.
         module: String,
         /// What it is.
         kind: &'static str,
+        /// What the method adapts.
+        adaptable: &'static str,
     },
     /// `modules_to_save` names nothing of the model.
     #[error("`modules_to_save` names {}, which this model does not have", Quoted(name))]

@@ -2,11 +2,11 @@
 //!
 //! | concept | here |
 //! |---|---|
-//! | `adapter_config.json` | [`AdapterConfig`], a struct a method: [`lora::LoraConfig`], [`bottleneck::BottleneckConfig`] |
+//! | `adapter_config.json` | [`AdapterConfig`], a struct a method: [`lora::LoraConfig`], [`ia3::Ia3Config`], [`bottleneck::BottleneckConfig`] |
 //! | which modules a configuration means | [`targets`] |
 //! | what a tensor is called in a file | [`names`] |
 //! | where parameters start | [`init`] |
-//! | a method attached to a model | [`Method`]: [`lora::Lora`], [`bottleneck::Bottleneck`], [`Full`] |
+//! | a method attached to a model | [`Method`]: [`lora::Lora`], [`ia3::Ia3`], [`bottleneck::Bottleneck`], [`Full`] |
 //! | a new one, or one from a directory | [`attach`], [`open()`], [`restore`] |
 //! | what one would train, before weights are read | [`trainable`] |
 //! | its files | [`save()`], [`stage`], [`load()`] |
@@ -25,16 +25,19 @@ mod error;
 mod fields;
 mod finite;
 mod full;
+pub mod ia3;
 pub mod init;
 mod load;
 pub mod lora;
 mod merged;
 mod method;
 mod modules;
+mod modules_to_save;
 pub mod names;
 mod open;
 pub mod python_json;
 mod save;
+mod stand_ins;
 pub mod targets;
 
 pub use config::{AdapterConfig, Common, TaskType};

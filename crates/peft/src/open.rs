@@ -8,6 +8,7 @@ use model::{Base, Dimensions, Modules};
 use tensor::Shape;
 
 use crate::bottleneck::{self, Bottleneck};
+use crate::ia3::{self, Ia3};
 use crate::lora::{self, Lora};
 use crate::method::Method;
 use crate::{AdapterConfig, PeftError, Warnings};
@@ -18,14 +19,9 @@ use crate::{AdapterConfig, PeftError, Warnings};
 /// Those of the method, such as [`Lora::new`].
 pub fn attach(config: AdapterConfig, base: &Base, seed: u64) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
     match config {
-        AdapterConfig::Lora(config) => {
-            let (lora, warnings) = Lora::new(config, base, seed)?;
-            Ok((Arc::new(lora), warnings))
-        }
-        AdapterConfig::Bottleneck(config) => {
-            let (bottleneck, warnings) = Bottleneck::new(config, base, seed)?;
-            Ok((Arc::new(bottleneck), warnings))
-        }
+        AdapterConfig::Lora(config) => shared(Lora::new(config, base, seed)),
+        AdapterConfig::Ia3(config) => shared(Ia3::new(config, base, seed)),
+        AdapterConfig::Bottleneck(config) => shared(Bottleneck::new(config, base, seed)),
     }
 }
 
@@ -53,15 +49,17 @@ pub fn restore(
     file: &SafetensorsFile,
 ) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
     match config {
-        AdapterConfig::Lora(config) => {
-            let (lora, warnings) = Lora::load(config, base, file)?;
-            Ok((Arc::new(lora), warnings))
-        }
-        AdapterConfig::Bottleneck(config) => {
-            let (bottleneck, warnings) = Bottleneck::load(config, base, file)?;
-            Ok((Arc::new(bottleneck), warnings))
-        }
+        AdapterConfig::Lora(config) => shared(Lora::load(config, base, file)),
+        AdapterConfig::Ia3(config) => shared(Ia3::load(config, base, file)),
+        AdapterConfig::Bottleneck(config) => shared(Bottleneck::load(config, base, file)),
     }
+}
+
+/// One of the methods as any.
+fn shared<M: Method + 'static>(
+    made: Result<(M, Warnings), PeftError>,
+) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
+    made.map(|(method, warnings)| (Arc::new(method) as Arc<dyn Method>, warnings))
 }
 
 /// Names and sizes of the parameters that `config` trains in a model of these dimensions and modules, without its weights:
@@ -77,5 +75,6 @@ pub fn trainable(
     match config {
         AdapterConfig::Lora(config) => lora::trainable(config, dimensions.model_type, modules),
         AdapterConfig::Bottleneck(config) => bottleneck::trainable(config, dimensions, modules),
+        AdapterConfig::Ia3(config) => ia3::trainable(config, dimensions.model_type, modules),
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tunesmith_peft::ia3::Ia3Config;
 use tunesmith_peft::lora::{Bias, InitLoraWeights, LoraConfig};
 use tunesmith_peft::{AdapterConfig, ModuleNames, OneOrMany, PeftError, TaskType, Warnings, python_json};
 
@@ -60,19 +61,23 @@ fn text_is_laid_out_as_python_lays_it_out() {
 
 #[test]
 fn configurations_of_peft_are_written_again_with_the_keys_that_every_release_knows() {
+    let read = |path: &Path, text: &str| AdapterConfig::read(path, text).unwrap();
     for (path, text) in golden() {
-        let (config, warnings) = read(&text).unwrap();
+        let (config, warnings) = read(&path, &text);
         assert!(warnings.is_empty(), "{warnings:?}");
         let mut expected: Value = serde_json::from_str(&text).unwrap();
         let fan_in_fan_out = expected["fan_in_fan_out"] == true;
         let object = expected.as_object_mut().unwrap();
-        object.retain(|key, value| !NEWER.contains(&key.as_str()) || (key == "lora_bias" && *value == true));
-        if let Some(targets) = object["target_modules"].as_array_mut() {
-            targets.sort_by_key(|target| target.as_str().unwrap().to_owned());
+        let says_something = |value: &Value| *value == true || value.is_array();
+        object.retain(|key, value| !NEWER.contains(&key.as_str()) || says_something(value));
+        for key in ["target_modules", "feedforward_modules"] {
+            if let Some(Value::Array(names)) = object.get_mut(key) {
+                names.sort_by_key(|name| name.as_str().unwrap().to_owned());
+            }
         }
-        let written = AdapterConfig::Lora(config.clone()).to_text(fan_in_fan_out);
+        let written = config.to_text(fan_in_fan_out);
         assert_eq!(written, python_json::dumps(&expected), "{}", path.display());
-        assert_eq!(AdapterConfig::Lora(read(&written).unwrap().0).to_text(fan_in_fan_out), written);
+        assert_eq!(read(&path, &written).0.to_text(fan_in_fan_out), written);
     }
 }
 
@@ -95,13 +100,26 @@ fn only_the_method_has_to_be_named() {
 }
 
 #[test]
+fn scaled_inputs_have_to_be_targets() {
+    let file = Path::new("adapter_config.json");
+    let read = |text| AdapterConfig::read(file, text).map(|(config, _)| config);
+    assert_eq!(read(r#"{"peft_type": "IA3"}"#).unwrap(), AdapterConfig::Ia3(Ia3Config::default()));
+    let text = r#"{"peft_type": "IA3", "target_modules": ["k_proj"], "feedforward_modules": ["down_proj"]}"#;
+    let message = read(text).unwrap_err().to_string();
+    assert!(message.contains("`feedforward_modules`: \"down_proj\" is not among target_modules"), "{message}");
+    // As in PEFT, only lists are compared.
+    let text = r#"{"peft_type": "IA3", "target_modules": ".*k_proj", "feedforward_modules": ["down_proj"]}"#;
+    assert!(read(text).is_ok());
+}
+
+#[test]
 fn what_is_not_understood_is_refused_or_reported() {
     let file = Path::new("adapter_config.json");
     let message = |text| AdapterConfig::read(file, text).unwrap_err().to_string();
     assert_eq!(message("{\n \"r\": ,}"), "adapter_config.json:2:7: expected value");
     assert!(message("version https://git-lfs.github.com/spec/v1").contains("adapter_config.json is a Git LFS pointer"));
     assert!(message("{}").contains("`peft_type`: is missing"));
-    assert!(message(r#"{"peft_type": "OFT"}"#).contains("`peft_type` `OFT` is not supported; supported is LORA"));
+    assert!(message(r#"{"peft_type": "OFT"}"#).contains("`peft_type` `OFT` is not supported; supported are LORA, IA3"));
     assert!(message(r#"{"peft_type": 3}"#).contains("`peft_type`"));
     for key in ["use_dora", "use_qalora", "ensure_weight_tying"] {
         assert!(refusal(&json!({ key: true })).contains(&format!("`{key}` is `true`, which is not supported")));

@@ -1,7 +1,7 @@
 //! Making the factors for a model.
 
 use checkpoint::SafetensorsFile;
-use model::{Decoder, ModuleKind, Modules};
+use model::{Base, ModuleKind, Modules};
 use tensor::{Shape, Tensor};
 
 use super::plan::Plan;
@@ -47,7 +47,7 @@ impl Skeleton {
 ///
 /// # Errors
 /// As [`Ia3::new`].
-pub(crate) fn declare(config: &Ia3Config, model_type: &str, modules: &Modules) -> Result<Vec<(String, Shape)>, PeftError> {
+pub fn trainable(config: &Ia3Config, model_type: &str, modules: &Modules) -> Result<Vec<(String, Shape)>, PeftError> {
     let plan = Plan::new(config.clone(), model_type, modules)?;
     Ok(Skeleton::new(&plan, modules).declarations.shapes().map(|(name, shape)| (name.to_owned(), shape)).collect())
 }
@@ -58,8 +58,8 @@ impl Ia3 {
     /// # Errors
     /// [`PeftError::Setting`], [`PeftError::NoTargets`], [`PeftError::NoDefaultTargets`], [`PeftError::UnsupportedTarget`],
     /// [`PeftError::NoModuleToSave`], [`PeftError::Pattern`], [`PeftError::Tensor`].
-    pub fn new(config: Ia3Config, base: &Decoder, seed: u64) -> Result<(Self, Warnings), PeftError> {
-        let plan = Plan::new(config, base.config().family.model_type, base.modules())?;
+    pub fn new(config: Ia3Config, base: &Base, seed: u64) -> Result<(Self, Warnings), PeftError> {
+        let plan = Plan::new(config, base.dimensions().model_type, base.modules())?;
         let skeleton = Skeleton::new(&plan, base.modules());
         Self::attach(plan, skeleton, base, seed)
     }
@@ -68,8 +68,8 @@ impl Ia3 {
     ///
     /// # Errors
     /// As [`Ia3::new`], and those of [`load()`](crate::load()).
-    pub fn load(config: Ia3Config, base: &Decoder, file: &SafetensorsFile) -> Result<(Self, Warnings), PeftError> {
-        let plan = Plan::new(config, base.config().family.model_type, base.modules())?;
+    pub fn load(config: Ia3Config, base: &Base, file: &SafetensorsFile) -> Result<(Self, Warnings), PeftError> {
+        let plan = Plan::new(config, base.dimensions().model_type, base.modules())?;
         let skeleton = Skeleton::new(&plan, base.modules());
         // Before anything is allocated.
         fit(&skeleton.saved, &skeleton.declarations.sizes(), file)?;
@@ -78,7 +78,7 @@ impl Ia3 {
         Ok((ia3, warnings))
     }
 
-    fn attach(plan: Plan, skeleton: Skeleton, base: &Decoder, seed: u64) -> Result<(Self, Warnings), PeftError> {
+    fn attach(plan: Plan, skeleton: Skeleton, base: &Base, seed: u64) -> Result<(Self, Warnings), PeftError> {
         let parameters = skeleton.declarations.build(base, seed)?;
         let leaves: Vec<Tensor> = parameters.tensors().cloned().collect();
         let site = |(index, scales): (usize, Scales)| Site { ia3_l: leaves[index].clone(), scales };

@@ -25,9 +25,9 @@ use tensor::{Parameters, Tensor};
 use crate::method::SavedTensor;
 use crate::stand_ins::StandIns;
 
+pub use attach::trainable;
 pub use config::Ia3Config;
 pub use default_modules::ia3_modules;
-pub(crate) use attach::declare;
 
 /// An (IA)^3 adapter attached to a model.
 pub struct Ia3 {

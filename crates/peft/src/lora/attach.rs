@@ -45,7 +45,7 @@ impl Lora {
         let skeleton = Skeleton::new(&plan, base.modules());
         let expected = [&skeleton.saved[..], &embeddings(&plan, base)].concat();
         // Before anything is allocated by the sizes that the configuration asks for.
-        fit(&expected, &skeleton.shapes(), file)?;
+        fit(&expected, &skeleton.declarations.sizes(), file)?;
         let (lora, warnings) = Self::attach(plan, skeleton, base, 0)?;
         load(&lora, file)?;
         Ok((lora, warnings))

@@ -7,7 +7,10 @@ use tensor::Layout;
 
 use super::{Bias, LoraConfig};
 use crate::targets::{Candidate, Selection, ValuePatterns};
-use crate::{ModuleNames, PeftError, Warnings, lora_target_modules};
+use crate::{ModuleNames, PeftError, Warnings, lora_target_modules, modules_to_save};
+
+/// What can be a target.
+const ADAPTABLE: &str = "linear modules and embeddings";
 
 /// A configuration applied to a model's modules.
 pub(super) struct Plan {
@@ -38,7 +41,7 @@ impl Plan {
             Some(names) => names,
             None => default_targets(model_type)?,
         };
-        let candidates: Vec<Candidate<'_>> = modules.iter().map(candidate).collect();
+        let candidates: Vec<Candidate<'_>> = modules.iter().map(Candidate::of).collect();
         let selection = Selection {
             target_modules: &target_modules,
             exclude_modules: config.exclude_modules.as_ref(),
@@ -54,8 +57,7 @@ impl Plan {
             sites.push(site(&config, module, &ranks, &alphas)?);
         }
         let trained = trained(&config, modules, &sites)?;
-        let unused = |name: &String| format!("`target_modules` name {} means no module", checkpoint::Quoted(name));
-        let warnings = targets.unmatched.iter().map(unused).collect();
+        let warnings = targets.warnings();
         let transposed = |site: &PlannedSite| {
             matches!(modules.get(site.module).kind, ModuleKind::Linear { layout: Layout::InOut, .. })
         };
@@ -74,11 +76,6 @@ fn default_targets(model_type: &str) -> Result<ModuleNames, PeftError> {
     Ok(ModuleNames::List(names.iter().map(|&name| name.to_owned()).collect()))
 }
 
-fn candidate(module: &Module) -> Candidate<'_> {
-    let linear = matches!(module.kind, ModuleKind::Linear { .. }) && !module.is_head;
-    Candidate { name: &module.path, linear }
-}
-
 fn site(
     config: &LoraConfig,
     module: &Module,
@@ -91,11 +88,13 @@ fn site(
             return Err(PeftError::UnsupportedTarget {
                 module: module.path.clone(),
                 kind: "an embedding: it has no lora_bias",
+                adaptable: ADAPTABLE,
             });
         }
         ModuleKind::Embedding { .. } => {}
         ModuleKind::Norm { .. } => {
-            return Err(PeftError::UnsupportedTarget { module: module.path.clone(), kind: "a norm" });
+            let module = module.path.clone();
+            return Err(PeftError::UnsupportedTarget { module, kind: "a norm", adaptable: ADAPTABLE });
         }
     }
     let rank = ranks.get(&module.path)?.unwrap_or(config.r);
@@ -128,15 +127,11 @@ fn in_file_order<T: Copy + PartialEq>(
 
 fn trained(config: &LoraConfig, modules: &Modules, sites: &[PlannedSite]) -> Result<Vec<ParameterId>, PeftError> {
     let names = config.modules_to_save.as_deref().unwrap_or_default();
-    for name in names {
-        if !modules.iter().any(|module| is_saved(&module.path, name)) {
-            return Err(PeftError::NoModuleToSave { name: name.clone() });
-        }
-    }
+    modules_to_save::check(names, modules)?;
     let adapted: BTreeSet<ModuleId> = sites.iter().map(|site| site.module).collect();
     let mut trained = Vec::new();
     for module in modules.iter() {
-        let whole = names.iter().any(|name| is_saved(&module.path, name));
+        let whole = names.iter().any(|name| modules_to_save::is_saved(&module.path, name));
         if whole {
             trained.push(module.weight);
         }
@@ -148,10 +143,4 @@ fn trained(config: &LoraConfig, modules: &Modules, sites: &[PlannedSite]) -> Res
         trained.extend(module.bias.filter(|_| whole || bias));
     }
     Ok(trained)
-}
-
-/// Whether `modules_to_save` means this module: PEFT compares the ends of names, without looking for a dot before them, and
-/// takes a module with all that is in it.
-fn is_saved(path: &str, name: &str) -> bool {
-    path.ends_with(name) || path.match_indices('.').any(|(dot, _)| path[..dot].ends_with(name))
 }

@@ -1,7 +1,6 @@
 //! The parameters that a plan asks for, declared and not yet made: all that can be said without the base's weights.
 
 use model::{Module, ModuleKind, Modules, ParameterId};
-use tensor::Shape;
 
 use super::plan::{Plan, PlannedSite};
 use super::{InitLoraWeights, LoraConfig};
@@ -44,11 +43,6 @@ impl Skeleton {
             }
         }
         skeleton
-    }
-
-    /// Sizes of the parameters.
-    pub(super) fn shapes(&self) -> Vec<Shape> {
-        self.declarations.shapes().map(|(_, shape)| shape).collect()
     }
 
     fn declare_site(&mut self, module: &Module, site: &PlannedSite, config: &LoraConfig) -> DeclaredSite {

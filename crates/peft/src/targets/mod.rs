@@ -13,12 +13,15 @@ mod shorten;
 
 use std::collections::BTreeSet;
 
-use crate::PeftError;
+use model::{Module, ModuleKind};
+
 use crate::modules::{ModuleNames, OneOrMany};
+use crate::{PeftError, Warnings};
 
 pub(crate) use pattern::ValuePatterns;
 use pattern::is_suffix;
 use rules::Rules;
+pub(crate) use rules::ends_with_any;
 use shorten::shorten;
 
 /// What a name in a configuration can be about: a module of the model that has weights.
@@ -54,6 +57,22 @@ pub struct Targets {
     pub unmatched: Vec<String>,
     /// `target_modules` as the saved configuration lists them: `all-linear` spelled out, long lists shortened.
     pub target_modules: ModuleNames,
+}
+
+impl<'a> Candidate<'a> {
+    /// A module of a model.
+    pub fn of(module: &'a Module) -> Self {
+        let linear = matches!(module.kind, ModuleKind::Linear { .. }) && !module.is_head;
+        Self { name: &module.path, linear }
+    }
+}
+
+impl Targets {
+    /// A line for each name of `target_modules` that means nothing.
+    pub(crate) fn warnings(&self) -> Warnings {
+        let unused = |name: &String| format!("`target_modules` name {} means no module", checkpoint::Quoted(name));
+        self.unmatched.iter().map(unused).collect()
+    }
 }
 
 impl Selection<'_> {

@@ -65,6 +65,15 @@ impl<'a> Rules<'a> {
     }
 }
 
+/// Whether the whole of `name` matches a pattern, or it ends as one of a list does, with or without a dot before that end.
+/// `key` is where the names come from.
+pub(crate) fn ends_with_any(key: &'static str, names: &ModuleNames, name: &str) -> Result<bool, PeftError> {
+    match Names::compile(key, names)? {
+        Names::Pattern(pattern) => pattern.is_match(name),
+        Names::List(ends) => Ok(ends.iter().any(|end| name.ends_with(end.as_str()))),
+    }
+}
+
 impl<'a> Names<'a> {
     fn compile(key: &'static str, names: &'a ModuleNames) -> Result<Self, PeftError> {
         Ok(match names {
