@@ -4,5 +4,6 @@ mod cli;
 mod faults;
 mod laws;
 mod memory;
+mod methods;
 mod resume;
 mod saves;

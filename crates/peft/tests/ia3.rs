@@ -80,6 +80,23 @@ fn which_side_is_scaled_follows_the_end_of_the_name_without_a_dot() {
 }
 
 #[test]
+fn defaults_beside_other_targets_are_saved_as_peft_can_read_them() {
+    let model = decoder("peft/base-gpt2");
+    let config = Ia3Config { target_modules: Some(list(&["c_attn", "c_proj"])), ..Ia3Config::default() };
+    let method = ia3(config, &model);
+    let text = method.config_text().unwrap();
+    // A list would have to be a part of target_modules.
+    assert!(text.contains(r#""feedforward_modules": ".*(mlp\\.c_proj)""#), "{text}");
+    let dir = tempfile::tempdir().unwrap();
+    save(&*method, &Storage, dir.path()).unwrap();
+    let (opened, _) = open(dir.path(), model.base()).unwrap();
+    let shapes =
+        |method: &Arc<dyn Method>| method.parameters().tensors().map(|l| l.shape().to_vec()).collect::<Vec<_>>();
+    assert_eq!(shapes(&opened), shapes(&method));
+    assert_eq!(shapes(&method)[..3], [vec![96, 1], vec![32, 1], vec![1, 128]]);
+}
+
+#[test]
 fn what_cannot_be_scaled_is_named() {
     let model = decoder("peft/base-llama");
     let targets = |names: &[&str]| Ia3Config { target_modules: Some(list(names)), ..Ia3Config::default() };

@@ -51,8 +51,20 @@ impl Plan {
         let trained = modules_to_save::parameters(selection.modules_to_save, modules)?;
         let warnings = targets.warnings();
         config.target_modules = Some(targets.target_modules.sorted());
-        config.feedforward_modules = Some(feedforward.sorted());
+        config.feedforward_modules = Some(as_saved(&feedforward.sorted(), &targets.target_modules));
         Ok(Self { config, sites, trained, fan_in_fan_out, warnings })
+    }
+}
+
+/// `feedforward_modules` as a file that PEFT reads again can hold them: it refuses a list with a name that is not among the
+/// targets, which its own defaults may come to. A pattern with the same meaning it takes.
+fn as_saved(feedforward: &ModuleNames, targets: &ModuleNames) -> ModuleNames {
+    match (feedforward, targets) {
+        (ModuleNames::List(ends), ModuleNames::List(targets)) if ends.iter().any(|end| !targets.contains(end)) => {
+            let ends: Vec<_> = ends.iter().map(|end| end.replace('.', r"\.")).collect();
+            ModuleNames::Pattern(format!(".*({})", ends.join("|")))
+        }
+        _ => feedforward.clone(),
     }
 }
 

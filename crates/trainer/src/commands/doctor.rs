@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::commands::EXIT_DONE;
+use crate::config::Method;
 use crate::console::Console;
 use crate::memory;
 use crate::units::Bytes;
@@ -29,7 +30,7 @@ pub(super) fn run() -> Result<u8, Error> {
         Err(missing) => line("gpu", format!("none: {missing}")),
     }
     line("kernels", "cpu: built; cuda: not part of this version, training runs on the cpu".to_owned());
-    line("methods", "lora, full".to_owned());
+    line("methods", Method::names());
     Ok(EXIT_DONE)
 }
 

@@ -71,6 +71,14 @@ fn adapter(dir: &Path) -> Result<(Map<String, Value>, Vec<String>), Error> {
             "modules_to_save": lora.modules_to_save,
             "bias": lora.bias,
         }))),
+        AdapterConfig::Ia3(ia3) => found.extend(object(json!({
+            "peft_type": "IA3",
+            "base_model": ia3.common.base_model_name_or_path,
+            "task_type": ia3.common.task_type,
+            "target_modules": ia3.target_modules,
+            "feedforward_modules": ia3.feedforward_modules,
+            "modules_to_save": ia3.modules_to_save,
+        }))),
         other => {
             found.insert("config".to_owned(), json!(format!("{other:?}")));
         }

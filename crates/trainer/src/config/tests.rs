@@ -211,9 +211,9 @@ fn what_is_not_there_yet_is_said_so() {
     for (set, expected) in [
         (
             "adapter.method=qlora",
-            "`adapter.method` = \"qlora\" is not available in this version; available: lora, full",
+            "`adapter.method` = \"qlora\" is not available in this version; available: lora, ia3, full",
         ),
-        ("adapter.method=p_tuning_v2", "available: lora, full"),
+        ("adapter.method=p_tuning_v2", "available: lora, ia3, full"),
         ("adapter.use_dora=true", "`adapter.use_dora` = true is not available"),
         ("model.quantization=nf4", "available: none"),
         ("model.task_type=SEQ_CLS", "available: CAUSAL_LM"),

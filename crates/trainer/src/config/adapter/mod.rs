@@ -1,6 +1,7 @@
 //! `[adapter]`: which parameters are trained. Names and meanings are those of PEFT's configurations.
 
 mod conflicts;
+mod ia3;
 mod lora;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use super::problem::Problem;
 use super::section::Section;
 use super::value::{Choice, FromNode, wrong_type};
 
+pub use ia3::Ia3Settings;
 pub use lora::LoraSettings;
 
 /// The method and its settings.
@@ -29,6 +31,9 @@ pub struct Adapter {
     /// Settings of `method = "lora"`.
     #[serde(flatten)]
     pub lora: LoraSettings,
+    /// Settings of `method = "ia3"`.
+    #[serde(flatten)]
+    pub ia3: Ia3Settings,
 }
 
 /// Which modules a method changes, for the methods that choose. What is `None` takes PEFT's default, or the value of
@@ -59,6 +64,7 @@ impl Adapter {
                 modules_to_save: s.get("modules_to_save"),
             },
             lora: LoraSettings::read(s),
+            ia3: Ia3Settings::read(s),
         }
     }
 }
@@ -69,23 +75,33 @@ impl Adapter {
 pub enum Method {
     /// Low-rank adaptation.
     Lora,
+    /// Learned scaling of channels.
+    Ia3,
     /// Every parameter of the base.
     Full,
+}
+
+impl Method {
+    /// The names of all methods, for a reader.
+    pub fn names() -> String {
+        Self::CHOICES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl std::fmt::Display for Method {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Method::Lora => "lora",
+            Method::Ia3 => "ia3",
             Method::Full => "full",
         })
     }
 }
 
 impl Choice for Method {
-    const CHOICES: &'static [(&'static str, Self)] = &[("lora", Self::Lora), ("full", Self::Full)];
+    const CHOICES: &'static [(&'static str, Self)] = &[("lora", Self::Lora), ("ia3", Self::Ia3), ("full", Self::Full)];
     const ABSENT: &'static [&'static str] =
-        &["qlora", "ia3", "prompt_tuning", "prefix_tuning", "p_tuning", "p_tuning_v2", "bottleneck"];
+        &["qlora", "prompt_tuning", "prefix_tuning", "p_tuning", "p_tuning_v2", "bottleneck"];
 }
 
 impl FromNode for ModuleNames {

@@ -1,5 +1,6 @@
 //! The method that a config asks for, attached to a model.
 
+mod ia3;
 mod lora;
 
 use std::path::Path;
@@ -38,6 +39,7 @@ pub fn adapter_config(config: &Config, base: &Base) -> Result<Option<AdapterConf
         config::Method::Full if config.adapter.init_from.is_some() => return Err(Error::FullFromAdapter),
         config::Method::Full => None,
         config::Method::Lora => Some(AdapterConfig::Lora(lora::config(config, base)?)),
+        config::Method::Ia3 => Some(AdapterConfig::Ia3(ia3::config(config, base)?)),
     })
 }
 
@@ -51,6 +53,24 @@ fn init_from(config: &Config) -> Result<Option<(&Path, AdapterConfig)>, Error> {
     let Some(dir) = &config.adapter.init_from else { return Ok(None) };
     let (saved, _) = saved_config(dir, &AdapterDirectory::open(dir)?)?;
     Ok(Some((dir, saved)))
+}
+
+/// Checks that `"all-linear"`, which is saved as the names that it meant, means what the adapter has.
+///
+/// # Errors
+/// Outside, a configuration that does not fit the model; inside, a line with both numbers of tensors.
+fn check_same_parameters(
+    all: &AdapterConfig,
+    saved: &AdapterConfig,
+    base: &Base,
+) -> Result<Result<(), Vec<String>>, Error> {
+    let declared = |config| peft::trainable(config, base.dimensions(), base.modules());
+    let (all, saved) = (declared(all)?, declared(saved)?);
+    if all.iter().map(|(name, _)| name).eq(saved.iter().map(|(name, _)| name)) {
+        return Ok(Ok(()));
+    }
+    let line = format!("adapter.target_modules means {} tensors, and the adapter has {}", all.len(), saved.len());
+    Ok(Err(vec![line]))
 }
 
 /// What a saved configuration says about the base.

@@ -8,6 +8,7 @@
 //! | attention | queries, keys, values, its result, one log-sum-exp a head |
 //! | the activation of the MLP | its inputs |
 //! | a projection with a trainable part | its input and, under LoRA, `x A^T` |
+//! | channels with learned factors | their values before |
 
 use model::config::{DecoderConfig, MlpInput, Residual};
 use model::{Module, ModuleKind, Modules};
@@ -96,7 +97,8 @@ fn projections(config: &DecoderConfig, modules: &Modules, trained: &Trained, lay
             elements += in_features as u64;
         }
     }
-    elements
+    let in_block = modules.iter().filter(|module| module.layer == Some(layer));
+    elements + in_block.map(|module| trained.scaled[module.id.index()] as u64).sum::<u64>()
 }
 
 /// The loss: logits of some rows and what their products pack; all logits where the head is adapted.
@@ -104,7 +106,7 @@ fn head_bytes(config: &DecoderConfig, modules: &Modules, trained: &Trained, toke
     let vocab = config.vocab_size as u64;
     let row = vocab * F32_BYTES;
     let Some(head) = modules.head() else { return 0 };
-    if trained.ranks[head.id.index()] > 0 {
+    if trained.adapts(head.id) {
         return 3 * tokens * row;
     }
     let logits = tokens.min((LOGITS_BYTES / row).max(LOGITS_ROWS)) * row;

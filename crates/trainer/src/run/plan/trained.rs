@@ -1,6 +1,6 @@
 //! What a config trains in a model: how much, and which modules have to keep their input for it.
 
-use model::{Modules, ParameterId};
+use model::{ModuleId, Modules, ParameterId};
 use peft::names;
 
 use crate::Error;
@@ -15,6 +15,8 @@ pub struct Trained {
     pub parameters: usize,
     /// By the number of the module: the rank of its update, 0 without one.
     pub ranks: Vec<usize>,
+    /// By the number of the module: how many channels of its input or output have a learned factor.
+    pub scaled: Vec<usize>,
     /// By the number of the parameter: whether the base's own is trained.
     pub base: Vec<bool>,
 }
@@ -26,21 +28,31 @@ impl Trained {
     /// A configuration that does not fit the model.
     pub fn of(config: &Config, base: &BaseModel) -> Result<Self, Error> {
         let modules = base.task.base().modules();
-        let (module_count, parameter_count) = (modules.iter().len(), modules.parameters().len());
         let Some(adapter) = method::adapter_config(config, base.task.base())? else {
-            let (ranks, base) = (vec![0; module_count], vec![true; parameter_count]);
-            return Ok(Self { parameters: modules.count(), ranks, base });
+            let mut trained = Self::nothing(modules);
+            (trained.parameters, trained.base) = (modules.count(), vec![true; trained.base.len()]);
+            return Ok(trained);
         };
-        let mut trained = Self { parameters: 0, ranks: vec![0; module_count], base: vec![false; parameter_count] };
+        let mut trained = Self::nothing(modules);
         for (name, shape) in peft::trainable(&adapter, base.task.base().dimensions(), modules)? {
             trained.add(&name, shape.sizes(), modules);
         }
         Ok(trained)
     }
 
+    fn nothing(modules: &Modules) -> Self {
+        let (modules, parameters) = (modules.iter().len(), modules.parameters().len());
+        Self { parameters: 0, ranks: vec![0; modules], scaled: vec![0; modules], base: vec![false; parameters] }
+    }
+
     /// Paths of the adapted modules, in model order.
     pub fn adapted<'a>(&'a self, modules: &'a Modules) -> impl Iterator<Item = &'a str> {
-        modules.iter().filter(|module| self.ranks[module.id.index()] > 0).map(|module| module.path.as_str())
+        modules.iter().filter(|module| self.adapts(module.id)).map(|module| module.path.as_str())
+    }
+
+    /// Whether the method does something of its own in a module.
+    pub fn adapts(&self, id: ModuleId) -> bool {
+        self.ranks[id.index()] > 0 || self.scaled[id.index()] > 0
     }
 
     /// Whether the base's own parameter is trained.
@@ -57,7 +69,9 @@ impl Trained {
             .find(|module| name.strip_prefix(module.path.as_str()).is_some_and(|rest| rest.starts_with('.')));
         let Some(module) = owner else { return };
         let rest = &name[module.path.len() + 1..];
-        if rest.starts_with("lora_") {
+        if rest == "ia3_l" {
+            self.scaled[module.id.index()] = shape.iter().product();
+        } else if rest.starts_with("lora_") {
             // A is [r, in] and B [out, r]; an embedding's A is kept transposed.
             let rank = shape.iter().copied().min().unwrap_or(0);
             let known = &mut self.ranks[module.id.index()];

@@ -1,0 +1,71 @@
+//! Every method through every command: trained, stopped and resumed, evaluated, merged, described, spoken with.
+
+use tunesmith_tests::{Workspace, metrics};
+
+/// A method with settings under which all of it is at work.
+struct Case {
+    name: &'static str,
+    set: &'static [&'static str],
+}
+
+const CASES: [Case; 3] = [
+    Case { name: "lora", set: &["adapter.lora_dropout=0.1"] },
+    Case { name: "ia3", set: &["adapter.method=ia3"] },
+    Case {
+        name: "ia3 beside a module in full",
+        set: &["adapter.method=ia3", "adapter.target_modules=all-linear", "adapter.modules_to_save=[\"norm\"]"],
+    },
+];
+
+#[test]
+fn a_method_works_in_every_command() {
+    for case in CASES {
+        check(&case);
+    }
+}
+
+fn check(Case { name, set }: &Case) {
+    let workspace = Workspace::new(13);
+    let saving = [set, &["training.save_steps=3", "training.save_total_limit=0", "data.eval=train.jsonl"][..]].concat();
+    workspace.train("out", &saving).expect(0);
+    let logged = metrics(&workspace.path("out"));
+
+    // From the middle on, bit for bit.
+    std::fs::create_dir(workspace.path("resumed")).unwrap();
+    std::fs::rename(workspace.path("out/checkpoint-3"), workspace.path("resumed/checkpoint-3")).unwrap();
+    workspace.train("resumed", &saving).expect(0);
+    let file = |out: &str| std::fs::read(workspace.path(out).join("adapter_model.safetensors")).unwrap();
+    assert!(file("out") == file("resumed"), "{name}");
+    assert_eq!(metrics(&workspace.path("resumed")), logged, "{name}");
+
+    // Saved and loaded, and merged into the base.
+    let eval = |what: &[&str]| {
+        let rest = ["--data", "train.jsonl", "--json"];
+        workspace.run(&[&["eval"], what, &rest].concat()).expect(0).json()["loss"].as_f64().unwrap()
+    };
+    let adapted = eval(&["--model", "model", "--adapter", "out"]);
+    let last = logged.last().unwrap()["eval_loss"].as_f64().unwrap();
+    // The log rounds to f32.
+    assert!((adapted - last).abs() <= 1e-7 * last, "{name}: {adapted} and {last}");
+    assert!(adapted < eval(&["--model", "model"]), "{name} learned nothing");
+    workspace.run(&["merge", "--model", "model", "--adapter", "out", "--output", "merged"]).expect(0);
+    let merged = eval(&["--model", "merged"]);
+    // One rounding of each merged weight to f32.
+    assert!((merged - adapted).abs() <= 1e-5 * adapted, "{name}: {merged} and {adapted}");
+
+    // A run that goes on from it starts where it ended.
+    let going_on = [set, &["adapter.init_from=out", "training.max_steps=1", "data.eval=train.jsonl"][..]].concat();
+    workspace.train("further", &[&going_on[..], &["training.learning_rate=0"]].concat()).expect(0);
+    let further = metrics(&workspace.path("further")).last().unwrap()["eval_loss"].as_f64().unwrap();
+    assert_eq!(further, last, "{name}");
+
+    let inspected = workspace.run(&["inspect", "out", "--json"]).expect(0).json();
+    assert!(inspected["peft_type"].is_string(), "{name}: {inspected}");
+    let flags =
+        ["plan", "--model", "model", "--data", "train.jsonl", "--output", "planned", "--json", "--set", "adapter.r=4"];
+    let settings: Vec<&str> = set.iter().flat_map(|setting| ["--set", setting]).collect();
+    let plan = workspace.run(&[&flags[..], &settings[..]].concat()).expect(0).json();
+    assert_eq!(plan["trainable_parameters"], inspected["parameters"], "{name}");
+    let prompt = ["generate", "--model", "model", "--adapter", "out", "--prompt", "w3 w4", "--max-new-tokens", "3"];
+    workspace.run(&prompt).expect(0);
+}
