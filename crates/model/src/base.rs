@@ -8,7 +8,7 @@ use device::DType;
 use tensor::Tensor;
 
 use crate::config::Heads;
-use crate::load::{self, Expected, StoredNames};
+use crate::load::{self, Expected, Loaded, StoredNames};
 use crate::module::Modules;
 use crate::{ModelError, ParameterId, Result};
 
@@ -39,6 +39,7 @@ pub struct Base {
     dimensions: Dimensions,
     modules: Modules,
     parameters: Arc<[Tensor]>,
+    newly_initialized: Vec<ParameterId>,
     names: StoredNames,
     dir: PathBuf,
 }
@@ -51,14 +52,16 @@ impl Base {
     /// [`ModelError::TensorShape`], [`ModelError::TensorDtype`]; [`ModelError::Tensor`] without memory.
     pub(crate) fn load(
         dimensions: Dimensions,
-        expected: &Expected<'_>,
+        expected: &Expected,
         mut modules: Modules,
         checkpoint: &Checkpoint,
         dtype: DType,
     ) -> Result<Self> {
-        let names = StoredNames::new(expected.names, checkpoint);
-        let parameters = load::load(&dimensions, expected, &mut modules, &names, checkpoint, dtype)?.into();
-        Ok(Self { dimensions, modules, parameters, names, dir: checkpoint.dir().to_owned() })
+        let names = StoredNames::new(&expected.spelling, checkpoint);
+        let Loaded { tensors, newly_initialized } =
+            load::load(&dimensions, expected, &mut modules, &names, checkpoint, dtype)?;
+        let dir = checkpoint.dir().to_owned();
+        Ok(Self { dimensions, modules, parameters: tensors.into(), newly_initialized, names, dir })
     }
 
     /// Its sizes.
@@ -74,6 +77,11 @@ impl Base {
     /// The value of a parameter, in the dtype it is held in.
     pub fn parameter(&self, id: ParameterId) -> &Tensor {
         &self.parameters[id.index()]
+    }
+
+    /// Parameters that its files do not have: those of a head for another task. They start at random.
+    pub fn newly_initialized(&self) -> &[ParameterId] {
+        &self.newly_initialized
     }
 
     /// What its files call its parameters.

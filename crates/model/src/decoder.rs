@@ -9,11 +9,11 @@ use tensor::{LossSum, Tensor, ops};
 
 use crate::config::DecoderConfig;
 use crate::lm_head::LmHead;
-use crate::load::Expected;
+use crate::load::{Expected, Initial, NewModules, Spelling};
 use crate::parts::{Network, Scope};
 use crate::placement::Placement;
 use crate::rope::RopeTables;
-use crate::{Base, Context, Input, ModelError, Pass, Result};
+use crate::{Base, Context, Hidden, Input, ModelError, Pass, Result};
 
 /// A frozen causal language model.
 ///
@@ -49,8 +49,29 @@ impl Decoder {
     /// [`ModelError::MissingTensors`], [`ModelError::MissingHead`], [`ModelError::ExtraTensors`],
     /// [`ModelError::TensorShape`], [`ModelError::TensorDtype`]; [`ModelError::Tensor`] without memory.
     pub fn from_checkpoint(config: DecoderConfig, checkpoint: &Checkpoint, dtype: DType) -> Result<Self> {
+        Self::with_initial(config, checkpoint, dtype, Initial::default())
+    }
+
+    /// As [`Decoder::from_checkpoint`]; parameters of a classifier that the files do not have start as `initial` says.
+    pub(crate) fn with_initial(
+        config: DecoderConfig,
+        checkpoint: &Checkpoint,
+        dtype: DType,
+        initial: Initial,
+    ) -> Result<Self> {
         let (network, modules) = Network::declare(&config, dtype);
-        let expected = Expected { names: &config.names };
+        let names = &config.names;
+        let is_classifier = config.num_labels.is_some();
+        let expected = Expected {
+            spelling: Spelling {
+                base: names.base,
+                is_bare: false,
+                head: names.head_alias.map(|alias| (names.head, alias)),
+            },
+            embedding: names.embedding,
+            new: NewModules { modules: is_classifier.then_some(network.head.module).into_iter().collect(), initial },
+            other_heads: if is_classifier { &["lm_head.", "embed_out."] } else { &[] },
+        };
         let base = Base::load(config.dimensions(), &expected, modules, checkpoint, dtype)?;
         let ropes = RopeTables::new(config.ropes());
         Ok(Self { config, network, ropes, base })
@@ -72,11 +93,18 @@ impl Decoder {
     /// # Errors
     /// [`ModelError::TokenId`], [`ModelError::TooLong`], and [`ModelError::Tensor`] from an op or the adapter.
     pub fn forward(&self, input: &Input, pass: &Pass) -> Result<Tensor> {
+        Ok(self.hidden(input, pass)?.rows)
+    }
+
+    /// As [`Decoder::forward`], with the places of the sequences.
+    pub(crate) fn hidden(&self, input: &Input, pass: &Pass) -> Result<Hidden> {
         let prompt = pass.adapter.prompt()?;
         let scope = self.scope(input, prompt.as_ref(), pass)?;
         let x = self.embed(input, prompt.as_ref(), &scope)?;
         let x = self.network.blocks.forward(x, &scope, pass.gradient_checkpointing)?;
-        Ok(self.network.norm.forward(&x, &scope)?)
+        let rows = self.network.norm.forward(&x, &scope)?;
+        let prompt_len = prompt.map_or(0, |prompt| prompt.shape()[0]);
+        Ok(Hidden { rows, sequences: Arc::clone(&scope.context.sequences), prompt_len })
     }
 
     /// Logits of `hidden`, some rows of what [`Decoder::forward`] gave: `[rows, vocab_size]`.
@@ -112,7 +140,7 @@ impl Decoder {
 
     /// What the parts of the model see in a pass over `input` after `prompt`.
     pub(crate) fn scope(&self, input: &Input, prompt: Option<&Tensor>, pass: &Pass) -> Result<Scope> {
-        self.check(input)?;
+        input.check_tokens(self.config.vocab_size)?;
         let prompt_len = prompt.map_or(0, |prompt| prompt.shape()[0]);
         let Placement { sequences, positions } = Placement::new(input, prompt_len, pass.adapter.position_offset())?;
         let ropes = self.ropes.rows(&sequences, &positions)?.into();
@@ -134,14 +162,6 @@ impl Decoder {
         match &self.network.positions {
             Some(positions) => Ok(ops::add(&x, &positions.forward(&scope.context.positions, scope)?)?),
             None => Ok(x),
-        }
-    }
-
-    fn check(&self, input: &Input) -> Result<()> {
-        let vocab_size = self.config.vocab_size;
-        match input.input_ids.iter().position(|&id| id as usize >= vocab_size) {
-            Some(index) => Err(ModelError::TokenId { index, id: input.input_ids[index], vocab_size }),
-            None => Ok(()),
         }
     }
 }

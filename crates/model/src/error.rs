@@ -139,6 +139,20 @@ pub enum ModelError {
         /// How many there are.
         limit: usize,
     },
+    /// A sequence that has no token whose class could be asked for.
+    #[error("sequence {index} of the batch is empty: it has no token to classify it by")]
+    EmptySequence {
+        /// Its position in the batch.
+        index: usize,
+    },
+    /// A task that the kind of model has no head for.
+    #[error(
+        "a decoder has no head for {task}; it classifies sequences (SEQ_CLS), and encoders such as bert do the rest"
+    )]
+    NoHead {
+        /// The task.
+        task: &'static str,
+    },
     /// Lists of one batch that have different lengths.
     #[error("`{argument}` has {got} entries, expected {expected}: one for each token of the batch")]
     BatchLength {

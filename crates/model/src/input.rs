@@ -15,6 +15,8 @@ pub struct Input {
     pub positions: Arc<[u32]>,
     /// Where the sequences start and end.
     pub sequences: Arc<Sequences>,
+    /// The part of the text that each token is in, `[num_tokens]`, for encoders that know parts; `None` means the first.
+    pub token_type_ids: Option<Arc<[u32]>>,
 }
 
 impl Input {
@@ -36,6 +38,7 @@ impl Input {
             input_ids: input_ids.into(),
             positions: positions.into(),
             sequences: Arc::new(Sequences::packed(cu_seqlens)?),
+            token_type_ids: None,
         })
     }
 
@@ -52,6 +55,28 @@ impl Input {
             cu_seqlens.push(end);
         }
         Self::packed(&sequences.concat(), &positions, &cu_seqlens)
+    }
+
+    /// The same tokens as parts of texts: `token_type_ids` as a tokenizer gives them, 0 for the first part, 1 for the
+    /// second.
+    ///
+    /// # Errors
+    /// [`ModelError::BatchLength`] if there is not one for each token.
+    pub fn with_token_type_ids(self, token_type_ids: &[u32]) -> Result<Self> {
+        let (expected, got) = (self.num_tokens(), token_type_ids.len());
+        if got != expected {
+            return Err(ModelError::BatchLength { argument: "token_type_ids", expected, got });
+        }
+        Ok(Self { token_type_ids: Some(token_type_ids.into()), ..self })
+    }
+
+    /// # Errors
+    /// [`ModelError::TokenId`] for a token that is not in a vocabulary of `vocab_size`.
+    pub(crate) fn check_tokens(&self, vocab_size: usize) -> Result<()> {
+        match self.input_ids.iter().position(|&id| id as usize >= vocab_size) {
+            Some(index) => Err(ModelError::TokenId { index, id: self.input_ids[index], vocab_size }),
+            None => Ok(()),
+        }
     }
 
     /// Number of tokens.

@@ -1,30 +1,35 @@
-//! Frozen base models: one decoder built from parts, one file per family.
+//! Frozen base models: decoders and encoders built from the same parts, one file per family.
 //!
 //! | concept | here |
 //! |---|---|
-//! | a model as data, read from `config.json` | [`DecoderConfig`] |
-//! | the families, a file each | [`Family`] |
+//! | a model as data, read from `config.json` | [`DecoderConfig`], [`EncoderConfig`], [`ClassifierConfig`] |
+//! | the families, a file each | [`Family`], [`EncoderFamily`] |
 //! | what a model consists of, under Hugging Face's names | [`Modules`], [`Module`], [`Parameter`], [`Residual`] |
 //! | rotary embedding and its scalings | [`rope`] |
 //! | the weights of a model of any kind, as methods see them | [`Base`] |
 //! | a causal language model | [`Decoder`] |
+//! | hidden states of which every token sees the whole text | [`Encoder`] |
+//! | scores of classes, from either | [`Classifier`] |
 //! | what a method may change in it | [`Adapter`] |
 //! | the tokens of a pass, and how it is run | [`Input`], [`Pass`] |
 //! | generation token by token | [`KvCache`] |
 //!
 //! The decoder does not know which methods exist, and nothing here changes a weight. Results are those of transformers:
-//! logits agree to 5e-6 of the largest in f32 for every family and scaling (`tests/golden.rs`).
+//! logits agree to 5e-6 of the largest in f32 for every family and scaling (`tests/golden.rs`, `tests/encoders.rs`).
 
 #![forbid(unsafe_code)]
 
 mod adapter;
 mod base;
 mod cache;
+mod classifier;
 pub mod config;
 mod context;
 mod decoder;
+mod encoder;
 mod error;
 mod families;
+mod hidden;
 mod input;
 mod join;
 mod lm_head;
@@ -38,11 +43,14 @@ pub mod rope;
 pub use adapter::{Adapter, NoAdapter};
 pub use base::{Base, Dimensions};
 pub use cache::KvCache;
-pub use config::DecoderConfig;
+pub use classifier::Classifier;
+pub use config::{ClassifierConfig, DecoderConfig, EncoderConfig};
 pub use context::{Context, Dropout};
 pub use decoder::Decoder;
+pub use encoder::{Encoder, TaskHead};
 pub use error::{ModelError, TensorNames};
-pub use families::Family;
+pub use families::{EncoderFamily, Family};
+pub use hidden::Hidden;
 pub use input::Input;
 pub use join::{Join, NormFn};
 pub use load::StoredNames;

@@ -1,11 +1,9 @@
 //! The head of a language model: logits, and the loss without them in memory.
 
-use std::sync::Arc;
-
-use tensor::{LossSum, Sequences, Tensor, no_grad, ops};
+use tensor::{LossSum, Tensor, no_grad, ops};
 
 use crate::parts::{Linear, Scope};
-use crate::{Base, Context, ModelError, Pass, Result};
+use crate::{Base, ModelError, Pass, Result};
 
 /// The label of a row that is not trained on.
 const IGNORED: i64 = -100;
@@ -23,7 +21,7 @@ pub(crate) struct LmHead<'a> {
 
 impl LmHead<'_> {
     pub(crate) fn logits(&self, hidden: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let logits = self.linear.forward(hidden, &self.scope(hidden, pass)?)?;
+        let logits = self.linear.forward(hidden, &Scope::of_rows(self.base, hidden.shape()[0], pass)?)?;
         match self.softcap {
             Some(cap) => Ok(ops::softcap(&logits, cap)?),
             None => Ok(logits),
@@ -34,7 +32,7 @@ impl LmHead<'_> {
     pub(crate) fn loss(&self, hidden: &Tensor, targets: &[i64], pass: &Pass) -> Result<Tensor> {
         let supervised = supervised(hidden, targets)?;
         if !pass.adapter.adapts(self.linear.module) {
-            let weight = self.linear.weight(&self.scope(hidden, pass)?)?;
+            let weight = self.linear.weight(&Scope::of_rows(self.base, hidden.shape()[0], pass)?)?;
             return Ok(ops::linear_cross_entropy(hidden, &weight, targets, self.softcap)?);
         }
         let (logits, targets) = self.logits_of(hidden, targets, &supervised, pass)?;
@@ -45,7 +43,7 @@ impl LmHead<'_> {
     pub(crate) fn evaluate(&self, hidden: &Tensor, targets: &[i64], pass: &Pass) -> Result<LossSum> {
         let supervised = supervised(hidden, targets)?;
         if !pass.adapter.adapts(self.linear.module) {
-            let weight = self.linear.weight(&self.scope(hidden, pass)?)?;
+            let weight = self.linear.weight(&Scope::of_rows(self.base, hidden.shape()[0], pass)?)?;
             return Ok(ops::linear_cross_entropy_statistics(hidden, &weight, targets, self.softcap)?);
         }
         let mut sum = LossSum::default();
@@ -60,16 +58,7 @@ impl LmHead<'_> {
     fn logits_of(&self, hidden: &Tensor, targets: &[i64], rows: &[u32], pass: &Pass) -> Result<(Tensor, Vec<i64>)> {
         let targets = rows.iter().map(|&row| targets[row as usize]).collect();
         let hidden = ops::select_rows(hidden, &rows.into())?;
-        Ok((self.linear.forward(&hidden, &self.scope(&hidden, pass)?)?, targets))
-    }
-
-    /// What the head sees: rows, and no sequences.
-    fn scope(&self, hidden: &Tensor, pass: &Pass) -> Result<Scope> {
-        let rows = hidden.shape()[0] as u32;
-        let sequences = Arc::new(Sequences::packed(&[0, rows])?);
-        let context = Context { sequences, positions: (0..rows).collect(), dropout: pass.dropout };
-        let (adapter, base) = (Arc::clone(&pass.adapter), Arc::clone(self.base.parameters()));
-        Ok(Scope { adapter, base, context, ropes: [].into() })
+        Ok((self.linear.forward(&hidden, &Scope::of_rows(self.base, hidden.shape()[0], pass)?)?, targets))
     }
 }
 

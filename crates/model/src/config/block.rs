@@ -4,23 +4,23 @@ use super::{AttentionConfig, Heads, MlpConfig, NormConfig, Residual};
 
 /// In what the blocks of one model differ from those of another.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BlockConfig {
+pub struct BlockConfig {
     /// Elements of a token's hidden state.
-    pub(crate) hidden_size: usize,
+    pub hidden_size: usize,
     /// Elements between the two products of an MLP.
-    pub(crate) intermediate_size: usize,
+    pub intermediate_size: usize,
     /// Heads of attention.
-    pub(crate) heads: Heads,
+    pub heads: Heads,
     /// The norms.
-    pub(crate) norm: NormConfig,
+    pub norm: NormConfig,
     /// How a block puts its parts together.
-    pub(crate) residual: Residual,
+    pub residual: Residual,
     /// Projections of attention.
-    pub(crate) attention: AttentionConfig,
+    pub attention: AttentionConfig,
     /// Projections of the MLP.
-    pub(crate) mlp: MlpConfig,
+    pub mlp: MlpConfig,
     /// Whether queries and keys are rotated.
-    pub(crate) rotary: bool,
+    pub rotary: bool,
     /// Whether a token sees those before it alone.
-    pub(crate) causal: bool,
+    pub causal: bool,
 }

@@ -130,6 +130,21 @@ impl<'a> Keys<'a> {
         self.list(key, "a list of strings", Value::as_str)
     }
 
+    /// The name of the family; `supported` lists those that are, for a message.
+    pub(crate) fn model_type(&self, supported: &dyn Fn() -> String) -> Result<&'a str> {
+        let remedy = || format!("it names the family, one of {}", supported());
+        self.text("model_type")?.ok_or_else(|| self.missing("model_type", &remedy()))
+    }
+
+    /// The strings of an object whose keys are `"0"`, `"1"`, ..., by number; `None` if the key is absent or null.
+    pub(crate) fn numbered_texts(&self, key: &str) -> Result<Option<Vec<&'a str>>> {
+        const EXPECTED: &str = "an object of strings under \"0\", \"1\", ... with none left out";
+        let Some(object) = self.object(key)?.map(|keys| keys.object) else { return Ok(None) };
+        let text = |number: usize| object.get(&number.to_string())?.as_str();
+        let texts = (0..object.len()).map(text).collect::<Option<Vec<_>>>();
+        texts.filter(|texts| !texts.is_empty()).map(Some).ok_or_else(|| self.refuse(key, EXPECTED))
+    }
+
     /// A list of numbers; `None` if the key is absent or null.
     pub(crate) fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>> {
         self.list(key, "a list of numbers", Value::as_f64)

@@ -1,7 +1,10 @@
 //! A decoder as data: everything in which the families differ.
 
 mod block;
+mod classifier;
+mod encoder;
 mod keys;
+mod labels;
 mod layer_types;
 mod read;
 mod settings;
@@ -16,11 +19,16 @@ use crate::module::Modules;
 use crate::parts::Network;
 use crate::rope::RopeConfig;
 
-pub(crate) use block::BlockConfig;
+pub use block::BlockConfig;
+pub use classifier::{ClassifierConfig, TrunkConfig};
+pub use encoder::{EmbeddingsConfig, EncoderConfig, FirstPosition, HeadConfig, HeadsConfig};
 pub(crate) use keys::Keys;
+pub use labels::Labels;
 pub(crate) use layer_types::LayerType;
 pub use read::CONFIG_FILE;
-pub(crate) use settings::{Common, Defaults, even_head_dim, num_layers, read_activation, read_dtype, width};
+pub(crate) use settings::{
+    Common, Defaults, even_head_dim, num_layers, padding_idx, read_activation, read_dtype, width,
+};
 
 /// One decoder. [`DecoderConfig::read`] makes it from a `config.json`; nothing is allocated by the sizes in it before they
 /// were checked.
@@ -59,6 +67,8 @@ pub struct DecoderConfig {
     pub mlp: MlpConfig,
     /// One entry for each block.
     pub layers: Vec<LayerConfig>,
+    /// Classes of a sequence, where the head gives those and not the next token.
+    pub num_labels: Option<usize>,
     /// Whether the head shares the embedding's weight.
     pub tie_word_embeddings: bool,
     /// Bound of the logits (Gemma 2).
@@ -75,8 +85,14 @@ impl DecoderConfig {
         Network::declare(self, DType::F32).1
     }
 
+    /// The model with a classifier for a head, as `LlamaForSequenceClassification`: one projection without a bias, `score`.
+    pub fn with_classifier(self, num_labels: usize) -> Self {
+        let names = Names { head: "score", head_alias: None, ..self.names };
+        Self { num_labels: Some(num_labels), tie_word_embeddings: false, final_logit_softcapping: None, names, ..self }
+    }
+
     /// What its blocks are built from.
-    pub(crate) fn block(&self) -> BlockConfig {
+    pub fn block(&self) -> BlockConfig {
         BlockConfig {
             hidden_size: self.hidden_size,
             intermediate_size: self.intermediate_size,

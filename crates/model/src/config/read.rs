@@ -6,14 +6,14 @@ use checkpoint::read_json;
 use serde_json::{Map, Value};
 
 use super::{DecoderConfig, Keys};
-use crate::families::{Family, supported};
+use crate::families::{EncoderFamily, Family, supported};
 use crate::{ModelError, Result};
 
 /// The file that describes a model.
 pub const CONFIG_FILE: &str = "config.json";
 
 /// The largest file that is read: a vocabulary of labels may stand in it, weights may not.
-const MAX_BYTES: u64 = 16 << 20;
+pub(super) const MAX_BYTES: u64 = 16 << 20;
 
 impl DecoderConfig {
     /// Reads the `config.json` of the model in `dir`, as transformers 4 or 5 wrote it. A key that is absent has the value
@@ -33,17 +33,24 @@ impl DecoderConfig {
     /// As [`DecoderConfig::read`].
     pub fn from_json(path: &Path, json: &Map<String, Value>) -> Result<Self> {
         let keys = Keys::new(path, json);
-        let Some(model_type) = keys.text("model_type")? else {
-            return Err(keys.missing("model_type", &format!("it names the family, one of {}", supported())));
-        };
+        let model_type = keys.model_type(&supported)?;
         let Some(family) = Family::find(model_type) else {
             return Err(ModelError::UnsupportedFamily {
                 path: path.to_owned(),
                 got: model_type.to_owned(),
                 supported: supported(),
-                hint: if model_type == "gemma3" { "; of gemma3 the text part alone is, as gemma3_text" } else { "" },
+                hint: hint(model_type),
             });
         };
         (family.read)(&keys)
+    }
+}
+
+/// What else could be meant by a `model_type` that is no decoder's.
+fn hint(model_type: &str) -> &'static str {
+    match model_type {
+        "gemma3" => "; of gemma3 the text part alone is, as gemma3_text",
+        _ if EncoderFamily::find(model_type).is_some() => "; it is an encoder, for task_type SEQ_CLS or TOKEN_CLS",
+        _ => "",
     }
 }

@@ -92,7 +92,7 @@ impl Common {
 
 /// The row of the table that `pad_token_id` names: a negative one counts from the end, as -1 in the first Llama files. One
 /// outside the table names none.
-fn padding_idx(pad_token_id: Option<i64>, vocab_size: usize) -> Option<u32> {
+pub(crate) fn padding_idx(pad_token_id: Option<i64>, vocab_size: usize) -> Option<u32> {
     let id = pad_token_id.map(|id| if id < 0 { id.saturating_add_unsigned(vocab_size as u64) } else { id })?;
     u32::try_from(id).ok().filter(|&id| (id as usize) < vocab_size)
 }

@@ -56,6 +56,7 @@ fn read(keys: &Keys<'_>) -> Result<DecoderConfig> {
             activation: read_activation(keys, "activation_function", "gelu_new")?,
         },
         layers: layers(keys, head_dim)?,
+        num_labels: None,
         tie_word_embeddings: keys.flag("tie_word_embeddings", true)?,
         final_logit_softcapping: None,
         names: Names {

@@ -58,6 +58,7 @@ fn read(keys: &Keys<'_>) -> Result<DecoderConfig> {
             activation: read_activation(keys, "hidden_act", "gelu")?,
         },
         layers: vec![LayerConfig { softmax_scale, window: None, rope: 0 }; num_layers],
+        num_labels: None,
         tie_word_embeddings: keys.flag("tie_word_embeddings", false)?,
         final_logit_softcapping: None,
         names: Names {

@@ -85,6 +85,7 @@ pub(super) fn llama_like(family: &'static Family, common: Common, ropes: Vec<Rop
             activation: common.activation,
         },
         layers: vec![LayerConfig { softmax_scale, window: None, rope: 0 }; common.num_hidden_layers],
+        num_labels: None,
         tie_word_embeddings: common.tie_word_embeddings,
         final_logit_softcapping: None,
         names: Names {

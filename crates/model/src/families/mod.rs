@@ -1,7 +1,10 @@
-//! The families of decoders, a file each: which keys of the configuration say what, and what the modules are called.
+//! The families of models, a file each: which keys of the configuration say what, and what the modules are called.
 //!
-//! A new family is one file here and one line in the table below.
+//! A new family is one file here and one line in the table of its kind: decoders below, encoders in `encoder_family`.
 
+mod bert;
+mod distilbert;
+mod encoder_family;
 mod gemma;
 mod gemma2;
 mod gemma3_text;
@@ -12,11 +15,14 @@ mod mistral;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod roberta;
 
 use crate::Result;
 use crate::config::{DecoderConfig, Keys};
 
-/// A family of models.
+pub use encoder_family::EncoderFamily;
+
+/// A family of decoders.
 #[derive(Debug)]
 pub struct Family {
     /// What `config.json` calls it.

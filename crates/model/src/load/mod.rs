@@ -1,6 +1,7 @@
 //! Weights out of the files: found by name, checked against the configuration, used where they lie.
 
 mod finite;
+mod initial;
 mod storage;
 mod stored_names;
 mod ties;
@@ -9,19 +10,33 @@ use checkpoint::{Checkpoint, MappedTensor};
 use device::DType;
 use tensor::Tensor;
 
-use crate::config::Names;
 use crate::error::TensorNames;
 use crate::module::{Module, ModuleKind, Modules, Parameter};
 use crate::{Dimensions, ModelError, ParameterId, Result};
 
 pub(crate) use finite::check_finite;
+pub(crate) use initial::{Initial, NewModules};
+pub(crate) use stored_names::Spelling;
 pub use stored_names::StoredNames;
 
 /// What a configuration says about the tensors of a model's files.
-#[derive(Clone, Copy)]
-pub(crate) struct Expected<'a> {
-    /// Paths of modules that have a part of their own in finding tensors.
-    pub(crate) names: &'a Names,
+#[derive(Clone)]
+pub(crate) struct Expected {
+    /// How the files may call them.
+    pub(crate) spelling: Spelling,
+    /// Path of the input embedding.
+    pub(crate) embedding: &'static str,
+    /// The modules that may be missing.
+    pub(crate) new: NewModules,
+    /// Starts of the names of tensors that may be there for nothing: heads of other tasks.
+    pub(crate) other_heads: &'static [&'static str],
+}
+
+/// Parameters by id.
+pub(crate) struct Loaded {
+    pub(crate) tensors: Vec<Tensor>,
+    /// Those that the files do not have.
+    pub(crate) newly_initialized: Vec<ParameterId>,
 }
 
 /// The tensors of `modules`' parameters, by id. Unties those in `modules` that the files hold values of their own for.
@@ -31,41 +46,49 @@ pub(crate) struct Expected<'a> {
 /// [`ModelError::TensorShape`], [`ModelError::TensorDtype`].
 pub(crate) fn load(
     dimensions: &Dimensions,
-    expected: &Expected<'_>,
+    expected: &Expected,
     modules: &mut Modules,
     names: &StoredNames,
     checkpoint: &Checkpoint,
     dtype: DType,
-) -> Result<Vec<Tensor>> {
-    let sources = ties::sources(modules, checkpoint, names)?;
-    let found = find(modules, checkpoint, names, &sources)?;
-    refuse_extra(modules, checkpoint, names)?;
+) -> Result<Loaded> {
+    let sources = ties::sources(expected, modules, checkpoint, names)?;
+    let found = find(expected, modules, checkpoint, names, &sources)?;
+    refuse_extra(expected, modules, checkpoint, names)?;
     let mut tensors: Vec<Tensor> = Vec::with_capacity(found.len());
+    let mut newly_initialized = Vec::new();
     for (parameter, mapped) in modules.parameters().zip(&found) {
+        let Some(mapped) = mapped else {
+            tensors.push(expected.new.initial.value(parameter)?);
+            newly_initialized.push(parameter.id);
+            continue;
+        };
         check_shape(dimensions, expected, modules, parameter, mapped, checkpoint)?;
         // Parameters of one tensor share what it is loaded as, a rounded copy too.
-        let shared = parameter.tied_to.filter(|id| found[id.index()].name() == mapped.name());
-        tensors.push(match shared {
+        let is_same = |id: &ParameterId| found[id.index()].as_ref().is_some_and(|other| other.name() == mapped.name());
+        tensors.push(match parameter.tied_to.filter(is_same) {
             Some(id) => tensors[id.index()].clone(),
             None => storage::frozen(checkpoint.dir(), mapped, dtype)?,
         });
     }
-    Ok(tensors)
+    Ok(Loaded { tensors, newly_initialized })
 }
 
-/// The file's tensor of every parameter.
+/// The file's tensor of every parameter; none for those that may be missing and are.
 fn find(
+    expected: &Expected,
     modules: &Modules,
     checkpoint: &Checkpoint,
     names: &StoredNames,
     sources: &[ParameterId],
-) -> Result<Vec<MappedTensor>> {
+) -> Result<Vec<Option<MappedTensor>>> {
     let mut missing = Vec::new();
     let mut found = Vec::with_capacity(modules.parameters().len());
     for parameter in modules.parameters() {
         let source = modules.parameter(sources[parameter.id.index()]);
         match checkpoint.get(&names.of(&source.name)) {
-            Some(mapped) => found.push(mapped),
+            Some(mapped) => found.push(Some(mapped)),
+            None if expected.new.modules.contains(&parameter.module) => found.push(None),
             None => missing.push(parameter.name.clone()),
         }
     }
@@ -75,25 +98,27 @@ fn find(
     Err(ModelError::MissingTensors { dir: checkpoint.dir().to_owned(), names: TensorNames(missing) })
 }
 
-fn refuse_extra(modules: &Modules, checkpoint: &Checkpoint, names: &StoredNames) -> Result<()> {
+fn refuse_extra(expected: &Expected, modules: &Modules, checkpoint: &Checkpoint, names: &StoredNames) -> Result<()> {
     let known: std::collections::HashSet<String> = modules.parameters().map(|p| names.of(&p.name)).collect();
-    let extra: Vec<String> =
-        checkpoint.names().filter(|name| !known.contains(*name) && !is_unused(name)).map(str::to_owned).collect();
+    let of_other_head = |name: &str| expected.other_heads.iter().any(|head| name.starts_with(head));
+    let is_extra = |name: &&str| !known.contains(*name) && !is_unused(name) && !of_other_head(name);
+    let extra: Vec<String> = checkpoint.names().filter(is_extra).map(str::to_owned).collect();
     if extra.is_empty() {
         return Ok(());
     }
     Err(ModelError::ExtraTensors { dir: checkpoint.dir().to_owned(), names: TensorNames(extra) })
 }
 
-/// What older files store beside the weights: causal masks and rotation frequencies, which are constants, and a bias that
-/// the first files of T5 have where nothing adds it.
+/// What older files store beside the weights: causal masks, rotation frequencies and the numbers of positions, which are
+/// constants, and a bias that the first files of T5 have where nothing adds it.
 fn is_unused(name: &str) -> bool {
-    const UNUSED: [&str; 6] = [
+    const UNUSED: [&str; 7] = [
         ".attn.bias",
         ".attn.masked_bias",
         ".attention.bias",
         ".attention.masked_bias",
         ".rotary_emb.inv_freq",
+        "embeddings.position_ids",
         ".EncDecAttention.relative_attention_bias.weight",
     ];
     UNUSED.iter().any(|unused| name.ends_with(unused))
@@ -101,7 +126,7 @@ fn is_unused(name: &str) -> bool {
 
 fn check_shape(
     dimensions: &Dimensions,
-    expected: &Expected<'_>,
+    expected: &Expected,
     modules: &Modules,
     parameter: &Parameter,
     mapped: &MappedTensor,
@@ -120,11 +145,14 @@ fn check_shape(
 }
 
 /// The sizes that a module's shape follows from, under the names of Llama's keys.
-fn sizes(dimensions: &Dimensions, expected: &Expected<'_>, module: &Module) -> String {
+fn sizes(dimensions: &Dimensions, expected: &Expected, module: &Module) -> String {
     let hidden = dimensions.hidden_size;
     match module.kind {
+        ModuleKind::Linear { out_features, .. } if expected.new.modules.contains(&module.id) => {
+            format!("`hidden_size` {hidden}, {out_features} outputs; a head of the files has to be used as it is")
+        }
         _ if module.is_head => format!("`vocab_size` {}, `hidden_size` {hidden}", dimensions.vocab_size),
-        ModuleKind::Embedding { num_embeddings, .. } if module.path == expected.names.embedding => {
+        ModuleKind::Embedding { num_embeddings, .. } if module.path.ends_with(expected.embedding) => {
             format!("`vocab_size` {num_embeddings}, `hidden_size` {hidden}")
         }
         ModuleKind::Embedding { num_embeddings, embedding_dim } if dimensions.learned_positions.is_none() => {

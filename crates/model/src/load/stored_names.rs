@@ -2,26 +2,52 @@
 
 use checkpoint::Checkpoint;
 
-use crate::config::Names;
+/// How the files of a model may call its parameters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spelling {
+    /// The part of the tree that a model without a head consists of: files of such models leave it out of their names.
+    pub(crate) base: &'static str,
+    /// Whether the parameters are those of a model without a head, which leaves it out itself.
+    pub(crate) is_bare: bool,
+    /// The head's path, and another name that files give to it.
+    pub(crate) head: Option<(&'static str, &'static str)>,
+}
 
 /// Maps names of parameters to the names of tensors in one model's files. They differ where a file was written from the
-/// model without its head, as the first files of GPT-2 were, and where the head has an older name.
+/// model without its head, as the first files of GPT-2 were, or the other way round, and where something has an older name.
 #[derive(Clone, Debug)]
 pub struct StoredNames {
-    /// What the files leave out at the front.
-    left_out: Option<String>,
+    start: Start,
     /// The head's path, and what the files call it.
     head: Option<(&'static str, &'static str)>,
+    /// Whether the parameters of norms have the names that the first files of BERT gave them.
+    old_norms: bool,
 }
+
+/// What the files change at the front.
+#[derive(Clone, Debug)]
+enum Start {
+    Same,
+    LeftOut(String),
+    Added(String),
+}
+
+/// Ends of names, and how TensorFlow called them.
+const OLD_NORMS: [(&str, &str); 2] = [("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")];
 
 impl StoredNames {
     /// Looks at which names the files hold.
-    pub(crate) fn new(names: &Names, checkpoint: &Checkpoint) -> Self {
-        let base = format!("{}.", names.base);
+    pub(crate) fn new(spelling: &Spelling, checkpoint: &Checkpoint) -> Self {
+        let base = format!("{}.", spelling.base);
         let bare = !checkpoint.names().any(|name| name.starts_with(&base));
-        let renamed = |alias: &&'static str| checkpoint.contains(&format!("{alias}.weight"));
-        let head = names.head_alias.filter(renamed).map(|alias| (names.head, alias));
-        Self { left_out: bare.then_some(base), head }
+        let start = match (spelling.is_bare, bare) {
+            (false, true) => Start::LeftOut(base),
+            (true, false) => Start::Added(base),
+            _ => Start::Same,
+        };
+        let renamed = |(_, alias): &(&str, &str)| checkpoint.contains(&format!("{alias}.weight"));
+        let old_norms = checkpoint.names().any(|name| OLD_NORMS.iter().any(|(_, old)| name.ends_with(old)));
+        Self { start, head: spelling.head.filter(renamed), old_norms }
     }
 
     /// The tensor of the parameter called `name`.
@@ -30,7 +56,12 @@ impl StoredNames {
         if let Some((stored, rest)) = renamed {
             return format!("{stored}{rest}");
         }
-        let stored = self.left_out.as_ref().and_then(|base| name.strip_prefix(base.as_str()));
-        stored.unwrap_or(name).to_owned()
+        let name = match &self.start {
+            Start::Same => name.to_owned(),
+            Start::LeftOut(base) => name.strip_prefix(base.as_str()).unwrap_or(name).to_owned(),
+            Start::Added(base) => format!("{base}{name}"),
+        };
+        let old = |(new, old): &(&str, &str)| Some(format!("{}{old}", name.strip_suffix(new)?));
+        OLD_NORMS.iter().filter(|_| self.old_norms).find_map(old).unwrap_or(name)
     }
 }

@@ -39,7 +39,7 @@ impl Network {
         };
         let blocks = Blocks::declare(&mut modules, &config.block(), &config.layers, names.blocks);
         let norm = Norm::declare(&mut modules, names.norm.to_owned(), None, hidden, config.norm);
-        let size = [hidden, config.vocab_size];
+        let size = [hidden, config.num_labels.unwrap_or(config.vocab_size)];
         let head = Linear::declare(&mut modules, names.head.to_owned(), None, size, Layout::OutIn, false);
         modules.set_head(head.module, config.tie_word_embeddings.then_some(embedding.weight));
         (Self { embedding, positions, blocks, norm, head }, modules)

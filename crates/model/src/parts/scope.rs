@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tensor::Tensor;
+use tensor::{Result, Sequences, Tensor};
 
 use crate::rope::RopeRows;
-use crate::{Adapter, Context, ParameterId};
+use crate::{Adapter, Base, Context, ParameterId, Pass};
 
 /// One pass. Cloning copies a few references: a block that is computed again in backward keeps its own.
 #[derive(Clone)]
@@ -19,6 +19,22 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
+    /// A pass over packed sequences, without rotations.
+    pub(crate) fn new(base: &Base, sequences: &Arc<Sequences>, positions: Arc<[u32]>, pass: &Pass) -> Self {
+        Self {
+            adapter: Arc::clone(&pass.adapter),
+            base: Arc::clone(base.parameters()),
+            context: Context { sequences: Arc::clone(sequences), positions, dropout: pass.dropout },
+            ropes: [].into(),
+        }
+    }
+
+    /// The scope of a head, which sees rows and no sequences.
+    pub(crate) fn of_rows(base: &Base, rows: usize, pass: &Pass) -> Result<Self> {
+        let rows = rows as u32;
+        Ok(Self::new(base, &Arc::new(Sequences::packed(&[0, rows])?), (0..rows).collect(), pass))
+    }
+
     /// The adapter's stand-in for a parameter, or the base's own.
     pub(crate) fn parameter(&self, id: ParameterId) -> &Tensor {
         self.adapter.parameter(id).unwrap_or(&self.base[id.index()])
