@@ -46,6 +46,22 @@ impl KvCache {
 }
 
 impl LayerCache {
+    /// An empty one for keys and values of `columns` elements each, of which a block sees the last `window`.
+    pub(crate) fn new(columns: usize, window: Option<usize>) -> tensor::Result<Self> {
+        Ok(Self { keys: RowBuffer::new(columns)?, values: RowBuffer::new(columns)?, window, prefix: None })
+    }
+
+    /// What is set before the keys and values: what `compute` gives where the text begins.
+    pub(crate) fn prefix(
+        &mut self,
+        compute: impl FnOnce() -> tensor::Result<Option<Prefix>>,
+    ) -> tensor::Result<Option<Prefix>> {
+        if self.keys.rows() == 0 {
+            self.prefix = compute()?;
+        }
+        Ok(self.prefix.clone())
+    }
+
     /// Takes the keys and values of new tokens, and gives those of all tokens that these see, with the sequences of
     /// queries and keys.
     pub(crate) fn append(
@@ -73,11 +89,8 @@ impl Decoder {
     /// [`crate::ModelError::Tensor`] without memory.
     pub fn new_cache(&self) -> Result<KvCache> {
         let columns = self.config.heads.key_value_size();
-        let empty = |window| -> Result<LayerCache> {
-            let [keys, values] = [RowBuffer::new(columns)?, RowBuffer::new(columns)?];
-            Ok(LayerCache { keys, values, window, prefix: None })
-        };
-        let layers = self.config.layers.iter().map(|layer| empty(layer.window)).collect::<Result<_>>()?;
+        let layers = self.config.layers.iter().map(|layer| LayerCache::new(columns, layer.window));
+        let layers = layers.collect::<tensor::Result<_>>()?;
         Ok(KvCache { input_ids: Vec::new(), layers, variants: Vec::new() })
     }
 
@@ -113,15 +126,11 @@ impl Decoder {
         let len = input_ids.len() as u32;
         let positions: Vec<u32> = (start..start + len).collect();
         let input = Input::packed(input_ids, &positions, &[0, len])?;
-        let is_first = cache.input_ids.is_empty();
-        let prompt = if is_first { pass.adapter.prompt()? } else { None };
+        let prompt = if cache.input_ids.is_empty() { pass.adapter.prompt()? } else { None };
         let scope = self.scope(&input, prompt.as_ref(), pass)?;
         let mut x = self.embed(&input, prompt.as_ref(), &scope)?;
         for (layer, (block, cached)) in self.network.blocks.0.iter().zip(&mut cache.layers).enumerate() {
-            if is_first {
-                cached.prefix = scope.adapter.prefix(layer)?;
-            }
-            let prefix = cached.prefix.clone();
+            let prefix = cached.prefix(|| scope.adapter.prefix(layer))?;
             x = block.forward(&x, prefix.as_ref(), &scope, Some(cached))?;
         }
         if let Some(prompt) = prompt {

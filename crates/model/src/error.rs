@@ -131,6 +131,18 @@ pub enum ModelError {
         /// Rows of the embedding.
         vocab_size: usize,
     },
+    /// A label that no token is.
+    #[error(
+        "label {index} of the batch is {label}, expected a token below {vocab_size} or -100, which is not trained on"
+    )]
+    Label {
+        /// Its position in the batch.
+        index: usize,
+        /// The label.
+        label: i64,
+        /// Rows of the head.
+        vocab_size: usize,
+    },
     /// A sequence longer than the table of learned positions.
     #[error("position {got} is asked for, but the model has learned {limit} positions; lower max_length")]
     TooLong {

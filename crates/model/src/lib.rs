@@ -1,21 +1,23 @@
-//! Frozen base models: decoders and encoders built from the same parts, one file per family.
+//! Frozen base models: decoders, encoders and both together, built from the same parts, one file per family.
 //!
 //! | concept | here |
 //! |---|---|
-//! | a model as data, read from `config.json` | [`DecoderConfig`], [`EncoderConfig`], [`ClassifierConfig`] |
-//! | the families, a file each | [`Family`], [`EncoderFamily`] |
+//! | a model as data, read from `config.json` | [`DecoderConfig`], [`EncoderConfig`], [`EncoderDecoderConfig`], [`ClassifierConfig`] |
+//! | the families, a file each | [`Family`], [`EncoderFamily`], [`EncoderDecoderFamily`] |
 //! | what a model consists of, under Hugging Face's names | [`Modules`], [`Module`], [`Parameter`], [`Residual`] |
 //! | rotary embedding and its scalings | [`rope`] |
 //! | the weights of a model of any kind, as methods see them | [`Base`] |
 //! | a causal language model | [`Decoder`] |
 //! | hidden states of which every token sees the whole text | [`Encoder`] |
 //! | scores of classes, from either | [`Classifier`] |
+//! | a decoder of a text that an encoder has read | [`EncoderDecoder`] |
 //! | what a method may change in it | [`Adapter`] |
 //! | the tokens of a pass, and how it is run | [`Input`], [`Pass`] |
-//! | generation token by token | [`KvCache`] |
+//! | generation token by token | [`KvCache`], [`DecoderCache`] |
 //!
 //! The decoder does not know which methods exist, and nothing here changes a weight. Results are those of transformers:
-//! logits agree to 5e-6 of the largest in f32 for every family and scaling (`tests/golden.rs`, `tests/encoders.rs`).
+//! logits agree to 5e-6 of the largest in f32 for every family and scaling (`tests/golden.rs`, `tests/encoders.rs`,
+//! `tests/seq2seq.rs`).
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +29,7 @@ pub mod config;
 mod context;
 mod decoder;
 mod encoder;
+mod encoder_decoder;
 mod error;
 mod families;
 mod hidden;
@@ -44,12 +47,13 @@ pub use adapter::{Adapter, NoAdapter};
 pub use base::{Base, Dimensions};
 pub use cache::KvCache;
 pub use classifier::Classifier;
-pub use config::{ClassifierConfig, DecoderConfig, EncoderConfig};
+pub use config::{ClassifierConfig, DecoderConfig, EncoderConfig, EncoderDecoderConfig};
 pub use context::{Context, Dropout};
 pub use decoder::Decoder;
 pub use encoder::{Encoder, TaskHead};
+pub use encoder_decoder::{DecoderCache, EncoderDecoder};
 pub use error::{ModelError, TensorNames};
-pub use families::{EncoderFamily, Family};
+pub use families::{EncoderDecoderFamily, EncoderFamily, Family};
 pub use hidden::Hidden;
 pub use input::Input;
 pub use join::{Join, NormFn};

@@ -3,6 +3,7 @@
 mod block;
 mod classifier;
 mod encoder;
+mod encoder_decoder;
 mod keys;
 mod labels;
 mod layer_types;
@@ -22,12 +23,13 @@ use crate::rope::RopeConfig;
 pub use block::BlockConfig;
 pub use classifier::{ClassifierConfig, TrunkConfig};
 pub use encoder::{EmbeddingsConfig, EncoderConfig, FirstPosition, HeadConfig, HeadsConfig};
+pub use encoder_decoder::EncoderDecoderConfig;
 pub(crate) use keys::Keys;
 pub use labels::Labels;
 pub(crate) use layer_types::LayerType;
 pub use read::CONFIG_FILE;
 pub(crate) use settings::{
-    Common, Defaults, even_head_dim, num_layers, padding_idx, read_activation, read_dtype, width,
+    Common, Defaults, MAX_WIDTH, even_head_dim, num_layers, padding_idx, read_activation, read_dtype, width,
 };
 
 /// One decoder. [`DecoderConfig::read`] makes it from a `config.json`; nothing is allocated by the sizes in it before they

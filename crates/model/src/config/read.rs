@@ -6,7 +6,7 @@ use checkpoint::read_json;
 use serde_json::{Map, Value};
 
 use super::{DecoderConfig, Keys};
-use crate::families::{EncoderFamily, Family, supported};
+use crate::families::{EncoderDecoderFamily, EncoderFamily, Family, supported};
 use crate::{ModelError, Result};
 
 /// The file that describes a model.
@@ -51,6 +51,9 @@ fn hint(model_type: &str) -> &'static str {
     match model_type {
         "gemma3" => "; of gemma3 the text part alone is, as gemma3_text",
         _ if EncoderFamily::find(model_type).is_some() => "; it is an encoder, for task_type SEQ_CLS or TOKEN_CLS",
+        _ if EncoderDecoderFamily::find(model_type).is_some() => {
+            "; it is an encoder-decoder, for task_type SEQ_2_SEQ_LM"
+        }
         _ => "",
     }
 }

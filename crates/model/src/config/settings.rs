@@ -14,7 +14,7 @@ const MAX_LAYERS: usize = 4096;
 
 /// The widest row of a token anywhere in a block. It keeps every product of sizes far from overflow, and no model comes near
 /// it.
-const MAX_WIDTH: usize = 1 << 20;
+pub(crate) const MAX_WIDTH: usize = 1 << 20;
 
 /// What transformers assumes where a file says nothing.
 pub(crate) struct Defaults {

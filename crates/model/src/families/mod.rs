@@ -4,6 +4,7 @@
 
 mod bert;
 mod distilbert;
+mod encoder_decoder_family;
 mod encoder_family;
 mod gemma;
 mod gemma2;
@@ -16,10 +17,12 @@ mod phi3;
 mod qwen2;
 mod qwen3;
 mod roberta;
+mod t5;
 
 use crate::Result;
 use crate::config::{DecoderConfig, Keys};
 
+pub use encoder_decoder_family::EncoderDecoderFamily;
 pub use encoder_family::EncoderFamily;
 
 /// A family of decoders.

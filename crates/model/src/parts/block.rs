@@ -80,7 +80,7 @@ impl Block {
             after_attention: norm(modules, after_attention),
             attention_residual: residual(modules, after_attention, Part::Attention),
             before_mlp: norm(modules, before_mlp),
-            mlp: Mlp::declare(modules, config, site),
+            mlp: Mlp::declare(modules, config.mlp, [config.hidden_size, config.intermediate_size], site),
             after_mlp: norm(modules, after_mlp),
             mlp_residual: residual(modules, after_mlp, Part::Mlp),
             arrangement,

@@ -4,7 +4,7 @@ use tensor::{Activation, ops};
 use tensor::{Result, Tensor};
 
 use super::{BlockSite, Linear, Scope};
-use crate::config::{BlockConfig, MlpInput};
+use crate::config::{MlpConfig, MlpInput};
 use crate::module::Modules;
 
 /// An MLP.
@@ -23,14 +23,13 @@ enum Input {
 }
 
 impl Mlp {
-    /// Adds the modules of the block at `site` to the list.
-    pub(crate) fn declare(modules: &mut Modules, config: &BlockConfig, site: BlockSite<'_>) -> Self {
+    /// Adds the modules of the block at `site` to the list. `size` is `[hidden_size, intermediate_size]`.
+    pub(crate) fn declare(modules: &mut Modules, mlp: MlpConfig, size: [usize; 2], site: BlockSite<'_>) -> Self {
         let BlockSite { path: block, layer } = site;
-        let mlp = config.mlp;
         let mut linear = |path: &str, size| {
             Linear::declare(modules, format!("{block}.{path}"), Some(layer), size, mlp.layout, mlp.bias)
         };
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let [hidden, inner] = size;
         let input = match mlp.input {
             MlpInput::Plain { up } => Input::Plain(linear(up, [hidden, inner])),
             MlpInput::Gated { gate, up } => {

@@ -42,6 +42,15 @@ impl Recorded {
         self.0.get(name).unwrap_or_else(|| panic!("no {name}")).to_f32().unwrap()
     }
 
+    pub(crate) fn optional_floats(&self, name: &str) -> Option<Vec<f32>> {
+        self.0.get(name).map(|tensor| tensor.to_f32().unwrap())
+    }
+
+    /// Names that begin with `prefix`.
+    pub(crate) fn names(&self, prefix: &str) -> Vec<String> {
+        self.0.names().filter(|name| name.starts_with(prefix)).map(str::to_owned).collect()
+    }
+
     pub(crate) fn shape(&self, name: &str) -> Vec<usize> {
         self.0.get(name).unwrap_or_else(|| panic!("no {name}")).shape().to_vec()
     }

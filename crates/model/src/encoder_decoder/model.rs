@@ -1,0 +1,188 @@
+//! An encoder-decoder with its weights.
+
+use std::path::Path;
+
+use checkpoint::Checkpoint;
+use device::DType;
+use tensor::{LossSum, Tensor, no_grad, ops};
+
+use super::DecoderCache;
+use super::memory::Memory;
+use super::network::{EMBEDDING, Network};
+use crate::config::EncoderDecoderConfig;
+use crate::lm_head::LmHead;
+use crate::load::{Expected, NewModules, Spelling};
+use crate::parts::Scope;
+use crate::placement::Placement;
+use crate::{Base, Input, ModelError, Pass, Result};
+
+/// A frozen encoder-decoder with a language model's head (`T5ForConditionalGeneration`).
+///
+/// It is computed as transformers computes it in evaluation: `dropout_rate` is left out in training too, because nothing of
+/// the base is trained.
+pub struct EncoderDecoder {
+    config: EncoderDecoderConfig,
+    network: Network,
+    base: Base,
+}
+
+impl EncoderDecoder {
+    /// Loads the model in a Hugging Face directory to compute with `dtype`; see [`crate::Decoder::load`].
+    ///
+    /// # Errors
+    /// Those of [`EncoderDecoderConfig::read`], [`Checkpoint::open`] and [`EncoderDecoder::from_checkpoint`].
+    pub fn load(dir: &Path, dtype: DType) -> Result<Self> {
+        let config = EncoderDecoderConfig::read(dir)?;
+        Self::from_checkpoint(config, &Checkpoint::open(dir)?, dtype)
+    }
+
+    /// As [`EncoderDecoder::load`], from files that are open already. The mapping lives as long as the model.
+    ///
+    /// # Errors
+    /// [`ModelError::MissingTensors`], [`ModelError::ExtraTensors`], [`ModelError::TensorShape`],
+    /// [`ModelError::TensorDtype`]; [`ModelError::Tensor`] without memory.
+    pub fn from_checkpoint(config: EncoderDecoderConfig, checkpoint: &Checkpoint, dtype: DType) -> Result<Self> {
+        let (network, modules) = Network::declare(&config);
+        let expected = Expected {
+            // Files name the modules as they are, with a head and without.
+            spelling: Spelling { base: "transformer", is_bare: false, head: None },
+            embedding: EMBEDDING,
+            new: NewModules::default(),
+            other_heads: &[],
+        };
+        let base = Base::load(config.dimensions(), &expected, modules, checkpoint, dtype)?;
+        Ok(Self { config, network, base })
+    }
+
+    /// What the model is.
+    pub fn config(&self) -> &EncoderDecoderConfig {
+        &self.config
+    }
+
+    /// Its weights, and what a method may know of it.
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// The decoder's inputs for `labels`, packed rows that start at `cu_seqlens`: each moved by one to the right behind
+    /// [`EncoderDecoderConfig::decoder_start_token_id`], with the padding token in the place of -100.
+    ///
+    /// # Errors
+    /// [`ModelError::Label`] for a label outside the vocabulary; as [`Input::packed`].
+    pub fn decoder_input(&self, labels: &[i64], cu_seqlens: &[u32]) -> Result<Input> {
+        let EncoderDecoderConfig { decoder_start_token_id, pad_token_id, vocab_size, .. } = self.config;
+        let token = |(index, label): (usize, &i64)| match u32::try_from(*label) {
+            Ok(id) if (id as usize) < vocab_size => Ok(id),
+            _ if *label == -100 => Ok(pad_token_id),
+            _ => Err(ModelError::Label { index, label: *label, vocab_size }),
+        };
+        let tokens = labels.iter().enumerate().map(token).collect::<Result<Vec<u32>>>()?;
+        let (mut input_ids, mut positions) = (Vec::new(), Vec::new());
+        for ends in cu_seqlens.windows(2).filter(|ends| ends[0] < ends[1]) {
+            let row = tokens.get(ends[0] as usize..ends[1] as usize).unwrap_or_default();
+            input_ids.push(decoder_start_token_id);
+            input_ids.extend(&row[..row.len().saturating_sub(1)]);
+            positions.extend(0..ends[1] - ends[0]);
+        }
+        Input::packed(&input_ids, &positions, cu_seqlens)
+    }
+
+    /// The decoder's hidden states, `[num_decoder_tokens, hidden_size]`, as the head takes them: normed and, where the model
+    /// does so, scaled. Sequence `i` of `decoder_input` sees sequence `i` of `input`. A prompt stands before the encoder's
+    /// tokens, a prefix before the decoder's.
+    ///
+    /// # Errors
+    /// [`ModelError::TokenId`]; [`ModelError::Tensor`] from an op or the adapter, among them for another number of
+    /// sequences in one than in the other.
+    pub fn forward(&self, input: &Input, decoder_input: &Input, pass: &Pass) -> Result<Tensor> {
+        let memory = self.encode(input, pass)?;
+        let scope = self.scope(decoder_input, None, pass)?;
+        let x = self.network.decoder.embed(&decoder_input.input_ids, &scope)?;
+        let checkpointing = pass.gradient_checkpointing;
+        self.finish(&self.network.decoder.forward(x, Some(&memory), &scope, checkpointing, None)?)
+    }
+
+    /// Logits of `hidden`, some rows of what [`EncoderDecoder::forward`] gave: `[rows, vocab_size]`.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`].
+    pub fn logits(&self, hidden: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.head().logits(hidden, pass)
+    }
+
+    /// The sum of the cross-entropies of `hidden`'s rows, a scalar. `labels[i]` is the token that row `i` should predict, or
+    /// -100 for a row that is not trained on.
+    ///
+    /// # Errors
+    /// As [`crate::Decoder::loss`].
+    pub fn loss(&self, hidden: &Tensor, labels: &[i64], pass: &Pass) -> Result<Tensor> {
+        self.head().loss(hidden, labels, pass)
+    }
+
+    /// As [`EncoderDecoder::loss`], with the number of supervised and of correctly predicted tokens, for evaluation: nothing
+    /// is recorded.
+    ///
+    /// # Errors
+    /// As [`EncoderDecoder::loss`].
+    pub fn evaluate(&self, hidden: &Tensor, labels: &[i64], pass: &Pass) -> Result<LossSum> {
+        self.head().evaluate(hidden, labels, pass)
+    }
+
+    /// Encodes the text `input_ids` for a decoder that goes token by token. Nothing is recorded.
+    ///
+    /// # Errors
+    /// As [`EncoderDecoder::forward`].
+    pub fn start(&self, input_ids: &[u32], pass: &Pass) -> Result<DecoderCache> {
+        let input = Input::from_sequences(&[input_ids])?;
+        let memory = no_grad(|| self.encode(&input, pass))?;
+        Ok(DecoderCache::new(&self.config, memory)?)
+    }
+
+    /// The decoder's hidden states, as [`EncoderDecoder::forward`] gives them, of the tokens `input_ids`, which go on what is
+    /// in `cache`: `[input_ids.len(), hidden_size]`. They are then in the cache too. Nothing is recorded.
+    ///
+    /// # Errors
+    /// As [`EncoderDecoder::forward`]; the cache must not be used after one.
+    pub fn forward_cached(&self, cache: &mut DecoderCache, input_ids: &[u32], pass: &Pass) -> Result<Tensor> {
+        let (start, count) = (cache.length, input_ids.len() as u32);
+        let positions: Vec<u32> = (start..start + count).collect();
+        let input = Input::packed(input_ids, &positions, &[0, count])?;
+        cache.length += count;
+        no_grad(|| {
+            let scope = self.scope(&input, None, pass)?;
+            let x = self.network.decoder.embed(&input.input_ids, &scope)?;
+            let DecoderCache { memory, blocks, .. } = cache;
+            self.finish(&self.network.decoder.forward(x, Some(memory), &scope, false, Some(blocks))?)
+        })
+    }
+
+    fn encode(&self, input: &Input, pass: &Pass) -> Result<Memory> {
+        let prompt = pass.adapter.prompt()?;
+        let scope = self.scope(input, prompt.as_ref(), pass)?;
+        let mut x = self.network.encoder.embed(&input.input_ids, &scope)?;
+        if let Some(prompt) = &prompt {
+            x = ops::prepend(prompt, &x, &input.sequences)?;
+        }
+        let hidden = self.network.encoder.forward(x, None, &scope, pass.gradient_checkpointing, None)?;
+        Ok(Memory { hidden, scope })
+    }
+
+    fn finish(&self, hidden: &Tensor) -> Result<Tensor> {
+        match self.config.scale_decoder_outputs {
+            true => Ok(ops::scale(hidden, (self.config.hidden_size as f64).powf(-0.5) as f32)?),
+            false => Ok(hidden.clone()),
+        }
+    }
+
+    fn head(&self) -> LmHead<'_> {
+        LmHead { base: &self.base, linear: self.network.head, softcap: None }
+    }
+
+    /// What the parts of the model see in a pass over `input` after `prompt`.
+    fn scope(&self, input: &Input, prompt: Option<&Tensor>, pass: &Pass) -> Result<Scope> {
+        input.check_tokens(self.config.vocab_size)?;
+        let prompt_len = prompt.map_or(0, |prompt| prompt.shape()[0]);
+        let Placement { sequences, positions } = Placement::new(input, prompt_len, prompt_len as u32)?;
+        Ok(Scope::new(&self.base, &sequences, positions, pass))
+    }
+}
