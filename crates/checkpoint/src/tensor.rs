@@ -58,6 +58,12 @@ impl MappedTensor {
         &self.file
     }
 
+    /// Gives the memory of the bytes back to the system: for a tensor that was read for the last time. They can still be
+    /// read, from the file again.
+    pub fn release(&self) {
+        self.file.release(self.start, self.len);
+    }
+
     /// The values in f32, from any floating type (f64 is rounded).
     ///
     /// # Errors

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use checkpoint::Checkpoint;
+use checkpoint::{Checkpoint, MappedTensor};
 use device::DType;
-use tensor::Tensor;
+use tensor::{Layout, Nf4Matrix, Tensor};
 
 use crate::config::Heads;
 use crate::load::{self, Expected, Loaded, StoredNames};
 use crate::module::Modules;
+use crate::stored::{Stored, transposed};
 use crate::{ModelError, ParameterId, Result};
 
 /// Sizes that every kind of model has.
@@ -38,9 +39,10 @@ pub struct Dimensions {
 pub struct Base {
     dimensions: Dimensions,
     modules: Modules,
-    parameters: Arc<[Tensor]>,
+    parameters: Arc<[Stored]>,
     newly_initialized: Vec<ParameterId>,
     names: StoredNames,
+    dtype: DType,
     dir: PathBuf,
 }
 
@@ -61,7 +63,7 @@ impl Base {
         let Loaded { tensors, newly_initialized } =
             load::load(&dimensions, expected, &mut modules, &names, checkpoint, dtype)?;
         let dir = checkpoint.dir().to_owned();
-        Ok(Self { dimensions, modules, parameters: tensors.into(), newly_initialized, names, dir })
+        Ok(Self { dimensions, modules, parameters: tensors.into(), newly_initialized, names, dtype, dir })
     }
 
     /// Its sizes.
@@ -74,9 +76,61 @@ impl Base {
         &self.modules
     }
 
-    /// The value of a parameter, in the dtype it is held in.
-    pub fn parameter(&self, id: ParameterId) -> &Tensor {
-        &self.parameters[id.index()]
+    /// The value of a parameter in its shape, in the dtype it is held in; one in quantized blocks is dequantized into memory
+    /// of its own.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] without memory.
+    pub fn parameter(&self, id: ParameterId) -> Result<Tensor> {
+        Ok(self.parameters[id.index()].to_dense(self.modules.layout(id))?)
+    }
+
+    /// The blocks of a parameter that is held quantized.
+    pub fn quantized(&self, id: ParameterId) -> Option<&Nf4Matrix> {
+        match &self.parameters[id.index()] {
+            Stored::Dense(_) => None,
+            Stored::Nf4(matrix) => Some(matrix),
+        }
+    }
+
+    /// Whether any of its weights is held in quantized blocks.
+    pub fn is_quantized(&self) -> bool {
+        self.parameters.iter().any(|stored| matches!(stored, Stored::Nf4(_)))
+    }
+
+    /// Bytes of its weights, those of mapped files included; parameters that share a tensor count once.
+    pub fn size_bytes(&self) -> usize {
+        let own = self.modules.parameters().filter(|parameter| parameter.tied_to.is_none());
+        own.map(|parameter| self.parameters[parameter.id.index()].size_bytes()).sum()
+    }
+
+    /// Quantizes the weights of [`Module::is_quantizable`](crate::Module::is_quantizable) modules to NF4 blocks, as
+    /// transformers does with bitsandbytes: values are those that the model computes with, weights of `Conv1D` are
+    /// transposed. What is quantized already stays as it is. `checkpoint` is what the base was loaded from: memory of its
+    /// tensors is given back one by one.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] without memory.
+    pub fn quantize(&mut self, checkpoint: &Checkpoint, double_quant: bool) -> Result<()> {
+        let mut parameters: Vec<Stored> = self.parameters.iter().cloned().collect();
+        // Else the dense weights would live until the last of them is quantized.
+        self.parameters = Arc::new([]);
+        let mut quantizable = self.modules.iter().filter(|module| module.is_quantizable());
+        let result = quantizable.try_for_each(|module| {
+            let stored = &mut parameters[module.weight.index()];
+            if let Stored::Dense(tensor) = stored {
+                let matrix = match self.modules.layout(module.weight) {
+                    Layout::OutIn => Nf4Matrix::quantize(tensor, self.dtype, double_quant)?,
+                    Layout::InOut => Nf4Matrix::quantize(&transposed(tensor)?, self.dtype, double_quant)?,
+                };
+                *stored = Stored::Nf4(matrix);
+                let name = self.names.of(&self.modules.parameter(module.weight).name);
+                checkpoint.get(&name).iter().for_each(MappedTensor::release);
+            }
+            Ok(())
+        });
+        self.parameters = parameters.into();
+        result
     }
 
     /// Parameters that its files do not have: those of a head for another task. They start at random.
@@ -100,9 +154,15 @@ impl Base {
     /// [`ModelError::NonFinite`] with the first tensor and element that is not.
     pub fn check_finite(&self) -> Result<()> {
         for parameter in self.modules.parameters().filter(|p| p.tied_to.is_none()) {
-            let read = self.parameters[parameter.id.index()].read();
-            if let Some(index) = load::check_finite(read.elements()) {
-                let (dir, name, got) = (self.dir.clone(), parameter.name.clone(), read.elements().get(index));
+            let found = match &self.parameters[parameter.id.index()] {
+                Stored::Dense(tensor) => {
+                    let read = tensor.read();
+                    load::check_finite(read.elements()).map(|index| (index, read.elements().get(index)))
+                }
+                Stored::Nf4(matrix) => matrix.first_non_finite(),
+            };
+            if let Some((index, got)) = found {
+                let (dir, name) = (self.dir.clone(), parameter.name.clone());
                 return Err(ModelError::NonFinite { dir, name, index, got });
             }
         }
@@ -110,7 +170,7 @@ impl Base {
     }
 
     /// Its parameters, by id.
-    pub(crate) fn parameters(&self) -> &Arc<[Tensor]> {
+    pub(crate) fn parameters(&self) -> &Arc<[Stored]> {
         &self.parameters
     }
 }

@@ -87,6 +87,11 @@ impl Decoder {
         &self.base
     }
 
+    /// The same, to quantize it.
+    pub fn base_mut(&mut self) -> &mut Base {
+        &mut self.base
+    }
+
     /// Hidden states after the last norm, `[num_tokens, hidden_size]`; with a prompt
     /// `[num_tokens + num_sequences * prompt_len, hidden_size]`, the rows of the prompt before those of each sequence.
     ///

@@ -42,6 +42,7 @@ mod parts;
 mod pass;
 mod placement;
 pub mod rope;
+mod stored;
 
 pub use adapter::{Adapter, NoAdapter};
 pub use base::{Base, Dimensions};

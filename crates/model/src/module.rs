@@ -82,6 +82,15 @@ pub struct Module {
     pub bias: Option<ParameterId>,
 }
 
+impl Module {
+    /// Whether quantization of a base replaces its weight: linear modules of blocks, as transformers does for
+    /// bitsandbytes. Heads stay as they are, and so does the last projection of T5's MLP, whose sums exceed f16.
+    pub fn is_quantizable(&self) -> bool {
+        let in_block = matches!(self.kind, ModuleKind::Linear { .. }) && self.layer.is_some() && !self.is_head;
+        in_block && !self.path.ends_with(".DenseReluDense.wo")
+    }
+}
+
 /// A parameter of a module.
 #[derive(Clone, Debug)]
 pub struct Parameter {
@@ -170,6 +179,14 @@ impl Modules {
     /// The parameter called `id`.
     pub fn parameter(&self, id: ParameterId) -> &Parameter {
         &self.parameters[id.index()]
+    }
+
+    /// How the weight of a linear module lies in memory; [`Layout::OutIn`] for other parameters.
+    pub(crate) fn layout(&self, id: ParameterId) -> Layout {
+        match self.get(self.parameter(id).module).kind {
+            ModuleKind::Linear { layout, .. } => layout,
+            ModuleKind::Embedding { .. } | ModuleKind::Norm { .. } => Layout::OutIn,
+        }
     }
 
     /// The parameter of a Hugging Face name.

@@ -116,7 +116,7 @@ fn a_head_that_the_files_lack_starts_from_the_seed() {
     // The pooler is that of the files.
     assert_eq!(new, ["classifier.weight", "classifier.bias"]);
     let value = |model: &Classifier, name: &str| {
-        model.base().parameter(model.base().modules().find_parameter(name).unwrap().id).to_vec()
+        model.base().parameter(model.base().modules().find_parameter(name).unwrap().id).unwrap().to_vec()
     };
     assert_eq!(value(&model, "classifier.bias"), [0.0; 4]);
     let weight = value(&model, "classifier.weight");

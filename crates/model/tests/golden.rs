@@ -103,7 +103,7 @@ fn half_precision_is_requested_or_kept() {
     let dtypes = |path: &Path, dtype| {
         let model = Decoder::load(path, dtype).unwrap();
         let ids = model.base().modules().parameters().map(|p| p.id).collect::<Vec<_>>();
-        ids.into_iter().map(|id| model.base().parameter(id).dtype()).collect::<std::collections::HashSet<_>>()
+        ids.into_iter().map(|id| model.base().parameter(id).unwrap().dtype()).collect::<std::collections::HashSet<_>>()
     };
     assert_eq!(dtypes(&dir("llama-bf16"), DType::F32), [DType::BF16].into());
     assert_eq!(dtypes(&dir("llama-f16"), DType::F32), [DType::F16].into());

@@ -75,7 +75,7 @@ struct EveryParameter(HashMap<ParameterId, Tensor>);
 impl EveryParameter {
     fn of(model: &Decoder) -> Self {
         let leaves = model.base().modules().parameters().map(|p| {
-            let values = model.base().parameter(p.id).to_vec();
+            let values = model.base().parameter(p.id).unwrap().to_vec();
             (p.id, Tensor::leaf(&p.shape[..], &values).unwrap())
         });
         Self(leaves.collect())
@@ -130,7 +130,7 @@ fn gradients_point_where_the_loss_falls() {
         // A step of length 1e-3 along the normed gradient changes the loss by 1e-3 of the gradient's norm.
         let step = 1e-3 / norm;
         let moved = model.base().modules().parameters().zip(&gradients).map(|(p, (_, g))| {
-            let values = model.base().parameter(p.id).to_vec();
+            let values = model.base().parameter(p.id).unwrap().to_vec();
             let values: Vec<f32> =
                 values.iter().zip(g).map(|(v, g)| (f64::from(*v) - step * f64::from(*g)) as f32).collect();
             (p.id, Tensor::leaf(&p.shape[..], &values).unwrap())

@@ -219,7 +219,7 @@ impl EveryParameter {
     fn of(model: &EncoderDecoder) -> Self {
         let mut leaves: HashMap<ParameterId, Tensor> = HashMap::new();
         for parameter in model.base().modules().parameters() {
-            let values = model.base().parameter(parameter.id).to_vec();
+            let values = model.base().parameter(parameter.id).unwrap().to_vec();
             let own = || Tensor::leaf(&parameter.shape[..], &values).unwrap();
             let leaf = parameter.tied_to.map_or_else(own, |original| leaves[&original].clone());
             leaves.insert(parameter.id, leaf);

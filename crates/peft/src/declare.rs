@@ -62,7 +62,7 @@ impl Declarations {
                 Start::TruncatedNormal(deviation) => {
                     draw(&|values| init::truncated_normal(values, deviation, seed, index))?
                 }
-                Start::Base(id) => parameters.set(index, &base.parameter(id).to_vec())?,
+                Start::Base(id) => parameters.set(index, &base.parameter(id)?.to_vec())?,
             }
         }
         Ok(parameters)

@@ -25,13 +25,8 @@ pub enum Weight {
         /// Which size comes first.
         layout: Layout,
     },
-    /// Quantized blocks, always frozen.
-    Nf4 {
-        /// The matrix.
-        matrix: Nf4Matrix,
-        /// Which size comes first.
-        layout: Layout,
-    },
+    /// Quantized blocks of `[out_features, in_features]`, always frozen.
+    Nf4(Nf4Matrix),
 }
 
 impl Weight {
@@ -42,11 +37,6 @@ impl Weight {
     pub fn dense(tensor: Tensor, layout: Layout) -> Result<Self> {
         tensor.matrix_shape("weight", "tensor")?;
         Ok(Weight::Dense { tensor, layout })
-    }
-
-    /// A quantized weight.
-    pub fn nf4(matrix: Nf4Matrix, layout: Layout) -> Self {
-        Weight::Nf4 { matrix, layout }
     }
 
     /// Size of the input.
@@ -64,14 +54,15 @@ impl Weight {
         match self {
             // `Weight::dense` checked that there are two.
             Weight::Dense { tensor, .. } => [tensor.shape()[0], tensor.shape()[1]],
-            Weight::Nf4 { matrix, .. } => matrix.shape(),
+            Weight::Nf4(matrix) => matrix.shape(),
         }
     }
 
     /// Which size comes first.
     pub fn layout(&self) -> Layout {
         match self {
-            Weight::Dense { layout, .. } | Weight::Nf4 { layout, .. } => *layout,
+            Weight::Dense { layout, .. } => *layout,
+            Weight::Nf4(_) => Layout::OutIn,
         }
     }
 
@@ -79,7 +70,7 @@ impl Weight {
     pub fn dtype(&self) -> DType {
         match self {
             Weight::Dense { tensor, .. } => tensor.dtype(),
-            Weight::Nf4 { matrix, .. } => matrix.dtype(),
+            Weight::Nf4(matrix) => matrix.dtype(),
         }
     }
 
@@ -87,7 +78,7 @@ impl Weight {
     pub fn tensor(&self) -> Option<&Tensor> {
         match self {
             Weight::Dense { tensor, .. } => Some(tensor),
-            Weight::Nf4 { .. } => None,
+            Weight::Nf4(_) => None,
         }
     }
 
@@ -98,16 +89,13 @@ impl Weight {
 
     /// Runs `body` on the weight as `[out_features, in_features]`.
     pub(crate) fn with_matrix<R>(&self, body: impl FnOnce(Matrix<'_>) -> R) -> R {
-        let body = |stored: Matrix<'_>| match self.layout() {
-            Layout::OutIn => body(stored),
-            Layout::InOut => body(stored.transposed()),
-        };
         match self {
-            Weight::Dense { tensor, .. } => {
-                let [rows, columns] = self.stored();
-                body(Matrix::new(tensor.read().elements(), rows, columns))
+            Weight::Dense { tensor, layout } => {
+                let ([rows, columns], read) = (self.stored(), tensor.read());
+                let stored = Matrix::new(read.elements(), rows, columns);
+                body(if *layout == Layout::OutIn { stored } else { stored.transposed() })
             }
-            Weight::Nf4 { matrix, .. } => matrix.with_matrix(body),
+            Weight::Nf4(matrix) => matrix.with_matrix(body),
         }
     }
 }

@@ -8,10 +8,10 @@ mod ties;
 
 use checkpoint::{Checkpoint, MappedTensor};
 use device::DType;
-use tensor::Tensor;
 
 use crate::error::TensorNames;
 use crate::module::{Module, ModuleKind, Modules, Parameter};
+use crate::stored::Stored;
 use crate::{Dimensions, ModelError, ParameterId, Result};
 
 pub(crate) use finite::check_finite;
@@ -34,7 +34,7 @@ pub(crate) struct Expected {
 
 /// Parameters by id.
 pub(crate) struct Loaded {
-    pub(crate) tensors: Vec<Tensor>,
+    pub(crate) tensors: Vec<Stored>,
     /// Those that the files do not have.
     pub(crate) newly_initialized: Vec<ParameterId>,
 }
@@ -55,11 +55,11 @@ pub(crate) fn load(
     let sources = ties::sources(expected, modules, checkpoint, names)?;
     let found = find(expected, modules, checkpoint, names, &sources)?;
     refuse_extra(expected, modules, checkpoint, names)?;
-    let mut tensors: Vec<Tensor> = Vec::with_capacity(found.len());
+    let mut tensors: Vec<Stored> = Vec::with_capacity(found.len());
     let mut newly_initialized = Vec::new();
     for (parameter, mapped) in modules.parameters().zip(&found) {
         let Some(mapped) = mapped else {
-            tensors.push(expected.new.initial.value(parameter)?);
+            tensors.push(Stored::Dense(expected.new.initial.value(parameter)?));
             newly_initialized.push(parameter.id);
             continue;
         };
@@ -68,7 +68,7 @@ pub(crate) fn load(
         let is_same = |id: &ParameterId| found[id.index()].as_ref().is_some_and(|other| other.name() == mapped.name());
         tensors.push(match parameter.tied_to.filter(is_same) {
             Some(id) => tensors[id.index()].clone(),
-            None => storage::frozen(checkpoint.dir(), mapped, dtype)?,
+            None => Stored::Dense(storage::frozen(checkpoint.dir(), mapped, dtype)?),
         });
     }
     Ok(Loaded { tensors, newly_initialized })

@@ -43,6 +43,6 @@ impl Linear {
 
     /// The weight of this pass.
     pub(crate) fn weight(&self, scope: &Scope) -> Result<Weight> {
-        Weight::dense(scope.parameter(self.weight).clone(), self.layout)
+        scope.weight(self.weight, self.layout)
     }
 }

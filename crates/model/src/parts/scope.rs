@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use tensor::{Result, Sequences, Tensor};
+use tensor::{Layout, Result, Sequences, Tensor, Weight};
 
 use crate::rope::RopeRows;
+use crate::stored::Stored;
 use crate::{Adapter, Base, Context, ParameterId, Pass};
 
 /// One pass. Cloning copies a few references: a block that is computed again in backward keeps its own.
@@ -12,7 +13,7 @@ use crate::{Adapter, Base, Context, ParameterId, Pass};
 pub(crate) struct Scope {
     pub(crate) adapter: Arc<dyn Adapter>,
     /// The base's parameters by id.
-    pub(crate) base: Arc<[Tensor]>,
+    pub(crate) base: Arc<[Stored]>,
     pub(crate) context: Context,
     /// One for each rotation of the model.
     pub(crate) ropes: Arc<[RopeRows]>,
@@ -35,8 +36,16 @@ impl Scope {
         Ok(Self::new(base, &Arc::new(Sequences::packed(&[0, rows])?), (0..rows).collect(), pass))
     }
 
-    /// The adapter's stand-in for a parameter, or the base's own.
+    /// The adapter's stand-in for a parameter that is no linear module's weight, or the base's own.
     pub(crate) fn parameter(&self, id: ParameterId) -> &Tensor {
-        self.adapter.parameter(id).unwrap_or(&self.base[id.index()])
+        self.adapter.parameter(id).unwrap_or_else(|| self.base[id.index()].dense())
+    }
+
+    /// The same for the weight of a linear module.
+    pub(crate) fn weight(&self, id: ParameterId, layout: Layout) -> Result<Weight> {
+        match self.adapter.parameter(id) {
+            Some(trained) => Weight::dense(trained.clone(), layout),
+            None => self.base[id.index()].weight(layout),
+        }
     }
 }

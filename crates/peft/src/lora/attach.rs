@@ -43,7 +43,7 @@ impl Lora {
     pub fn load(config: LoraConfig, base: &Base, file: &SafetensorsFile) -> Result<(Self, Warnings), PeftError> {
         let plan = Plan::new(config, base.dimensions().model_type, base.modules())?;
         let skeleton = Skeleton::new(&plan, base.modules());
-        let expected = [&skeleton.saved[..], &embeddings(&plan, base)].concat();
+        let expected = [&skeleton.saved[..], &embeddings(&plan, base)?].concat();
         // Before anything is allocated by the sizes that the configuration asks for.
         fit(&expected, &skeleton.declarations.sizes(), file)?;
         let (lora, warnings) = Self::attach(plan, skeleton, base, 0)?;
@@ -53,7 +53,7 @@ impl Lora {
 
     fn attach(plan: Plan, skeleton: Skeleton, base: &Base, seed: u64) -> Result<(Self, Warnings), PeftError> {
         let Skeleton { declarations, sites, trained, mut saved } = skeleton;
-        saved.extend(embeddings(&plan, base));
+        saved.extend(embeddings(&plan, base)?);
         let parameters = declarations.build(base, seed)?;
         let leaves: Vec<Tensor> = parameters.tensors().cloned().collect();
         let Plan { config, fan_in_fan_out, warnings, .. } = plan;
@@ -108,7 +108,7 @@ impl Plan {
 }
 
 /// The base weights of adapted embeddings, which PEFT saves if `target_modules` names them by these very names.
-fn embeddings(plan: &Plan, base: &Base) -> Vec<SavedTensor> {
+fn embeddings(plan: &Plan, base: &Base) -> Result<Vec<SavedTensor>, PeftError> {
     let modules = base.modules();
     let adapted = || plan.sites.iter().map(|site| modules.get(site.module));
     let named = match &plan.config.target_modules {
@@ -116,14 +116,14 @@ fn embeddings(plan: &Plan, base: &Base) -> Vec<SavedTensor> {
         _ => adapted().any(|module| EMBEDDINGS.iter().any(|name| module.path.rsplit('.').next() == Some(name))),
     };
     if !named {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let input = modules.iter().find(|module| matches!(module.kind, ModuleKind::Embedding { .. }));
     let both = adapted().filter(|module| module.is_head || input.is_some_and(|input| input.id == module.id));
-    both.map(|module| SavedTensor {
-        name: names::key(&module.path, "base_layer.weight"),
-        alias: None,
-        source: Source::Base(base.parameter(module.weight).clone()),
+    both.map(|module| {
+        let (name, source) =
+            (names::key(&module.path, "base_layer.weight"), Source::Base(base.parameter(module.weight)?));
+        Ok(SavedTensor { name, alias: None, source })
     })
     .collect()
 }

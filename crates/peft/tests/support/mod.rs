@@ -148,7 +148,7 @@ pub(crate) fn merge_into(method: &dyn Method, decoder: &Decoder, dir: &Path) -> 
     let path = dir.join("model.safetensors");
     write_safetensors::<PeftError>(&Storage, &path, &specs, &[("format", "pt")], |spec| {
         let id = decoder.base().modules().find_parameter(&spec.name).unwrap().id;
-        let mut values = decoder.base().parameter(id).to_vec();
+        let mut values = decoder.base().parameter(id).unwrap().to_vec();
         if method.merges(id) {
             method.merge(id, &mut values)?;
         }

@@ -150,7 +150,7 @@ mod tests {
         let (shape, base) = values([4, 3], 2);
         let base = Tensor::from_f32(shape, &base).unwrap();
         for double_quant in [false, true] {
-            let weight = Weight::nf4(Nf4Matrix::quantize(&base, DType::F32, double_quant).unwrap(), Layout::OutIn);
+            let weight = Weight::Nf4(Nf4Matrix::quantize(&base, DType::F32, double_quant).unwrap());
             let worst = gradcheck(&[values([5, 3], 1), values([2, 3], 4), values([4, 2], 5)], |x| {
                 let (a, b) = (x[1].clone(), x[2].clone());
                 lora_linear(&x[0], &weight, None, &LoraOperands { a, b, bias: None, scaling: 0.75, dropout: None })

@@ -1,0 +1,90 @@
+//! A parameter of the base as it is held.
+
+use device::{Buffer, Device, Element, Elements, parallel};
+use tensor::{Layout, Nf4Matrix, Result, Tensor, Weight};
+
+/// The values of one parameter.
+#[derive(Clone)]
+pub(crate) enum Stored {
+    /// Every element by itself, in the parameter's shape.
+    Dense(Tensor),
+    /// The weight of a linear module in quantized blocks: `[out_features, in_features]` whatever the module's layout, as
+    /// bitsandbytes has it.
+    Nf4(Nf4Matrix),
+}
+
+impl Stored {
+    /// The tensor of a parameter that is no linear module's weight.
+    ///
+    /// # Panics
+    /// If it is quantized: those that are were chosen among the weights of linear modules.
+    pub(crate) fn dense(&self) -> &Tensor {
+        match self {
+            Stored::Dense(tensor) => tensor,
+            Stored::Nf4(matrix) => panic!("only the weight of a linear module is quantized, not {matrix:?}"),
+        }
+    }
+
+    /// The weight of a linear module of this layout.
+    pub(crate) fn weight(&self, layout: Layout) -> Result<Weight> {
+        match self {
+            Stored::Dense(tensor) => Weight::dense(tensor.clone(), layout),
+            Stored::Nf4(matrix) => Ok(Weight::Nf4(matrix.clone())),
+        }
+    }
+
+    /// The values in the parameter's shape, `layout` being that of its module: shared if they are dense, else a copy.
+    pub(crate) fn to_dense(&self, layout: Layout) -> Result<Tensor> {
+        match (self, layout) {
+            (Stored::Dense(tensor), _) => Ok(tensor.clone()),
+            (Stored::Nf4(matrix), Layout::OutIn) => matrix.dequantize(),
+            (Stored::Nf4(matrix), Layout::InOut) => transposed(&matrix.dequantize()?),
+        }
+    }
+
+    /// Bytes that the values take.
+    pub(crate) fn size_bytes(&self) -> usize {
+        match self {
+            Stored::Dense(tensor) => tensor.count() * tensor.dtype().size_bytes(),
+            Stored::Nf4(matrix) => matrix.size_bytes(),
+        }
+    }
+}
+
+/// The transpose of a matrix, in its dtype.
+pub(crate) fn transposed(tensor: &Tensor) -> Result<Tensor> {
+    fn write<T: Element>(from: &[T], to: &mut [T], [rows, columns]: [usize; 2]) {
+        const BLOCK: usize = 16;
+        parallel::rows_mut(to, rows, BLOCK, |first, to| {
+            for (column, to) in (first..).zip(to.chunks_exact_mut(rows)) {
+                to.iter_mut().enumerate().for_each(|(row, y)| *y = from[row * columns + column]);
+            }
+        });
+    }
+    let (rows, columns) = tensor.matrix_shape("transposed", "tensor")?;
+    let mut buffer = Buffer::scratch(Device::Cpu, tensor.dtype(), tensor.count())?;
+    let read = tensor.read();
+    match read.elements() {
+        Elements::F32(from) => write(from, buffer.as_mut_slice()?, [rows, columns]),
+        Elements::BF16(from) => write(from, buffer.as_mut_slice()?, [rows, columns]),
+        Elements::F16(from) => write(from, buffer.as_mut_slice()?, [rows, columns]),
+    }
+    Tensor::new([columns, rows], buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transposing_twice_changes_nothing() {
+        let values: Vec<f32> = (0..21).map(|i| i as f32).collect();
+        let tensor = Tensor::from_f32([7, 3], &values).unwrap();
+        let turned = transposed(&tensor).unwrap();
+        assert_eq!(
+            (turned.shape(), &turned.to_vec()[..8]),
+            (&[3, 7][..], &[0.0, 3.0, 6.0, 9.0, 12.0, 15.0, 18.0, 1.0][..])
+        );
+        assert_eq!(transposed(&turned).unwrap().to_vec(), values);
+    }
+}
