@@ -24,20 +24,13 @@ struct SlabTerm : PlainTerms {
     __device__ __forceinline__ const Term<T>& operator()(uint32_t) const { return term; }
 };
 
-/** Skips the depths before `depth`. */
-template <typename T>
-__device__ __forceinline__ Operand<T> from_depth(Operand<T> operand, uint64_t depth) {
-    operand.data += operand.along ? depth : depth * operand.stride;
-    return operand;
-}
-
 template <typename T, typename Tile>
 __device__ __forceinline__ void gemm(const GemmParams& p) {
     auto& memory = shared_memory<TileMemory<T, Tile>>();
     TileOrigin<Tile> tile(blockIdx.x, p.m, p.n);
     uint64_t depth = blockIdx.y * p.slab_depth;
     Operand<T> a(p.a, p.a_stride, tile.row, p.m, !p.a_transposed), b(p.b, p.b_stride, tile.column, p.n, p.b_transposed);
-    SlabTerm<T> terms{{}, {from_depth(a, depth), from_depth(b, depth), min(p.k - depth, p.slab_depth)}};
+    SlabTerm<T> terms{{}, {a.from_depth(depth), b.from_depth(depth), min(p.k - depth, p.slab_depth)}};
     Accumulators<T, Tile> sums;
     add_products(sums, memory.stages, terms);
     auto write = [&](const auto& c) {

@@ -22,6 +22,13 @@ struct Operand {
           lines(count - first),
           along(along) {}
 
+    /** The same lines without their elements before `depth`. */
+    __device__ __forceinline__ Operand from_depth(uint64_t depth) const {
+        Operand later = *this;
+        later.data += along ? depth : depth * stride;
+        return later;
+    }
+
     /** Whether every chunk begins at a multiple of 16 bytes. */
     __device__ __forceinline__ bool aligned() const {
         return (reinterpret_cast<uintptr_t>(data) | stride * sizeof(T)) % 16 == 0;

@@ -83,6 +83,11 @@ template <typename Tile>
 struct TileOrigin {
     uint64_t row, column;
 
+    /** Tiles of C. */
+    __device__ __forceinline__ static uint32_t count(uint64_t m, uint64_t n) {
+        return uint32_t((m + Tile::M - 1) / Tile::M * ((n + Tile::N - 1) / Tile::N));
+    }
+
     __device__ __forceinline__ TileOrigin(uint32_t index, uint64_t m, uint64_t n) {
         constexpr uint32_t GROUP = 8;
         uint32_t rows = uint32_t((m + Tile::M - 1) / Tile::M), columns = uint32_t((n + Tile::N - 1) / Tile::N);

@@ -35,6 +35,11 @@ impl Stream {
         Self { key: [seed as u32, (seed >> 32) as u32], step, site }
     }
 
+    /// What kernels draw the same words from: the key, and the third and fourth word of the counter.
+    pub fn parts(&self) -> ([u32; 2], [u32; 2]) {
+        (self.key, [self.step, self.site])
+    }
+
     /// The four words that elements `4 * block .. 4 * block + 4` share.
     #[inline]
     pub fn block(&self, block: u64) -> [u32; 4] {

@@ -37,6 +37,22 @@ impl Dropout {
         self.probability == 0.0
     }
 
+    /// The random numbers that it compares.
+    pub(crate) fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    /// An element is kept if the upper 24 bits of its random word are at least this. A uniform is these bits times 2^-24;
+    /// both that and the product here are exact, so comparing the integers is comparing the uniform.
+    pub(crate) fn threshold(&self) -> u32 {
+        (self.probability * 16_777_216.0).ceil() as u32
+    }
+
+    /// `1 / (1 - p)`, what kept elements are multiplied with.
+    pub(crate) fn scale(&self) -> f32 {
+        1.0 / (1.0 - self.probability)
+    }
+
     /// `mask / (1 - p) * x`. It is its own gradient: that of `y` gives that of `x`.
     ///
     /// # Errors
@@ -78,11 +94,8 @@ impl<J: Fn(f32, f32) -> f32> Kernel for Masked<'_, J> {
         /// Philox blocks that are drawn together, so that they share vector registers.
         const BLOCKS: usize = 16;
         debug_assert_eq!(self.start % 4, 0, "work is split at whole philox blocks");
-        let Dropout { probability, stream } = *self.dropout;
-        // A uniform is its word's upper 24 bits times 2^-24. Both that and this product are exact, so comparing the
-        // integers is comparing the uniform.
-        let threshold = (probability * 16_777_216.0).ceil() as u32;
-        let scale = 1.0 / (1.0 - probability);
+        let stream = self.dropout.stream;
+        let (threshold, scale) = (self.dropout.threshold(), self.dropout.scale());
         let pieces = self.x.chunks(4 * BLOCKS).zip(self.out.chunks_mut(4 * BLOCKS));
         for (piece, (x, out)) in pieces.enumerate() {
             let first = (self.start / 4 + piece * BLOCKS) as u64;

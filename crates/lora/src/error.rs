@@ -1,6 +1,6 @@
 //! What can be wrong with the arguments of a LoRA projection.
 
-use device::DeviceError;
+use device::{DType, DeviceError};
 use gemm::GemmError;
 
 /// Errors of a LoRA projection. Lengths and shapes are checked before anything is written.
@@ -48,10 +48,47 @@ pub enum LoraError {
         /// As given.
         probability: f32,
     },
+    /// A launch computes a few projections at once.
+    #[error("lora: {got} projections in one launch, expected 1 to {most}; launch the others by themselves")]
+    GroupSize {
+        /// Most that a launch takes.
+        most: usize,
+        /// As given.
+        got: usize,
+    },
+    /// Projections of one launch read one input.
+    #[error(
+        "lora: projection {index} of a launch reads an input [{}, {}], the first one [{}, {}]; launch them apart",
+        .got[0], .got[1], .expected[0], .expected[1]
+    )]
+    GroupInput {
+        /// Which projection.
+        index: usize,
+        /// `[num_tokens, in_features]` of the first.
+        expected: [usize; 2],
+        /// Of this one.
+        got: [usize; 2],
+    },
+    /// Each projection of a launch has a buffer of its own.
+    #[error("lora: {got} buffers `{argument}` for {expected} projections")]
+    GroupBuffers {
+        /// Name of the argument.
+        argument: &'static str,
+        /// Projections.
+        expected: usize,
+        /// Buffers.
+        got: usize,
+    },
+    /// A kernel was asked for a type that it does not have.
+    #[error("lora: kernels take float32 and bfloat16, got {got}; convert first")]
+    KernelDType {
+        /// The type.
+        got: DType,
+    },
     /// A product failed.
     #[error(transparent)]
     Gemm(#[from] GemmError),
-    /// No memory for intermediate values.
+    /// No memory for intermediate values, or a launch failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
 }

@@ -22,12 +22,18 @@
 //!
 //! All sums are in f32, with the error bound of the [`gemm`] crate. The dropout mask is a function of the element's
 //! position, so it is drawn again in the backward pass and never stored.
+//!
+//! The functions here are the definition of the result, on slices; [`launch`] has kernels for them, on device buffers.
+
+#![deny(unsafe_code)]
 
 mod adapter;
 mod backward;
 mod dropout;
 mod error;
 mod forward;
+#[expect(unsafe_code, reason = "a launch takes addresses")]
+pub mod launch;
 mod shape;
 
 pub use adapter::Adapter;

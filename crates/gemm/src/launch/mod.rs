@@ -8,17 +8,19 @@ mod kernels;
 mod matrix;
 mod params;
 mod plan;
+mod slabs;
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor};
 
 use crate::GemmError;
 use crate::matrix::Stored;
 use kernels::{GEMM_BF16, GEMM_F32, GEMM_NARROW_BF16, GEMM_NARROW_F32, GEMM_SUM_BF16, GEMM_SUM_F32};
-use params::{GEMM_SUM_ELEMENTS, GEMM_SUM_THREADS, GemmParams, GemmSumParams};
+use params::{GemmParams, GemmSumParams};
 use plan::Plan;
 
 pub use matrix::{Matrix, MatrixMut};
+pub use slabs::{Slabs, sum_slabs};
 
 /// What the product is added to.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +81,7 @@ pub fn gemm(alpha: f32, a: Matrix<'_>, b: Matrix<'_>, update: Update<'_>, c: Mat
         m: m as u64,
         n: n as u64,
         k: k as u64,
-        slab_depth: plan.slab_depth as u64,
+        slab_depth: plan.slabs.depth as u64,
         add,
         alpha,
         a_transposed: u32::from(a.transposed),
@@ -87,14 +89,14 @@ pub fn gemm(alpha: f32, a: Matrix<'_>, b: Matrix<'_>, update: Update<'_>, c: Mat
         c_wide: u32::from(c.dtype == DType::F32),
     };
     let kernel = if plan.narrow { narrow } else { square };
-    if plan.slabs == 1 {
+    if plan.slabs.count == 1 {
         // SAFETY: the buffers were checked to be of this executor and to hold their matrices, with a block for each tile;
         // `c` is borrowed mutably.
         return Ok(unsafe { executor.launch(kernel, plan.grid, &whole) }?);
     }
-    let elements = m.saturating_mul(n).saturating_mul(plan.slabs);
+    let elements = m.saturating_mul(n).saturating_mul(plan.slabs.count);
     let partials = executor.allocate(elements.saturating_mul(size_of::<f32>()))?;
-    let slabs =
+    let products =
         GemmParams { c: partials.address(), bias: 0, c_stride: n as u64, add: 0, alpha: 1.0, c_wide: 1, ..whole };
     let sums = GemmSumParams {
         partials: partials.address(),
@@ -103,16 +105,30 @@ pub fn gemm(alpha: f32, a: Matrix<'_>, b: Matrix<'_>, update: Update<'_>, c: Mat
         c_stride: whole.c_stride,
         m: whole.m,
         n: whole.n,
-        slabs: plan.slabs as u64,
+        slabs: plan.slabs.count as u64,
         alpha,
         c_wide: whole.c_wide,
         add,
     };
-    let vectors = Grid::covering(m * n.next_multiple_of(4), GEMM_SUM_ELEMENTS, GEMM_SUM_THREADS);
     // SAFETY: as above; `partials` was just made for these slabs.
     unsafe {
-        executor.launch(kernel, plan.grid, &slabs)?;
-        executor.launch(sum, vectors, &sums)?;
+        executor.launch(kernel, plan.grid, &products)?;
+        executor.launch(sum, slabs::sum_grid(m, n), &sums)?;
     }
     Ok(())
+}
+
+/// `out[j] = alpha sum_i A[i, j]` in f32, or that added to what `out` holds: [`crate::column_sums`] on device buffers.
+///
+/// # Errors
+/// Those of [`gemm`].
+pub fn column_sums(alpha: f32, a: Matrix<'_>, update: Update<'_>, out: &mut DeviceBuffer) -> Result<(), GemmError> {
+    let [rows, cols] = a.shape();
+    let executor = a.buffer.executor();
+    let ones = match a.dtype {
+        DType::BF16 => executor.upload(&vec![half::bf16::ONE; rows]),
+        DType::F32 | DType::F16 => executor.upload(&vec![1.0f32; rows]),
+    }?;
+    let ones = Matrix::new(&ones, a.dtype, 1, rows);
+    gemm(alpha, ones, a, update, MatrixMut::new(out, DType::F32, 1, cols))
 }

@@ -1,0 +1,5 @@
+//! Compiles `cuda/lora`.
+
+fn main() {
+    kernel_build::build("lora");
+}

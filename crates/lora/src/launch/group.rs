@@ -1,0 +1,145 @@
+//! Projections of one input.
+
+use bytemuck::Zeroable;
+use device::DType;
+use device::launch::{DeviceBuffer, Executor};
+
+use super::check_buffer;
+use super::params::{LORA_MAX_PROJECTIONS, LoraDropout, LoraParams, LoraProjection};
+use crate::{Dropout, LoraError, LoraShape};
+
+/// One projection in device memory: [`Adapter`](crate::Adapter) and the base weight.
+#[derive(Clone, Copy, Debug)]
+pub struct Projection<'a> {
+    /// Its sizes.
+    pub shape: LoraShape,
+    /// The base weight, `[out_features, in_features]`.
+    pub weight: &'a DeviceBuffer,
+    /// Whether `weight` is stored `[in_features, out_features]`, as GPT-2's `Conv1D`.
+    pub weight_transposed: bool,
+    /// The base bias, `[out_features]`.
+    pub bias: Option<&'a DeviceBuffer>,
+    /// `A`, `[rank, in_features]`.
+    pub lora_a: &'a DeviceBuffer,
+    /// `B`, `[out_features, rank]`.
+    pub lora_b: &'a DeviceBuffer,
+    /// Bias of the second product, `[out_features]`.
+    pub lora_bias: Option<&'a DeviceBuffer>,
+    /// `alpha / rank`, or `alpha / sqrt(rank)` with rsLoRA.
+    pub scaling: f32,
+    /// Dropout of the adapter's input; `None` in evaluation.
+    pub dropout: Option<Dropout>,
+}
+
+/// Projections of one input, which are computed together. All buffers are of one device.
+#[derive(Clone, Copy, Debug)]
+pub struct Group<'a> {
+    /// Of `x`, the weights and the activations: f32 or bf16.
+    pub dtype: DType,
+    /// `[num_tokens, in_features]`
+    pub x: &'a DeviceBuffer,
+    /// One to three, whose shapes agree in `num_tokens` and `in_features`.
+    pub projections: &'a [Projection<'a>],
+}
+
+impl Projection<'_> {
+    fn buffers(&self) -> impl Iterator<Item = &DeviceBuffer> {
+        [self.weight, self.lora_a, self.lora_b].into_iter().chain(self.bias).chain(self.lora_bias)
+    }
+
+    fn check(&self, dtype: DType) -> Result<(), LoraError> {
+        let Self { shape, weight, bias, lora_a, lora_b, lora_bias, .. } = self;
+        check_buffer("weight", [shape.out_features(), shape.in_features()], dtype, weight)?;
+        check_buffer("lora_a", shape.a(), dtype, lora_a)?;
+        check_buffer("lora_b", shape.b(), dtype, lora_b)?;
+        for (argument, bias) in [("bias", bias), ("lora_bias", lora_bias)] {
+            bias.map_or(Ok(()), |bias| check_buffer(argument, shape.bias(), dtype, bias))?;
+        }
+        Ok(())
+    }
+
+    fn params(&self) -> LoraProjection {
+        let address = |buffer: Option<&DeviceBuffer>| buffer.map_or(0, DeviceBuffer::address);
+        LoraProjection {
+            weight: self.weight.address(),
+            bias: address(self.bias),
+            lora_a: self.lora_a.address(),
+            lora_b: self.lora_b.address(),
+            lora_bias: address(self.lora_bias),
+            out_features: self.shape.out_features() as u64,
+            rank: self.shape.rank() as u64,
+            dropout: dropout(self.dropout),
+            scaling: self.scaling,
+            weight_transposed: u32::from(self.weight_transposed),
+            ..LoraProjection::zeroed()
+        }
+    }
+
+    /// `1 / (1 - p)` of the dropout.
+    pub(super) fn dropout_scale(&self) -> f32 {
+        dropout(self.dropout).scale
+    }
+}
+
+fn dropout(dropout: Option<Dropout>) -> LoraDropout {
+    let Some(dropout) = dropout else { return LoraDropout { scale: 1.0, ..LoraDropout::zeroed() } };
+    let (key, [step, site]) = dropout.stream().parts();
+    LoraDropout { key, step, site, threshold: dropout.threshold(), scale: dropout.scale() }
+}
+
+impl<'a> Group<'a> {
+    /// Checks every operand, and that the type has kernels.
+    pub(super) fn check(&self) -> Result<(), LoraError> {
+        let most = LORA_MAX_PROJECTIONS as usize;
+        let first = match self.projections {
+            [first, ..] if self.projections.len() <= most => first.shape,
+            other => return Err(LoraError::GroupSize { most, got: other.len() }),
+        };
+        if self.dtype == DType::F16 {
+            return Err(LoraError::KernelDType { got: self.dtype });
+        }
+        check_buffer("x", first.x(), self.dtype, self.x)?;
+        for (index, projection) in self.projections.iter().enumerate() {
+            let (expected, got) = (first.x(), projection.shape.x());
+            if got != expected {
+                return Err(LoraError::GroupInput { index, expected, got });
+            }
+            projection.check(self.dtype)?;
+        }
+        Ok(())
+    }
+
+    /// The device that all operands and `others` are on.
+    pub(super) fn executor<'b>(
+        &self,
+        others: impl IntoIterator<Item = &'b DeviceBuffer>,
+    ) -> Result<&'a Executor, LoraError>
+    where
+        'a: 'b,
+    {
+        let own = self.projections.iter().flat_map(Projection::buffers);
+        Executor::of(self.x, own)?;
+        Ok(Executor::of(self.x, others)?)
+    }
+
+    /// Sizes, which all projections have in common: `[num_tokens, in_features]`.
+    pub(super) fn input(&self) -> [usize; 2] {
+        self.projections.first().map_or([0, 0], |projection| projection.shape.x())
+    }
+
+    /// The parameters that every kernel takes.
+    pub(super) fn params(&self) -> LoraParams {
+        let [num_tokens, in_features] = self.input().map(|size| size as u64);
+        let mut params = LoraParams {
+            x: self.x.address(),
+            num_tokens,
+            in_features,
+            count: self.projections.len() as u32,
+            ..LoraParams::zeroed()
+        };
+        for (params, projection) in params.projections.iter_mut().zip(self.projections) {
+            *params = projection.params();
+        }
+        params
+    }
+}

@@ -1,0 +1,137 @@
+// Written by scripts/bindings from params.h.
+
+#[doc = " Projections that one launch computes at most: q, k and v."]
+pub const LORA_MAX_PROJECTIONS: u32 = 3;
+#[doc = " Rows and columns of `y` and of the gradient of `x` that a block computes."]
+pub const LORA_TILE: u32 = 128;
+#[doc = " Threads of that block."]
+pub const LORA_THREADS: u32 = 256;
+#[doc = " Its shared memory."]
+pub const LORA_SHARED_BYTES: u32 = 69632;
+#[doc = " Rows and columns that a block computes of a product with a side as short as the rank."]
+pub const LORA_NARROW_TILE: u32 = 64;
+#[doc = " Threads of that block."]
+pub const LORA_NARROW_THREADS: u32 = 128;
+#[doc = " Its shared memory."]
+pub const LORA_NARROW_SHARED_BYTES: u32 = 65536;
+#[doc = " Which elements of `x` an adapter drops: those whose random word, shifted right by 8, is below `threshold`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct LoraDropout {
+    #[doc = " Of the Philox stream."]
+    pub key: [u32; 2usize],
+    #[doc = " Third word of the counter."]
+    pub step: u32,
+    #[doc = " Fourth word of the counter."]
+    pub site: u32,
+    #[doc = " `probability 2^24`, rounded up; 0 drops nothing."]
+    pub threshold: u32,
+    #[doc = " `1 / (1 - probability)`"]
+    pub scale: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of LoraDropout"][::std::mem::size_of::<LoraDropout>() - 24usize];
+    ["Alignment of LoraDropout"][::std::mem::align_of::<LoraDropout>() - 4usize];
+    ["Offset of field: LoraDropout::key"][::std::mem::offset_of!(LoraDropout, key) - 0usize];
+    ["Offset of field: LoraDropout::step"][::std::mem::offset_of!(LoraDropout, step) - 8usize];
+    ["Offset of field: LoraDropout::site"][::std::mem::offset_of!(LoraDropout, site) - 12usize];
+    ["Offset of field: LoraDropout::threshold"][::std::mem::offset_of!(LoraDropout, threshold) - 16usize];
+    ["Offset of field: LoraDropout::scale"][::std::mem::offset_of!(LoraDropout, scale) - 20usize];
+};
+#[doc = " One projection: `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct LoraProjection {
+    #[doc = " `W`, `[out_features, in_features]`"]
+    pub weight: u64,
+    #[doc = " `[out_features]`, or 0."]
+    pub bias: u64,
+    #[doc = " `A`, `[rank, in_features]`"]
+    pub lora_a: u64,
+    #[doc = " `B`, `[out_features, rank]`"]
+    pub lora_b: u64,
+    #[doc = " `[out_features]`, or 0."]
+    pub lora_bias: u64,
+    #[doc = " `scaling drop(x) A^T`, `[num_tokens, rank]`, written by the forward pass."]
+    pub s: u64,
+    #[doc = " `[num_tokens, out_features]`, written by the forward pass; in the backward pass its gradient."]
+    pub y: u64,
+    #[doc = " `[num_tokens, rank]`, `scaling dY B`, written by the backward pass."]
+    pub grad_s: u64,
+    #[doc = " What a narrow product is written to: `s`, `grad_s`, or the f32 gradient of `A` or `B`."]
+    pub result: u64,
+    #[doc = " Instead `[slabs, rows, columns]` f32, if the product is summed in several slabs; 0 otherwise."]
+    pub partials: u64,
+    #[doc = " Columns of `y`."]
+    pub out_features: u64,
+    #[doc = " Rows of `A`."]
+    pub rank: u64,
+    #[doc = " Of the adapter's input."]
+    pub dropout: LoraDropout,
+    #[doc = " Factor of the adapter."]
+    pub scaling: f32,
+    #[doc = " 1 if `W` is stored `[in_features, out_features]`."]
+    pub weight_transposed: u32,
+    #[doc = " Factor of `result`."]
+    pub alpha: f32,
+    #[doc = " 1 to add to what `result` holds."]
+    pub add: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of LoraProjection"][::std::mem::size_of::<LoraProjection>() - 136usize];
+    ["Alignment of LoraProjection"][::std::mem::align_of::<LoraProjection>() - 8usize];
+    ["Offset of field: LoraProjection::weight"][::std::mem::offset_of!(LoraProjection, weight) - 0usize];
+    ["Offset of field: LoraProjection::bias"][::std::mem::offset_of!(LoraProjection, bias) - 8usize];
+    ["Offset of field: LoraProjection::lora_a"][::std::mem::offset_of!(LoraProjection, lora_a) - 16usize];
+    ["Offset of field: LoraProjection::lora_b"][::std::mem::offset_of!(LoraProjection, lora_b) - 24usize];
+    ["Offset of field: LoraProjection::lora_bias"][::std::mem::offset_of!(LoraProjection, lora_bias) - 32usize];
+    ["Offset of field: LoraProjection::s"][::std::mem::offset_of!(LoraProjection, s) - 40usize];
+    ["Offset of field: LoraProjection::y"][::std::mem::offset_of!(LoraProjection, y) - 48usize];
+    ["Offset of field: LoraProjection::grad_s"][::std::mem::offset_of!(LoraProjection, grad_s) - 56usize];
+    ["Offset of field: LoraProjection::result"][::std::mem::offset_of!(LoraProjection, result) - 64usize];
+    ["Offset of field: LoraProjection::partials"][::std::mem::offset_of!(LoraProjection, partials) - 72usize];
+    ["Offset of field: LoraProjection::out_features"][::std::mem::offset_of!(LoraProjection, out_features) - 80usize];
+    ["Offset of field: LoraProjection::rank"][::std::mem::offset_of!(LoraProjection, rank) - 88usize];
+    ["Offset of field: LoraProjection::dropout"][::std::mem::offset_of!(LoraProjection, dropout) - 96usize];
+    ["Offset of field: LoraProjection::scaling"][::std::mem::offset_of!(LoraProjection, scaling) - 120usize];
+    ["Offset of field: LoraProjection::weight_transposed"]
+        [::std::mem::offset_of!(LoraProjection, weight_transposed) - 124usize];
+    ["Offset of field: LoraProjection::alpha"][::std::mem::offset_of!(LoraProjection, alpha) - 128usize];
+    ["Offset of field: LoraProjection::add"][::std::mem::offset_of!(LoraProjection, add) - 132usize];
+};
+#[doc = " Projections of one input."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct LoraParams {
+    #[doc = " The first `count` are computed."]
+    pub projections: [LoraProjection; 3usize],
+    #[doc = " `[num_tokens, in_features]`"]
+    pub x: u64,
+    #[doc = " `[num_tokens, in_features]`, written by the kernel of that name."]
+    pub grad_x: u64,
+    #[doc = " Rows of `x` and `y`."]
+    pub num_tokens: u64,
+    #[doc = " Columns of `x`."]
+    pub in_features: u64,
+    #[doc = " Depth that one block of a narrow product sums."]
+    pub slab_depth: u64,
+    #[doc = " Projections."]
+    pub count: u32,
+    #[doc = " 1 to add to what `grad_x` holds."]
+    pub add: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of LoraParams"][::std::mem::size_of::<LoraParams>() - 456usize];
+    ["Alignment of LoraParams"][::std::mem::align_of::<LoraParams>() - 8usize];
+    ["Offset of field: LoraParams::projections"][::std::mem::offset_of!(LoraParams, projections) - 0usize];
+    ["Offset of field: LoraParams::x"][::std::mem::offset_of!(LoraParams, x) - 408usize];
+    ["Offset of field: LoraParams::grad_x"][::std::mem::offset_of!(LoraParams, grad_x) - 416usize];
+    ["Offset of field: LoraParams::num_tokens"][::std::mem::offset_of!(LoraParams, num_tokens) - 424usize];
+    ["Offset of field: LoraParams::in_features"][::std::mem::offset_of!(LoraParams, in_features) - 432usize];
+    ["Offset of field: LoraParams::slab_depth"][::std::mem::offset_of!(LoraParams, slab_depth) - 440usize];
+    ["Offset of field: LoraParams::count"][::std::mem::offset_of!(LoraParams, count) - 448usize];
+    ["Offset of field: LoraParams::add"][::std::mem::offset_of!(LoraParams, add) - 452usize];
+};

@@ -1,0 +1,102 @@
+/* Parameters of the LoRA kernels. */
+#pragma once
+#include <stdint.h>
+
+/** Projections that one launch computes at most: q, k and v. */
+static const uint32_t LORA_MAX_PROJECTIONS = 3;
+
+/** Rows and columns of `y` and of the gradient of `x` that a block computes. */
+static const uint32_t LORA_TILE = 128;
+
+/** Threads of that block. */
+static const uint32_t LORA_THREADS = 256;
+
+/** Its shared memory. */
+static const uint32_t LORA_SHARED_BYTES = LORA_TILE * (LORA_TILE + 8) * 4;
+
+/** Rows and columns that a block computes of a product with a side as short as the rank. */
+static const uint32_t LORA_NARROW_TILE = 64;
+
+/** Threads of that block. */
+static const uint32_t LORA_NARROW_THREADS = 128;
+
+/** Its shared memory. */
+static const uint32_t LORA_NARROW_SHARED_BYTES = 4 * 2 * LORA_NARROW_TILE * 128;
+
+/** Which elements of `x` an adapter drops: those whose random word, shifted right by 8, is below `threshold`. */
+struct LoraDropout {
+    /** Of the Philox stream. */
+    uint32_t key[2];
+    /** Third word of the counter. */
+    uint32_t step;
+    /** Fourth word of the counter. */
+    uint32_t site;
+    /** `probability 2^24`, rounded up; 0 drops nothing. */
+    uint32_t threshold;
+    /** `1 / (1 - probability)` */
+    float scale;
+};
+
+static_assert(sizeof(LoraDropout) == 24, "LoraDropout is shared with Rust");
+
+/** One projection: `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`. */
+struct LoraProjection {
+    /** `W`, `[out_features, in_features]` */
+    uint64_t weight;
+    /** `[out_features]`, or 0. */
+    uint64_t bias;
+    /** `A`, `[rank, in_features]` */
+    uint64_t lora_a;
+    /** `B`, `[out_features, rank]` */
+    uint64_t lora_b;
+    /** `[out_features]`, or 0. */
+    uint64_t lora_bias;
+    /** `scaling drop(x) A^T`, `[num_tokens, rank]`, written by the forward pass. */
+    uint64_t s;
+    /** `[num_tokens, out_features]`, written by the forward pass; in the backward pass its gradient. */
+    uint64_t y;
+    /** `[num_tokens, rank]`, `scaling dY B`, written by the backward pass. */
+    uint64_t grad_s;
+    /** What a narrow product is written to: `s`, `grad_s`, or the f32 gradient of `A` or `B`. */
+    uint64_t result;
+    /** Instead `[slabs, rows, columns]` f32, if the product is summed in several slabs; 0 otherwise. */
+    uint64_t partials;
+    /** Columns of `y`. */
+    uint64_t out_features;
+    /** Rows of `A`. */
+    uint64_t rank;
+    /** Of the adapter's input. */
+    LoraDropout dropout;
+    /** Factor of the adapter. */
+    float scaling;
+    /** 1 if `W` is stored `[in_features, out_features]`. */
+    uint32_t weight_transposed;
+    /** Factor of `result`. */
+    float alpha;
+    /** 1 to add to what `result` holds. */
+    uint32_t add;
+};
+
+static_assert(sizeof(LoraProjection) == 136, "LoraProjection is shared with Rust");
+
+/** Projections of one input. */
+struct LoraParams {
+    /** The first `count` are computed. */
+    LoraProjection projections[3];
+    /** `[num_tokens, in_features]` */
+    uint64_t x;
+    /** `[num_tokens, in_features]`, written by the kernel of that name. */
+    uint64_t grad_x;
+    /** Rows of `x` and `y`. */
+    uint64_t num_tokens;
+    /** Columns of `x`. */
+    uint64_t in_features;
+    /** Depth that one block of a narrow product sums. */
+    uint64_t slab_depth;
+    /** Projections. */
+    uint32_t count;
+    /** 1 to add to what `grad_x` holds. */
+    uint32_t add;
+};
+
+static_assert(sizeof(LoraParams) == 456, "LoraParams is shared with Rust");
