@@ -19,7 +19,10 @@ import torch
 import transformers
 from peft import IA3Config, LoraConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, T5Config,
+    T5ForConditionalGeneration,
+)
 
 OUTPUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "peft"
 VOCAB_SIZE = 64
@@ -54,7 +57,16 @@ def gpt2():
     ))
 
 
-MODELS = {"llama": llama, "qwen2": qwen2, "gpt2": gpt2}
+def t5():
+    torch.manual_seed(5)
+    return T5ForConditionalGeneration(T5Config(
+        vocab_size=VOCAB_SIZE, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, dropout_rate=0.0,
+        decoder_start_token_id=0, pad_token_id=0, eos_token_id=1, attn_implementation="eager",
+    ))
+
+
+MODELS = {"llama": llama, "qwen2": qwen2, "gpt2": gpt2, "t5": t5}
+SEQ_2_SEQ = dict(task_type="SEQ_2_SEQ_LM")
 
 
 def lora(**overrides):
@@ -86,15 +98,27 @@ CASES = {
     "gpt2-ia3-modules-to-save": lambda: ia3(
         target_modules=r".*\.(c_attn|c_fc|c_proj)", feedforward_modules=r".*\.c_(fc|proj)",
         exclude_modules=["h.0.attn.c_proj"], modules_to_save=["ln_f"]),
+    "t5-lora": lambda: lora(**SEQ_2_SEQ),
+    "t5-lora-embed-head": lambda: lora(
+        **SEQ_2_SEQ, target_modules=["wi", "k", "lm_head", "embed_tokens", "relative_attention_bias"]),
+    "t5-lora-modules-to-save": lambda: lora(
+        **SEQ_2_SEQ, target_modules="all-linear", modules_to_save=["relative_attention_bias", "layer_norm"]),
+    "t5-ia3": lambda: ia3(**SEQ_2_SEQ),
 }
 
 
-def make_batch():
-    """Two sequences of 10 and 7 tokens, padded on the right; the first three tokens are not supervised."""
-    input_ids = torch.randint(3, VOCAB_SIZE, (2, 10), generator=torch.Generator().manual_seed(7))
+def make_batch(family):
+    """Two sequences of 10 and 7 tokens, padded on the right; the first three tokens are not supervised. An encoder-decoder
+    has labels of its own, six for each, the last two of the second row not supervised."""
+    generator = torch.Generator().manual_seed(7)
+    input_ids = torch.randint(3, VOCAB_SIZE, (2, 10), generator=generator)
     attention_mask = torch.ones_like(input_ids)
     attention_mask[1, 7:] = 0
     input_ids[1, 7:] = 0
+    if family == "t5":
+        labels = torch.randint(3, VOCAB_SIZE, (2, 6), generator=generator)
+        labels[1, 4:] = -100
+        return dict(input_ids=input_ids, attention_mask=attention_mask, labels=labels)
     labels = input_ids.clone()
     labels[attention_mask == 0] = -100
     labels[:, :3] = -100
@@ -112,7 +136,7 @@ def write_case(name):
     family = name.split("-")[0]
     base = MODELS[family]().eval()
     base.name_or_path = base.config._name_or_path = f"tiny/{family}"
-    batch = make_batch()
+    batch = make_batch(family)
     record = dict(batch)
     with torch.no_grad():
         record["logits_base"] = base(**batch).logits

@@ -1,6 +1,8 @@
 //! Reference data of Python PEFT, and one training step to compare with it.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod network;
+
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use device::DType;
 use model::{Decoder, Input, Pass};
 use tensor::{Gradients, Tensor, backward};
 use tunesmith_peft::{Method, PeftError, Source, breaks_ties};
+
+use network::Network;
 
 /// A path under `tests/data` of the workspace.
 pub(crate) fn data(path: &str) -> PathBuf {
@@ -37,15 +41,25 @@ pub(crate) struct Batch {
     pub(crate) input: Input,
     /// -100 where nothing is to be predicted.
     pub(crate) targets: Vec<i64>,
+    /// Where the targets of each row start, then their number.
+    pub(crate) cu_target_lens: Vec<u32>,
 }
 
 impl Batch {
     /// Rows of token ids and labels; a label belongs to the token before it.
     pub(crate) fn new(rows: &[(Vec<i64>, Vec<i64>)]) -> Self {
+        let shifted = |(ids, labels): &(Vec<i64>, Vec<i64>)| (ids.clone(), [&labels[1..], &[-100]].concat());
+        Self::of_targets(&rows.iter().map(shifted).collect::<Vec<_>>())
+    }
+
+    /// Rows of token ids and what a decoder is to predict of them, in as many rows of its own.
+    pub(crate) fn of_targets(rows: &[(Vec<i64>, Vec<i64>)]) -> Self {
         let ids: Vec<Vec<u32>> = rows.iter().map(|(ids, _)| ids.iter().map(|&id| id as u32).collect()).collect();
         let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-        let targets = rows.iter().flat_map(|(_, labels)| labels[1..].iter().copied().chain([-100])).collect();
-        Self { input: Input::from_sequences(&sequences).unwrap(), targets }
+        let mut cu_target_lens = vec![0];
+        rows.iter().for_each(|(_, targets)| cu_target_lens.push(cu_target_lens.last().unwrap() + targets.len() as u32));
+        let targets = rows.iter().flat_map(|(_, targets)| targets.clone()).collect();
+        Self { input: Input::from_sequences(&sequences).unwrap(), targets, cu_target_lens }
     }
 
     fn num_supervised(&self) -> f32 {
@@ -77,14 +91,13 @@ pub(crate) fn logits(decoder: &Decoder, input: &Input, pass: &Pass) -> Vec<f32> 
 
 /// The mean loss, and the gradients of the method's parameters.
 pub(crate) fn loss_and_gradients(
-    decoder: &Decoder,
+    network: &dyn Network,
     batch: &Batch,
     method: &Arc<dyn Method>,
     pass: &Pass,
 ) -> (f32, Gradients) {
     let mut gradients = Gradients::new(method.parameters().tensors()).unwrap();
-    let hidden = decoder.forward(&batch.input, pass).unwrap();
-    let loss = decoder.loss(&hidden, &batch.targets, pass).unwrap();
+    let loss = network.loss_of(&network.hidden(batch, pass), batch, pass);
     let supervised = batch.num_supervised();
     backward(&loss, 1.0 / supervised, &mut gradients).unwrap();
     (loss.item().unwrap() / supervised, gradients)
@@ -92,13 +105,13 @@ pub(crate) fn loss_and_gradients(
 
 /// Trains `method` for some steps on one batch, learning rate 1e-2 and weight decay 0.01; returns the loss before each and
 /// the norm of its gradient.
-pub(crate) fn train(decoder: &Decoder, batch: &Batch, method: &Arc<dyn Method>, steps: u64) -> Vec<[f32; 2]> {
+pub(crate) fn train(network: &dyn Network, batch: &Batch, method: &Arc<dyn Method>, steps: u64) -> Vec<[f32; 2]> {
     let optimizer = AdamW { weight_decay: 0.01, ..AdamW::default() };
     let count = method.parameters().count();
     let groups = [Group { range: 0..count, learning_rate: 1.0, weight_decay: 1.0 }];
     let (mut exp_avg, mut exp_avg_sq) = (vec![0.0; count], vec![0.0; count]);
     let step = |step| {
-        let (loss, gradients) = loss_and_gradients(decoder, batch, method, &pass(method));
+        let (loss, gradients) = loss_and_gradients(network, batch, method, &pass(method));
         let gradients = gradients.flat().unwrap();
         let update = |parameters: &mut [f32]| {
             let (exp_avg, exp_avg_sq) = (&mut exp_avg[..], &mut exp_avg_sq[..]);
@@ -140,15 +153,16 @@ fn transposed(values: &[f32], shape: &[usize]) -> Vec<f32> {
 }
 
 /// Writes the base's weights with `method` folded in, in f32, into `dir`.
-pub(crate) fn merge_into(method: &dyn Method, decoder: &Decoder, dir: &Path) -> Result<(), PeftError> {
-    let unties = breaks_ties(method, decoder.base().modules());
-    let written = decoder.base().modules().parameters().filter(|parameter| unties || parameter.tied_to.is_none());
+pub(crate) fn merge_into(method: &dyn Method, network: &dyn Network, dir: &Path) -> Result<(), PeftError> {
+    let base = network.base();
+    let unties = breaks_ties(method, base.modules());
+    let written = base.modules().parameters().filter(|parameter| unties || parameter.tied_to.is_none());
     let specs: Vec<TensorSpec> =
         written.map(|p| TensorSpec { name: p.name.clone(), dtype: Dtype::F32, shape: p.shape.clone() }).collect();
     let path = dir.join("model.safetensors");
     write_safetensors::<PeftError>(&Storage, &path, &specs, &[("format", "pt")], |spec| {
-        let id = decoder.base().modules().find_parameter(&spec.name).unwrap().id;
-        let mut values = decoder.base().parameter(id).unwrap().to_vec();
+        let id = base.modules().find_parameter(&spec.name).unwrap().id;
+        let mut values = base.parameter(id).unwrap().to_vec();
         if method.merges(id) {
             method.merge(id, &mut values)?;
         }

@@ -1,0 +1,66 @@
+//! Models of every kind, as a training step sees them.
+
+use model::{Base, Decoder, EncoderDecoder, Pass};
+use tensor::Tensor;
+
+use super::Batch;
+
+/// A model with what its batches are made of.
+pub(crate) trait Network {
+    fn base(&self) -> &Base;
+    /// Hidden states of the rows whose logits the batch's targets belong to.
+    fn hidden(&self, batch: &Batch, pass: &Pass) -> Tensor;
+    fn logits_of(&self, hidden: &Tensor, pass: &Pass) -> Tensor;
+    /// The sum of the losses.
+    fn loss_of(&self, hidden: &Tensor, batch: &Batch, pass: &Pass) -> Tensor;
+}
+
+impl Network for Decoder {
+    fn base(&self) -> &Base {
+        self.base()
+    }
+
+    fn hidden(&self, batch: &Batch, pass: &Pass) -> Tensor {
+        self.forward(&batch.input, pass).unwrap()
+    }
+
+    fn logits_of(&self, hidden: &Tensor, pass: &Pass) -> Tensor {
+        self.logits(hidden, pass).unwrap()
+    }
+
+    fn loss_of(&self, hidden: &Tensor, batch: &Batch, pass: &Pass) -> Tensor {
+        self.loss(hidden, &batch.targets, pass).unwrap()
+    }
+}
+
+impl Network for EncoderDecoder {
+    fn base(&self) -> &Base {
+        self.base()
+    }
+
+    fn hidden(&self, batch: &Batch, pass: &Pass) -> Tensor {
+        let decoder_input = self.decoder_input(&batch.targets, &batch.cu_target_lens).unwrap();
+        self.forward(&batch.input, &decoder_input, pass).unwrap()
+    }
+
+    fn logits_of(&self, hidden: &Tensor, pass: &Pass) -> Tensor {
+        self.logits(hidden, pass).unwrap()
+    }
+
+    fn loss_of(&self, hidden: &Tensor, batch: &Batch, pass: &Pass) -> Tensor {
+        self.loss(hidden, &batch.targets, pass).unwrap()
+    }
+}
+
+/// The model in a folder of reference data, whose name says of which kind it is.
+pub(crate) fn network(dir: &std::path::Path, family: &str) -> Box<dyn Network> {
+    match family {
+        "t5" => Box::new(EncoderDecoder::load(dir, device::DType::F32).unwrap()),
+        _ => Box::new(Decoder::load(dir, device::DType::F32).unwrap()),
+    }
+}
+
+/// Logits of every row of the batch.
+pub(crate) fn logits_of(network: &dyn Network, batch: &Batch, pass: &Pass) -> Vec<f32> {
+    network.logits_of(&network.hidden(batch, pass), pass).to_vec()
+}
