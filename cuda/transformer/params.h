@@ -3,19 +3,35 @@
 #include <stdint.h>
 
 /** Threads of a block that normalises one row. */
-static const uint32_t RMS_NORM_THREADS = 256;
+static const uint32_t NORM_THREADS = 256;
 
 /** Shared memory of that block: one f32 for each warp. */
-static const uint32_t RMS_NORM_SHARED_BYTES = RMS_NORM_THREADS / 32 * 4;
+static const uint32_t NORM_SHARED_BYTES = NORM_THREADS / 32 * 4;
 
 /** Threads of a block that sums columns. */
-static const uint32_t RMS_NORM_COLUMN_THREADS = 128;
+static const uint32_t COLUMN_SUM_THREADS = 128;
 
 /** Columns that one such block sums: a vector of four for each thread. */
-static const uint32_t RMS_NORM_COLUMNS = 4 * RMS_NORM_COLUMN_THREADS;
+static const uint32_t COLUMN_SUM_COLUMNS = 4 * COLUMN_SUM_THREADS;
 
 /** Rows whose terms one such block adds up. */
-static const uint32_t RMS_NORM_SUM_ROWS = 64;
+static const uint32_t COLUMN_SUM_ROWS = 64;
+
+/** `sums[c]` = the sum of `partials[.., c]`, in order. */
+struct ColumnSumParams {
+    /** `[count, columns]` f32 */
+    uint64_t partials;
+    /** `[columns]` f32, written. */
+    uint64_t sums;
+    /** Rows of `partials`. */
+    uint64_t count;
+    /** Columns. */
+    uint64_t columns;
+    /** 1 to add to what `sums` holds, 0 to replace it. */
+    uint64_t add;
+};
+
+static_assert(sizeof(ColumnSumParams) == 40, "ColumnSumParams is shared with Rust");
 
 /** `y = x * rstd * w` */
 struct RmsNormForwardParams {
@@ -67,7 +83,7 @@ struct RmsNormWeightParams {
     uint64_t rstd;
     /** `[rows, hidden]` */
     uint64_t dy;
-    /** `[ceil(rows / RMS_NORM_SUM_ROWS), hidden]` f32, written. */
+    /** `[ceil(rows / COLUMN_SUM_ROWS), hidden]` f32, written. */
     uint64_t partials;
     /** Rows. */
     uint64_t rows;
@@ -77,21 +93,182 @@ struct RmsNormWeightParams {
 
 static_assert(sizeof(RmsNormWeightParams) == 48, "RmsNormWeightParams is shared with Rust");
 
-/** `sums[c]` = the sum of `partials[.., c]`, in order. */
-struct RmsNormSumParams {
-    /** `[count, hidden]` f32 */
-    uint64_t partials;
-    /** `[hidden]` f32, written. */
-    uint64_t sums;
-    /** Rows of `partials`. */
-    uint64_t count;
-    /** Columns. */
+/** `y = (x - mean) * rstd * w + b` */
+struct LayerNormForwardParams {
+    /** `[rows, hidden]` */
+    uint64_t x;
+    /** `[hidden]`, of the type of `x`. */
+    uint64_t weight;
+    /** `[hidden]`, of the type of `x`; 0 for none. */
+    uint64_t bias;
+    /** `[rows, hidden]`, written. */
+    uint64_t y;
+    /** `[rows, 2]` f32, written: mean and rstd. */
+    uint64_t statistics;
+    /** Elements of a row. */
     uint64_t hidden;
-    /** 1 to add to what `sums` holds, 0 to replace it. */
+    /** Added to the variance. */
+    float eps;
+    /** Nothing. */
+    uint32_t padding;
+};
+
+static_assert(sizeof(LayerNormForwardParams) == 56, "LayerNormForwardParams is shared with Rust");
+
+/** The gradient of `x`. */
+struct LayerNormBackwardParams {
+    /** `[rows, hidden]` */
+    uint64_t x;
+    /** `[hidden]`, of the type of `x`. */
+    uint64_t weight;
+    /** `[rows, 2]` f32 */
+    uint64_t statistics;
+    /** `[rows, hidden]` */
+    uint64_t dy;
+    /** `[rows, hidden]`, written. */
+    uint64_t dx;
+    /** Elements of a row. */
+    uint64_t hidden;
+    /** 1 to add to what `dx` holds, 0 to replace it. */
     uint64_t add;
 };
 
-static_assert(sizeof(RmsNormSumParams) == 40, "RmsNormSumParams is shared with Rust");
+static_assert(sizeof(LayerNormBackwardParams) == 56, "LayerNormBackwardParams is shared with Rust");
+
+/** The terms of the gradients of weight and bias, summed over blocks of rows. */
+struct LayerNormWeightParams {
+    /** `[rows, hidden]` */
+    uint64_t x;
+    /** `[rows, 2]` f32 */
+    uint64_t statistics;
+    /** `[rows, hidden]` */
+    uint64_t dy;
+    /** `[ceil(rows / COLUMN_SUM_ROWS), hidden]` f32, written; 0 if not wanted. */
+    uint64_t weight_partials;
+    /** As `weight_partials`, of the bias. */
+    uint64_t bias_partials;
+    /** Rows. */
+    uint64_t rows;
+    /** Elements of a row. */
+    uint64_t hidden;
+};
+
+static_assert(sizeof(LayerNormWeightParams) == 56, "LayerNormWeightParams is shared with Rust");
+
+/** Threads of a block of a function of single elements. */
+static const uint32_t POINTWISE_THREADS = 256;
+
+/** Elements that one such block takes: a vector of four for each thread. */
+static const uint32_t POINTWISE_ELEMENTS = 4 * POINTWISE_THREADS;
+
+/** `y = act(x)`, or `y = cap * tanh(x / cap)`; backward `y *= act'(x)`, in place. */
+struct PointwiseParams {
+    /** `[len]` */
+    uint64_t x;
+    /** `[len]`, written; backward the gradient of the result, turned into that of `x`. */
+    uint64_t y;
+    /** Elements. */
+    uint64_t len;
+    /** One of `ACTIVATION_*`; a soft cap ignores it. */
+    uint32_t activation;
+    /** The soft cap; an activation ignores it. */
+    float cap;
+};
+
+static_assert(sizeof(PointwiseParams) == 32, "PointwiseParams is shared with Rust");
+
+/** Threads of a block that copies one row. */
+static const uint32_t ROWS_THREADS = 128;
+
+/** No row: nothing is left out. */
+static const uint32_t ROWS_NONE = 0xffffffffu;
+
+/** `y[i] = factor * x[rows[i]]`; transposed `x[rows[i]] += factor * y[i]`. */
+struct RowsParams {
+    /** `[.., width]`, read; written by the transposed map. */
+    uint64_t x;
+    /** `[count]` u32, rows of `x`. */
+    uint64_t rows;
+    /** `[count, width]`, written; read by the transposed map. */
+    uint64_t y;
+    /** Elements of `rows`. */
+    uint64_t count;
+    /** Elements of a row. */
+    uint64_t width;
+    /** Of every element. */
+    float factor;
+    /** The row that the transposed map leaves as it is, or `ROWS_NONE`. */
+    uint32_t kept;
+};
+
+static_assert(sizeof(RowsParams) == 48, "RowsParams is shared with Rust");
+
+/** `count` blocks of `len` columns, `stride` from one to the next, gathered side by side; transposed, added back. */
+struct ColumnsParams {
+    /** `[rows, columns]`, read; added to by the transposed map. */
+    uint64_t x;
+    /** `[rows, count * len]`, written; read by the transposed map. */
+    uint64_t y;
+    /** Columns of `x`. */
+    uint64_t columns;
+    /** The first column of the first block. */
+    uint64_t start;
+    /** Columns of a block. */
+    uint64_t len;
+    /** Columns from a block to the next. */
+    uint64_t stride;
+    /** Blocks. */
+    uint64_t count;
+};
+
+static_assert(sizeof(ColumnsParams) == 56, "ColumnsParams is shared with Rust");
+
+/** Threads of a block that takes one row of logits. */
+static const uint32_t CROSS_ENTROPY_THREADS = 512;
+
+/** Shared memory of that block: an f64, an f32 and a u32 for each warp. */
+static const uint32_t CROSS_ENTROPY_SHARED_BYTES = CROSS_ENTROPY_THREADS / 32 * 16;
+
+/** The label of a row that does not count. */
+static const int32_t CROSS_ENTROPY_IGNORED = -100;
+
+/** `loss = logsumexp(l) - l[label]` of each row, where `l` are the logits, soft-capped if there is a cap. */
+struct CrossEntropyParams {
+    /** `[rows, vocab]`; replaced by their gradient if that is wanted. */
+    uint64_t logits;
+    /** `[rows]` i64, below `vocab` or `CROSS_ENTROPY_IGNORED`. */
+    uint64_t labels;
+    /** `[rows]` f64, written: 0 where a row does not count. */
+    uint64_t losses;
+    /** `[rows]` u32, written: 1 where the label is the first of the largest logits. */
+    uint64_t correct;
+    /** Columns. */
+    uint64_t vocab;
+    /** Of every gradient. */
+    float scale;
+    /** The soft cap; 0 for none. */
+    float cap;
+    /** Whether the gradient is wanted. */
+    uint64_t gradient;
+};
+
+static_assert(sizeof(CrossEntropyParams) == 56, "CrossEntropyParams is shared with Rust");
+
+/** Sums over the rows. */
+struct CrossEntropySumParams {
+    /** `[rows]` f64 */
+    uint64_t losses;
+    /** `[rows]` u32 */
+    uint64_t correct;
+    /** `[rows]` i64 */
+    uint64_t labels;
+    /** `[3]` f64, added to: losses, rows that count, correct ones. */
+    uint64_t sums;
+    /** Rows. */
+    uint64_t rows;
+};
+
+static_assert(sizeof(CrossEntropySumParams) == 40, "CrossEntropySumParams is shared with Rust");
 
 /** Threads of a block that takes one row of a gated activation. */
 static const uint32_t GATED_THREADS = 256;

@@ -14,11 +14,11 @@
 
 namespace {
 
-using Reduction = BlockReduction<float, RMS_NORM_THREADS>;
-static_assert(sizeof(Reduction) == RMS_NORM_SHARED_BYTES, "the launch gives what the reduction uses");
+using Reduction = BlockReduction<float, NORM_THREADS>;
+static_assert(sizeof(Reduction) == NORM_SHARED_BYTES, "the launch gives what the reduction uses");
 
 /** From one vector of a thread to its next. */
-constexpr uint32_t STEP = VECTOR * RMS_NORM_THREADS;
+constexpr uint32_t STEP = VECTOR * NORM_THREADS;
 
 template <typename T>
 __device__ __forceinline__ void forward(const RmsNormForwardParams& p) {
@@ -81,13 +81,13 @@ __device__ __forceinline__ void weight_terms(const RmsNormWeightParams& p) {
     const T* dy = global_pointer<const T>(p.dy);                           // (rows, hidden)
     const float* rstd = global_pointer<const float>(p.rstd);               // (rows)
     float* partials = global_pointer<float>(p.partials);
-    uint64_t column = uint64_t(RMS_NORM_COLUMNS) * blockIdx.x + VECTOR * threadIdx.x;
+    uint64_t column = uint64_t(COLUMN_SUM_COLUMNS) * blockIdx.x + VECTOR * threadIdx.x;
     if (column >= p.hidden) return;
     bool vectors = p.hidden % VECTOR == 0 && vector_aligned(x) && vector_aligned(dy) && vector_aligned(partials);
 
     float values[VECTOR], gradients[VECTOR], sums[VECTOR] = {};
-    uint64_t first = uint64_t(RMS_NORM_SUM_ROWS) * blockIdx.y;
-    uint64_t end = min(first + RMS_NORM_SUM_ROWS, p.rows);
+    uint64_t first = uint64_t(COLUMN_SUM_ROWS) * blockIdx.y;
+    uint64_t end = min(first + COLUMN_SUM_ROWS, p.rows);
 #pragma unroll 4
     for (uint64_t row = first; row < end; row++) {
         load_up_to(x + row * p.hidden, column, p.hidden, vectors, values);
@@ -99,20 +99,9 @@ __device__ __forceinline__ void weight_terms(const RmsNormWeightParams& p) {
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(RMS_NORM_THREADS) rms_norm_forward_f32(const __grid_constant__ RmsNormForwardParams p) { forward<float>(p); }
-extern "C" __global__ void __launch_bounds__(RMS_NORM_THREADS) rms_norm_forward_bf16(const __grid_constant__ RmsNormForwardParams p) { forward<bf16>(p); }
-extern "C" __global__ void __launch_bounds__(RMS_NORM_THREADS) rms_norm_backward_f32(const __grid_constant__ RmsNormBackwardParams p) { backward<float>(p); }
-extern "C" __global__ void __launch_bounds__(RMS_NORM_THREADS) rms_norm_backward_bf16(const __grid_constant__ RmsNormBackwardParams p) { backward<bf16>(p); }
-extern "C" __global__ void __launch_bounds__(RMS_NORM_COLUMN_THREADS) rms_norm_weight_f32(const __grid_constant__ RmsNormWeightParams p) { weight_terms<float>(p); }
-extern "C" __global__ void __launch_bounds__(RMS_NORM_COLUMN_THREADS) rms_norm_weight_bf16(const __grid_constant__ RmsNormWeightParams p) { weight_terms<bf16>(p); }
-
-// One thread for each column.
-extern "C" __global__ void __launch_bounds__(RMS_NORM_COLUMN_THREADS) rms_norm_sum_f32(const __grid_constant__ RmsNormSumParams p) {
-    const float* partials = global_pointer<const float>(p.partials);
-    float* sums = global_pointer<float>(p.sums);
-    uint64_t column = uint64_t(RMS_NORM_COLUMN_THREADS) * blockIdx.x + threadIdx.x;
-    if (column >= p.hidden) return;
-    float sum = p.add ? sums[column] : 0.0f;
-    for (uint64_t i = 0; i < p.count; i++) sum += partials[i * p.hidden + column];
-    sums[column] = sum;
-}
+extern "C" __global__ void __launch_bounds__(NORM_THREADS) rms_norm_forward_f32(const __grid_constant__ RmsNormForwardParams p) { forward<float>(p); }
+extern "C" __global__ void __launch_bounds__(NORM_THREADS) rms_norm_forward_bf16(const __grid_constant__ RmsNormForwardParams p) { forward<bf16>(p); }
+extern "C" __global__ void __launch_bounds__(NORM_THREADS) rms_norm_backward_f32(const __grid_constant__ RmsNormBackwardParams p) { backward<float>(p); }
+extern "C" __global__ void __launch_bounds__(NORM_THREADS) rms_norm_backward_bf16(const __grid_constant__ RmsNormBackwardParams p) { backward<bf16>(p); }
+extern "C" __global__ void __launch_bounds__(COLUMN_SUM_THREADS) rms_norm_weight_f32(const __grid_constant__ RmsNormWeightParams p) { weight_terms<float>(p); }
+extern "C" __global__ void __launch_bounds__(COLUMN_SUM_THREADS) rms_norm_weight_bf16(const __grid_constant__ RmsNormWeightParams p) { weight_terms<bf16>(p); }

@@ -1,15 +1,40 @@
 // Written by scripts/bindings from params.h.
 
 #[doc = " Threads of a block that normalises one row."]
-pub const RMS_NORM_THREADS: u32 = 256;
+pub const NORM_THREADS: u32 = 256;
 #[doc = " Shared memory of that block: one f32 for each warp."]
-pub const RMS_NORM_SHARED_BYTES: u32 = 32;
+pub const NORM_SHARED_BYTES: u32 = 32;
 #[doc = " Threads of a block that sums columns."]
-pub const RMS_NORM_COLUMN_THREADS: u32 = 128;
+pub const COLUMN_SUM_THREADS: u32 = 128;
 #[doc = " Columns that one such block sums: a vector of four for each thread."]
-pub const RMS_NORM_COLUMNS: u32 = 512;
+pub const COLUMN_SUM_COLUMNS: u32 = 512;
 #[doc = " Rows whose terms one such block adds up."]
-pub const RMS_NORM_SUM_ROWS: u32 = 64;
+pub const COLUMN_SUM_ROWS: u32 = 64;
+#[doc = " `sums[c]` = the sum of `partials[.., c]`, in order."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct ColumnSumParams {
+    #[doc = " `[count, columns]` f32"]
+    pub partials: u64,
+    #[doc = " `[columns]` f32, written."]
+    pub sums: u64,
+    #[doc = " Rows of `partials`."]
+    pub count: u64,
+    #[doc = " Columns."]
+    pub columns: u64,
+    #[doc = " 1 to add to what `sums` holds, 0 to replace it."]
+    pub add: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ColumnSumParams"][::std::mem::size_of::<ColumnSumParams>() - 40usize];
+    ["Alignment of ColumnSumParams"][::std::mem::align_of::<ColumnSumParams>() - 8usize];
+    ["Offset of field: ColumnSumParams::partials"][::std::mem::offset_of!(ColumnSumParams, partials) - 0usize];
+    ["Offset of field: ColumnSumParams::sums"][::std::mem::offset_of!(ColumnSumParams, sums) - 8usize];
+    ["Offset of field: ColumnSumParams::count"][::std::mem::offset_of!(ColumnSumParams, count) - 16usize];
+    ["Offset of field: ColumnSumParams::columns"][::std::mem::offset_of!(ColumnSumParams, columns) - 24usize];
+    ["Offset of field: ColumnSumParams::add"][::std::mem::offset_of!(ColumnSumParams, add) - 32usize];
+};
 #[doc = " `y = x * rstd * w`"]
 #[repr(C)]
 #[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
@@ -85,7 +110,7 @@ pub struct RmsNormWeightParams {
     pub rstd: u64,
     #[doc = " `[rows, hidden]`"]
     pub dy: u64,
-    #[doc = " `[ceil(rows / RMS_NORM_SUM_ROWS), hidden]` f32, written."]
+    #[doc = " `[ceil(rows / COLUMN_SUM_ROWS), hidden]` f32, written."]
     pub partials: u64,
     #[doc = " Rows."]
     pub rows: u64,
@@ -103,30 +128,272 @@ const _: () = {
     ["Offset of field: RmsNormWeightParams::rows"][::std::mem::offset_of!(RmsNormWeightParams, rows) - 32usize];
     ["Offset of field: RmsNormWeightParams::hidden"][::std::mem::offset_of!(RmsNormWeightParams, hidden) - 40usize];
 };
-#[doc = " `sums[c]` = the sum of `partials[.., c]`, in order."]
+#[doc = " `y = (x - mean) * rstd * w + b`"]
 #[repr(C)]
 #[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
-pub struct RmsNormSumParams {
-    #[doc = " `[count, hidden]` f32"]
-    pub partials: u64,
-    #[doc = " `[hidden]` f32, written."]
-    pub sums: u64,
-    #[doc = " Rows of `partials`."]
-    pub count: u64,
-    #[doc = " Columns."]
+pub struct LayerNormForwardParams {
+    #[doc = " `[rows, hidden]`"]
+    pub x: u64,
+    #[doc = " `[hidden]`, of the type of `x`."]
+    pub weight: u64,
+    #[doc = " `[hidden]`, of the type of `x`; 0 for none."]
+    pub bias: u64,
+    #[doc = " `[rows, hidden]`, written."]
+    pub y: u64,
+    #[doc = " `[rows, 2]` f32, written: mean and rstd."]
+    pub statistics: u64,
+    #[doc = " Elements of a row."]
     pub hidden: u64,
-    #[doc = " 1 to add to what `sums` holds, 0 to replace it."]
+    #[doc = " Added to the variance."]
+    pub eps: f32,
+    #[doc = " Nothing."]
+    pub padding: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of LayerNormForwardParams"][::std::mem::size_of::<LayerNormForwardParams>() - 56usize];
+    ["Alignment of LayerNormForwardParams"][::std::mem::align_of::<LayerNormForwardParams>() - 8usize];
+    ["Offset of field: LayerNormForwardParams::x"][::std::mem::offset_of!(LayerNormForwardParams, x) - 0usize];
+    ["Offset of field: LayerNormForwardParams::weight"]
+        [::std::mem::offset_of!(LayerNormForwardParams, weight) - 8usize];
+    ["Offset of field: LayerNormForwardParams::bias"][::std::mem::offset_of!(LayerNormForwardParams, bias) - 16usize];
+    ["Offset of field: LayerNormForwardParams::y"][::std::mem::offset_of!(LayerNormForwardParams, y) - 24usize];
+    ["Offset of field: LayerNormForwardParams::statistics"]
+        [::std::mem::offset_of!(LayerNormForwardParams, statistics) - 32usize];
+    ["Offset of field: LayerNormForwardParams::hidden"]
+        [::std::mem::offset_of!(LayerNormForwardParams, hidden) - 40usize];
+    ["Offset of field: LayerNormForwardParams::eps"][::std::mem::offset_of!(LayerNormForwardParams, eps) - 48usize];
+    ["Offset of field: LayerNormForwardParams::padding"]
+        [::std::mem::offset_of!(LayerNormForwardParams, padding) - 52usize];
+};
+#[doc = " The gradient of `x`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct LayerNormBackwardParams {
+    #[doc = " `[rows, hidden]`"]
+    pub x: u64,
+    #[doc = " `[hidden]`, of the type of `x`."]
+    pub weight: u64,
+    #[doc = " `[rows, 2]` f32"]
+    pub statistics: u64,
+    #[doc = " `[rows, hidden]`"]
+    pub dy: u64,
+    #[doc = " `[rows, hidden]`, written."]
+    pub dx: u64,
+    #[doc = " Elements of a row."]
+    pub hidden: u64,
+    #[doc = " 1 to add to what `dx` holds, 0 to replace it."]
     pub add: u64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of RmsNormSumParams"][::std::mem::size_of::<RmsNormSumParams>() - 40usize];
-    ["Alignment of RmsNormSumParams"][::std::mem::align_of::<RmsNormSumParams>() - 8usize];
-    ["Offset of field: RmsNormSumParams::partials"][::std::mem::offset_of!(RmsNormSumParams, partials) - 0usize];
-    ["Offset of field: RmsNormSumParams::sums"][::std::mem::offset_of!(RmsNormSumParams, sums) - 8usize];
-    ["Offset of field: RmsNormSumParams::count"][::std::mem::offset_of!(RmsNormSumParams, count) - 16usize];
-    ["Offset of field: RmsNormSumParams::hidden"][::std::mem::offset_of!(RmsNormSumParams, hidden) - 24usize];
-    ["Offset of field: RmsNormSumParams::add"][::std::mem::offset_of!(RmsNormSumParams, add) - 32usize];
+    ["Size of LayerNormBackwardParams"][::std::mem::size_of::<LayerNormBackwardParams>() - 56usize];
+    ["Alignment of LayerNormBackwardParams"][::std::mem::align_of::<LayerNormBackwardParams>() - 8usize];
+    ["Offset of field: LayerNormBackwardParams::x"][::std::mem::offset_of!(LayerNormBackwardParams, x) - 0usize];
+    ["Offset of field: LayerNormBackwardParams::weight"]
+        [::std::mem::offset_of!(LayerNormBackwardParams, weight) - 8usize];
+    ["Offset of field: LayerNormBackwardParams::statistics"]
+        [::std::mem::offset_of!(LayerNormBackwardParams, statistics) - 16usize];
+    ["Offset of field: LayerNormBackwardParams::dy"][::std::mem::offset_of!(LayerNormBackwardParams, dy) - 24usize];
+    ["Offset of field: LayerNormBackwardParams::dx"][::std::mem::offset_of!(LayerNormBackwardParams, dx) - 32usize];
+    ["Offset of field: LayerNormBackwardParams::hidden"]
+        [::std::mem::offset_of!(LayerNormBackwardParams, hidden) - 40usize];
+    ["Offset of field: LayerNormBackwardParams::add"][::std::mem::offset_of!(LayerNormBackwardParams, add) - 48usize];
+};
+#[doc = " The terms of the gradients of weight and bias, summed over blocks of rows."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct LayerNormWeightParams {
+    #[doc = " `[rows, hidden]`"]
+    pub x: u64,
+    #[doc = " `[rows, 2]` f32"]
+    pub statistics: u64,
+    #[doc = " `[rows, hidden]`"]
+    pub dy: u64,
+    #[doc = " `[ceil(rows / COLUMN_SUM_ROWS), hidden]` f32, written; 0 if not wanted."]
+    pub weight_partials: u64,
+    #[doc = " As `weight_partials`, of the bias."]
+    pub bias_partials: u64,
+    #[doc = " Rows."]
+    pub rows: u64,
+    #[doc = " Elements of a row."]
+    pub hidden: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of LayerNormWeightParams"][::std::mem::size_of::<LayerNormWeightParams>() - 56usize];
+    ["Alignment of LayerNormWeightParams"][::std::mem::align_of::<LayerNormWeightParams>() - 8usize];
+    ["Offset of field: LayerNormWeightParams::x"][::std::mem::offset_of!(LayerNormWeightParams, x) - 0usize];
+    ["Offset of field: LayerNormWeightParams::statistics"]
+        [::std::mem::offset_of!(LayerNormWeightParams, statistics) - 8usize];
+    ["Offset of field: LayerNormWeightParams::dy"][::std::mem::offset_of!(LayerNormWeightParams, dy) - 16usize];
+    ["Offset of field: LayerNormWeightParams::weight_partials"]
+        [::std::mem::offset_of!(LayerNormWeightParams, weight_partials) - 24usize];
+    ["Offset of field: LayerNormWeightParams::bias_partials"]
+        [::std::mem::offset_of!(LayerNormWeightParams, bias_partials) - 32usize];
+    ["Offset of field: LayerNormWeightParams::rows"][::std::mem::offset_of!(LayerNormWeightParams, rows) - 40usize];
+    ["Offset of field: LayerNormWeightParams::hidden"][::std::mem::offset_of!(LayerNormWeightParams, hidden) - 48usize];
+};
+#[doc = " Threads of a block of a function of single elements."]
+pub const POINTWISE_THREADS: u32 = 256;
+#[doc = " Elements that one such block takes: a vector of four for each thread."]
+pub const POINTWISE_ELEMENTS: u32 = 1024;
+#[doc = " `y = act(x)`, or `y = cap * tanh(x / cap)`; backward `y *= act'(x)`, in place."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct PointwiseParams {
+    #[doc = " `[len]`"]
+    pub x: u64,
+    #[doc = " `[len]`, written; backward the gradient of the result, turned into that of `x`."]
+    pub y: u64,
+    #[doc = " Elements."]
+    pub len: u64,
+    #[doc = " One of `ACTIVATION_*`; a soft cap ignores it."]
+    pub activation: u32,
+    #[doc = " The soft cap; an activation ignores it."]
+    pub cap: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of PointwiseParams"][::std::mem::size_of::<PointwiseParams>() - 32usize];
+    ["Alignment of PointwiseParams"][::std::mem::align_of::<PointwiseParams>() - 8usize];
+    ["Offset of field: PointwiseParams::x"][::std::mem::offset_of!(PointwiseParams, x) - 0usize];
+    ["Offset of field: PointwiseParams::y"][::std::mem::offset_of!(PointwiseParams, y) - 8usize];
+    ["Offset of field: PointwiseParams::len"][::std::mem::offset_of!(PointwiseParams, len) - 16usize];
+    ["Offset of field: PointwiseParams::activation"][::std::mem::offset_of!(PointwiseParams, activation) - 24usize];
+    ["Offset of field: PointwiseParams::cap"][::std::mem::offset_of!(PointwiseParams, cap) - 28usize];
+};
+#[doc = " Threads of a block that copies one row."]
+pub const ROWS_THREADS: u32 = 128;
+#[doc = " No row: nothing is left out."]
+pub const ROWS_NONE: u32 = 4294967295;
+#[doc = " `y[i] = factor * x[rows[i]]`; transposed `x[rows[i]] += factor * y[i]`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct RowsParams {
+    #[doc = " `[.., width]`, read; written by the transposed map."]
+    pub x: u64,
+    #[doc = " `[count]` u32, rows of `x`."]
+    pub rows: u64,
+    #[doc = " `[count, width]`, written; read by the transposed map."]
+    pub y: u64,
+    #[doc = " Elements of `rows`."]
+    pub count: u64,
+    #[doc = " Elements of a row."]
+    pub width: u64,
+    #[doc = " Of every element."]
+    pub factor: f32,
+    #[doc = " The row that the transposed map leaves as it is, or `ROWS_NONE`."]
+    pub kept: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RowsParams"][::std::mem::size_of::<RowsParams>() - 48usize];
+    ["Alignment of RowsParams"][::std::mem::align_of::<RowsParams>() - 8usize];
+    ["Offset of field: RowsParams::x"][::std::mem::offset_of!(RowsParams, x) - 0usize];
+    ["Offset of field: RowsParams::rows"][::std::mem::offset_of!(RowsParams, rows) - 8usize];
+    ["Offset of field: RowsParams::y"][::std::mem::offset_of!(RowsParams, y) - 16usize];
+    ["Offset of field: RowsParams::count"][::std::mem::offset_of!(RowsParams, count) - 24usize];
+    ["Offset of field: RowsParams::width"][::std::mem::offset_of!(RowsParams, width) - 32usize];
+    ["Offset of field: RowsParams::factor"][::std::mem::offset_of!(RowsParams, factor) - 40usize];
+    ["Offset of field: RowsParams::kept"][::std::mem::offset_of!(RowsParams, kept) - 44usize];
+};
+#[doc = " `count` blocks of `len` columns, `stride` from one to the next, gathered side by side; transposed, added back."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct ColumnsParams {
+    #[doc = " `[rows, columns]`, read; added to by the transposed map."]
+    pub x: u64,
+    #[doc = " `[rows, count * len]`, written; read by the transposed map."]
+    pub y: u64,
+    #[doc = " Columns of `x`."]
+    pub columns: u64,
+    #[doc = " The first column of the first block."]
+    pub start: u64,
+    #[doc = " Columns of a block."]
+    pub len: u64,
+    #[doc = " Columns from a block to the next."]
+    pub stride: u64,
+    #[doc = " Blocks."]
+    pub count: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ColumnsParams"][::std::mem::size_of::<ColumnsParams>() - 56usize];
+    ["Alignment of ColumnsParams"][::std::mem::align_of::<ColumnsParams>() - 8usize];
+    ["Offset of field: ColumnsParams::x"][::std::mem::offset_of!(ColumnsParams, x) - 0usize];
+    ["Offset of field: ColumnsParams::y"][::std::mem::offset_of!(ColumnsParams, y) - 8usize];
+    ["Offset of field: ColumnsParams::columns"][::std::mem::offset_of!(ColumnsParams, columns) - 16usize];
+    ["Offset of field: ColumnsParams::start"][::std::mem::offset_of!(ColumnsParams, start) - 24usize];
+    ["Offset of field: ColumnsParams::len"][::std::mem::offset_of!(ColumnsParams, len) - 32usize];
+    ["Offset of field: ColumnsParams::stride"][::std::mem::offset_of!(ColumnsParams, stride) - 40usize];
+    ["Offset of field: ColumnsParams::count"][::std::mem::offset_of!(ColumnsParams, count) - 48usize];
+};
+#[doc = " Threads of a block that takes one row of logits."]
+pub const CROSS_ENTROPY_THREADS: u32 = 512;
+#[doc = " Shared memory of that block: an f64, an f32 and a u32 for each warp."]
+pub const CROSS_ENTROPY_SHARED_BYTES: u32 = 256;
+#[doc = " The label of a row that does not count."]
+pub const CROSS_ENTROPY_IGNORED: i32 = -100;
+#[doc = " `loss = logsumexp(l) - l[label]` of each row, where `l` are the logits, soft-capped if there is a cap."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct CrossEntropyParams {
+    #[doc = " `[rows, vocab]`; replaced by their gradient if that is wanted."]
+    pub logits: u64,
+    #[doc = " `[rows]` i64, below `vocab` or `CROSS_ENTROPY_IGNORED`."]
+    pub labels: u64,
+    #[doc = " `[rows]` f64, written: 0 where a row does not count."]
+    pub losses: u64,
+    #[doc = " `[rows]` u32, written: 1 where the label is the first of the largest logits."]
+    pub correct: u64,
+    #[doc = " Columns."]
+    pub vocab: u64,
+    #[doc = " Of every gradient."]
+    pub scale: f32,
+    #[doc = " The soft cap; 0 for none."]
+    pub cap: f32,
+    #[doc = " Whether the gradient is wanted."]
+    pub gradient: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of CrossEntropyParams"][::std::mem::size_of::<CrossEntropyParams>() - 56usize];
+    ["Alignment of CrossEntropyParams"][::std::mem::align_of::<CrossEntropyParams>() - 8usize];
+    ["Offset of field: CrossEntropyParams::logits"][::std::mem::offset_of!(CrossEntropyParams, logits) - 0usize];
+    ["Offset of field: CrossEntropyParams::labels"][::std::mem::offset_of!(CrossEntropyParams, labels) - 8usize];
+    ["Offset of field: CrossEntropyParams::losses"][::std::mem::offset_of!(CrossEntropyParams, losses) - 16usize];
+    ["Offset of field: CrossEntropyParams::correct"][::std::mem::offset_of!(CrossEntropyParams, correct) - 24usize];
+    ["Offset of field: CrossEntropyParams::vocab"][::std::mem::offset_of!(CrossEntropyParams, vocab) - 32usize];
+    ["Offset of field: CrossEntropyParams::scale"][::std::mem::offset_of!(CrossEntropyParams, scale) - 40usize];
+    ["Offset of field: CrossEntropyParams::cap"][::std::mem::offset_of!(CrossEntropyParams, cap) - 44usize];
+    ["Offset of field: CrossEntropyParams::gradient"][::std::mem::offset_of!(CrossEntropyParams, gradient) - 48usize];
+};
+#[doc = " Sums over the rows."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct CrossEntropySumParams {
+    #[doc = " `[rows]` f64"]
+    pub losses: u64,
+    #[doc = " `[rows]` u32"]
+    pub correct: u64,
+    #[doc = " `[rows]` i64"]
+    pub labels: u64,
+    #[doc = " `[3]` f64, added to: losses, rows that count, correct ones."]
+    pub sums: u64,
+    #[doc = " Rows."]
+    pub rows: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of CrossEntropySumParams"][::std::mem::size_of::<CrossEntropySumParams>() - 40usize];
+    ["Alignment of CrossEntropySumParams"][::std::mem::align_of::<CrossEntropySumParams>() - 8usize];
+    ["Offset of field: CrossEntropySumParams::losses"][::std::mem::offset_of!(CrossEntropySumParams, losses) - 0usize];
+    ["Offset of field: CrossEntropySumParams::correct"]
+        [::std::mem::offset_of!(CrossEntropySumParams, correct) - 8usize];
+    ["Offset of field: CrossEntropySumParams::labels"][::std::mem::offset_of!(CrossEntropySumParams, labels) - 16usize];
+    ["Offset of field: CrossEntropySumParams::sums"][::std::mem::offset_of!(CrossEntropySumParams, sums) - 24usize];
+    ["Offset of field: CrossEntropySumParams::rows"][::std::mem::offset_of!(CrossEntropySumParams, rows) - 32usize];
 };
 #[doc = " Threads of a block that takes one row of a gated activation."]
 pub const GATED_THREADS: u32 = 256;

@@ -3,11 +3,9 @@
 use device::DType;
 use device::launch::{DeviceBuffer, Executor, Grid};
 
+use super::activation::code;
 use super::kernels::{GATED_BACKWARD_BF16, GATED_BACKWARD_F32, GATED_FORWARD_BF16, GATED_FORWARD_F32};
-use super::params::{
-    ACTIVATION_GELU, ACTIVATION_GELU_TANH, ACTIVATION_QUICK_GELU, ACTIVATION_RELU, ACTIVATION_SILU, ACTIVATION_TANH,
-    GATED_THREADS, GatedBackwardParams, GatedForwardParams,
-};
+use super::params::{GATED_THREADS, GatedBackwardParams, GatedForwardParams};
 use super::{check_len, of_dtype};
 use crate::gated::Shape;
 use crate::{Activation, Result};
@@ -85,7 +83,7 @@ pub fn forward(
         y: y.address(),
         features: shape.features as u64,
         stride,
-        activation: code(activation),
+        activation: u64::from(code(activation)),
     };
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, with one block for each row;
     // `y` is borrowed mutably.
@@ -125,7 +123,7 @@ pub fn backward(shape: Shape, activation: Activation, args: Backward<'_>) -> Res
         features: shape.features as u64,
         stride: factors.stride,
         gradient_stride: gradients.stride,
-        activation: code(activation),
+        activation: u64::from(code(activation)),
     };
     // SAFETY: as in `forward`; the gradients are borrowed mutably.
     Ok(unsafe { executor.launch(kernel, grid(shape), &params) }?)
@@ -135,16 +133,4 @@ pub fn backward(shape: Shape, activation: Activation, args: Backward<'_>) -> Res
 fn grid(shape: Shape) -> Grid {
     let rows = if shape.features == 0 { 0 } else { shape.rows };
     Grid::covering(rows, 1, GATED_THREADS)
-}
-
-/// How the kernels call the function.
-fn code(activation: Activation) -> u64 {
-    u64::from(match activation {
-        Activation::Silu => ACTIVATION_SILU,
-        Activation::Gelu => ACTIVATION_GELU,
-        Activation::GeluTanh => ACTIVATION_GELU_TANH,
-        Activation::QuickGelu => ACTIVATION_QUICK_GELU,
-        Activation::Relu => ACTIVATION_RELU,
-        Activation::Tanh => ACTIVATION_TANH,
-    })
 }

@@ -1,8 +1,9 @@
 //! The kernels of `cuda/transformer`.
 
 use super::params::{
-    GatedBackwardParams, GatedForwardParams, RmsNormBackwardParams, RmsNormForwardParams, RmsNormSumParams,
-    RmsNormWeightParams, RopeParams,
+    ColumnSumParams, ColumnsParams, CrossEntropyParams, CrossEntropySumParams, GatedBackwardParams, GatedForwardParams,
+    LayerNormBackwardParams, LayerNormForwardParams, LayerNormWeightParams, PointwiseParams, RmsNormBackwardParams,
+    RmsNormForwardParams, RmsNormWeightParams, RopeParams, RowsParams,
 };
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

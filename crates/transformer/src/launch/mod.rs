@@ -2,18 +2,29 @@
 //!
 //! | op | kernels |
 //! |---|---|
+//! | [`activation`], [`softcap`] | forward, gradient in place |
+//! | [`columns`], [`rows`] | gather, and the transposed map; [`rows`] serves embeddings too |
+//! | [`cross_entropy`] | loss of each row, gradient in the place of the logits, sums |
 //! | [`gated`] | forward, gradients of both factors |
+//! | [`layer_norm`] | forward, gradients of `x`, of the weight and of the bias |
 //! | [`rms_norm`] | forward, gradients of `x` and of the weight |
 //! | [`rope`] | forward and backward, also in place |
 //!
 //! Activations, weights and the gradients of activations are f32 or bf16, one type for all of a call; gradients of weights
 //! and what is saved for the backward are f32. Arithmetic is f32, rounded once where a result is stored.
 
+pub mod activation;
+mod column_sum;
+pub mod columns;
+pub mod cross_entropy;
 pub mod gated;
 mod kernels;
+pub mod layer_norm;
 mod params;
 pub mod rms_norm;
 pub mod rope;
+pub mod rows;
+pub mod softcap;
 
 use device::DType;
 use device::launch::{DeviceBuffer, Kernel};

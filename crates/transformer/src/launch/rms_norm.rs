@@ -3,13 +3,13 @@
 use device::DType;
 use device::launch::{DeviceBuffer, Executor, Grid};
 
+use super::column_sum::{self, Partials};
 use super::kernels::{
-    RMS_NORM_BACKWARD_BF16, RMS_NORM_BACKWARD_F32, RMS_NORM_FORWARD_BF16, RMS_NORM_FORWARD_F32, RMS_NORM_SUM_F32,
-    RMS_NORM_WEIGHT_BF16, RMS_NORM_WEIGHT_F32,
+    RMS_NORM_BACKWARD_BF16, RMS_NORM_BACKWARD_F32, RMS_NORM_FORWARD_BF16, RMS_NORM_FORWARD_F32, RMS_NORM_WEIGHT_BF16,
+    RMS_NORM_WEIGHT_F32,
 };
 use super::params::{
-    RMS_NORM_COLUMN_THREADS, RMS_NORM_COLUMNS, RMS_NORM_SHARED_BYTES, RMS_NORM_SUM_ROWS, RMS_NORM_THREADS,
-    RmsNormBackwardParams, RmsNormForwardParams, RmsNormSumParams, RmsNormWeightParams,
+    NORM_SHARED_BYTES, NORM_THREADS, RmsNormBackwardParams, RmsNormForwardParams, RmsNormWeightParams,
 };
 use super::{Gradient, check_len, of_dtype};
 use crate::Result;
@@ -117,36 +117,24 @@ pub fn backward(shape: Shape, args: Backward<'_>) -> Result<()> {
         unsafe { executor.launch(row_kernel, one_block_each(rows), &params)? };
     }
     if let Some(dweight) = dweight {
-        let blocks = Grid::covering(rows, RMS_NORM_SUM_ROWS, RMS_NORM_COLUMN_THREADS).blocks[0];
-        let columns = Grid::covering(hidden, RMS_NORM_COLUMNS, RMS_NORM_COLUMN_THREADS);
-        let partials = executor.allocate(blocks as usize * hidden * size_of::<f32>())?;
+        let partials = Partials::new(executor, rows, hidden)?;
         let terms = RmsNormWeightParams {
             x: x.address(),
             rstd: rstd.address(),
             dy: dy.address(),
-            partials: partials.address(),
+            partials: partials.buffer.address(),
             rows: rows as u64,
             hidden: hidden as u64,
         };
-        let sum = RmsNormSumParams {
-            partials: partials.address(),
-            sums: dweight.values.address(),
-            count: u64::from(blocks),
-            hidden: hidden as u64,
-            add: u64::from(dweight.add),
-        };
-        let each_column = Grid::covering(hidden, RMS_NORM_COLUMN_THREADS, RMS_NORM_COLUMN_THREADS);
-        // SAFETY: as above; `partials` was just made for these blocks, and `dweight` is borrowed mutably.
-        unsafe {
-            executor.launch(weight_kernel, Grid { blocks: [columns.blocks[0], blocks, 1], ..columns }, &terms)?;
-            executor.launch(&RMS_NORM_SUM_F32, each_column, &sum)?;
-        }
+        // SAFETY: as above; `partials` was just made for these blocks.
+        unsafe { executor.launch(weight_kernel, column_sum::grid(rows, hidden), &terms)? };
+        partials.add_up(executor, dweight)?;
     }
     Ok(())
 }
 
 fn one_block_each(rows: usize) -> Grid {
-    Grid::covering(rows, 1, RMS_NORM_THREADS).with_shared(RMS_NORM_SHARED_BYTES)
+    Grid::covering(rows, 1, NORM_THREADS).with_shared(NORM_SHARED_BYTES)
 }
 
 fn offset(unit_offset: bool) -> f32 {

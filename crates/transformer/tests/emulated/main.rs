@@ -1,8 +1,13 @@
 //! The kernels, emulated, against the CPU implementation.
 
+mod columns;
+mod cross_entropy;
 mod gated;
+mod layer_norm;
+mod pointwise;
 mod rms_norm;
 mod rope;
+mod rows;
 
 use device::DType;
 use device::launch::{DeviceBuffer, Executor};
