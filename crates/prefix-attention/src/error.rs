@@ -1,6 +1,6 @@
 //! What can be wrong with a call.
 
-use device::DeviceError;
+use device::{DType, DeviceError};
 
 /// Errors of attention. Nothing is written to an output when one is returned.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +108,21 @@ pub enum AttentionError {
         /// Elements of a token.
         row_len: usize,
     },
-    /// Memory for the working set could not be had.
+    /// The kernels know f32 and bf16.
+    #[error("attention: kernels take float32 or bfloat16, got {got}; convert the operands")]
+    KernelDType {
+        /// As given.
+        got: DType,
+    },
+    /// A head that is longer than the kernels' largest tile.
+    #[error("attention: head_dim is {head_dim}, the kernels take up to {max}; use cpu")]
+    KernelHeadDim {
+        /// Elements of a head.
+        head_dim: usize,
+        /// The kernels' largest.
+        max: u32,
+    },
+    /// Memory for the working set could not be had, or a launch failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
 }

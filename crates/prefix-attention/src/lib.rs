@@ -13,6 +13,8 @@
 //! | `softmax_lse` | `[num_heads, num_q_tokens]` | f32 |
 //! | `cu_seqlens_q`, `cu_seqlens_kv` | `[num_sequences + 1]`: starts, then the number of tokens | u32 |
 //!
+//! [`launch`] does the same on a GPU, or emulated, for f32 and bf16.
+//!
 //! Sources: Dao 2023, "FlashAttention-2"; Li and Liang 2021, "Prefix-Tuning"; soft-capping: Gemma team 2024, "Gemma 2".
 //!
 //! Guarantees:
@@ -30,6 +32,7 @@ mod error;
 mod exp2;
 mod forward;
 mod isa;
+pub mod launch;
 mod product;
 mod relative_bias;
 mod scores;

@@ -1,0 +1,5 @@
+//! Compiles `cuda/prefix-attention`.
+
+fn main() {
+    kernel_build::build("prefix-attention");
+}

@@ -1,0 +1,177 @@
+/* Parameters of the attention kernels. */
+#pragma once
+#include <stdint.h>
+
+/** Threads of a block that takes a tile, each warp with rows of its own. Kernels promise one such block at a time, which lets
+    them use all registers that a thread can have. */
+static const uint32_t ATTENTION_THREADS = 128;
+
+/** Rows of a tile: 16 for each warp. */
+static const uint32_t ATTENTION_ROWS = 64;
+
+/** Rows of a tile in the forward of bf16 heads of up to 128 channels: 32 for each warp. */
+static const uint32_t ATTENTION_TALL_ROWS = 128;
+
+/** The longest head. */
+static const uint32_t ATTENTION_MAX_HEAD_DIM = 256;
+
+/** Threads of a block of the elementwise kernels. */
+static const uint32_t ATTENTION_ELEMENT_THREADS = 256;
+
+/** Rows of one sequence that a block takes, for one key/value head. The query heads that share it are stacked: row `r` is
+    query `r / group` of head `r % group` within the group. */
+struct AttentionTile {
+    /** First query token of the sequence. */
+    uint32_t q_start;
+    /** Its query tokens. */
+    uint32_t q_len;
+    /** First key of the sequence. */
+    uint32_t kv_start;
+    /** Its keys. */
+    uint32_t kv_len;
+    /** First row of a tile of queries, first key of a tile of keys. */
+    uint32_t first;
+};
+
+static_assert(sizeof(AttentionTile) == 20, "AttentionTile is shared with Rust");
+
+/** A matrix with a row for each token, whose rows may lie apart. */
+struct AttentionRows {
+    /** Address of the first row. */
+    uint64_t data;
+    /** Elements from row to row. */
+    uint64_t stride;
+};
+
+static_assert(sizeof(AttentionRows) == 16, "AttentionRows is shared with Rust");
+
+/** What both directions read, all of one type. */
+struct AttentionInputs {
+    /** `[num_q_tokens, num_heads * head_dim]` */
+    struct AttentionRows q;
+    /** `[num_kv_tokens, num_kv_heads * head_dim]` */
+    struct AttentionRows k;
+    /** As `k`. */
+    struct AttentionRows v;
+    /** `[prefix_len, num_kv_heads * head_dim]` */
+    struct AttentionRows prefix_k;
+    /** As `prefix_k`. */
+    struct AttentionRows prefix_v;
+    /** Query tokens of all sequences. */
+    uint64_t num_q_tokens;
+    /** Keys of the prefix. */
+    uint32_t prefix_len;
+    /** Key and value heads. */
+    uint32_t num_kv_heads;
+    /** Query heads that share a key/value head. */
+    uint32_t group;
+    /** Channels of a head. */
+    uint32_t head_dim;
+    /** 1 if a query sees only keys up to its own position, 0 if it sees all. */
+    uint32_t causal;
+    /** Keys that a query sees, itself included, if `causal`. */
+    uint32_t window;
+    /** Factor of the scores. */
+    float softmax_scale;
+    /** Bound of the scores; 0 for none. */
+    float softcap;
+};
+
+static_assert(sizeof(AttentionInputs) == 120, "AttentionInputs is shared with Rust");
+
+/** `o` and the log-sum-exp of the scores. */
+struct AttentionForwardParams {
+    /** Operands. */
+    struct AttentionInputs inputs;
+    /** `[num_tiles]` `AttentionTile`: the tiles of queries. */
+    uint64_t tiles;
+    /** `[num_q_tokens, num_heads * head_dim]`, written. */
+    uint64_t o;
+    /** `[num_heads, num_q_tokens]` f32, written. */
+    uint64_t softmax_lse;
+};
+
+static_assert(sizeof(AttentionForwardParams) == 144, "AttentionForwardParams is shared with Rust");
+
+/** `delta = rowsum(o * grad_o)` for each token and head. */
+struct AttentionDeltaParams {
+    /** `[num_q_tokens, num_heads, head_dim]` */
+    uint64_t o;
+    /** As `o`. */
+    uint64_t grad_o;
+    /** `[num_heads, num_q_tokens]` f32, written. */
+    uint64_t delta;
+    /** Query tokens of all sequences. */
+    uint64_t num_q_tokens;
+    /** Query heads. */
+    uint64_t num_heads;
+    /** Channels of a head. */
+    uint64_t head_dim;
+};
+
+static_assert(sizeof(AttentionDeltaParams) == 48, "AttentionDeltaParams is shared with Rust");
+
+/** The gradient of the queries. */
+struct AttentionGradQParams {
+    /** Operands. */
+    struct AttentionInputs inputs;
+    /** `[num_tiles]` `AttentionTile`: the tiles of queries. */
+    uint64_t tiles;
+    /** `[num_q_tokens, num_heads * head_dim]` */
+    uint64_t grad_o;
+    /** `[num_heads, num_q_tokens]` f32 */
+    uint64_t softmax_lse;
+    /** `[num_heads, num_q_tokens]` f32 */
+    uint64_t delta;
+    /** `[num_q_tokens, num_heads * head_dim]`, written. */
+    uint64_t grad_q;
+};
+
+static_assert(sizeof(AttentionGradQParams) == 160, "AttentionGradQParams is shared with Rust");
+
+/** The gradients of keys and values: first a block for each tile of the sequences' own keys, then one for each tile of the
+    prefix and chunk of queries. */
+struct AttentionGradKvParams {
+    /** Operands. */
+    struct AttentionInputs inputs;
+    /** `[num_key_tiles]` `AttentionTile`: the tiles of the sequences' own keys. */
+    uint64_t key_tiles;
+    /** `[num_q_tiles]` `AttentionTile`: the tiles of queries that the prefix meets. */
+    uint64_t q_tiles;
+    /** `[num_q_tokens, num_heads * head_dim]` */
+    uint64_t grad_o;
+    /** `[num_heads, num_q_tokens]` f32 */
+    uint64_t softmax_lse;
+    /** `[num_heads, num_q_tokens]` f32 */
+    uint64_t delta;
+    /** `[num_kv_tokens, num_kv_heads * head_dim]`, written. */
+    uint64_t grad_k;
+    /** As `grad_k`. */
+    uint64_t grad_v;
+    /** `[num_chunks, 2, prefix_len, num_kv_heads * head_dim]` f32, written: the sums of chunks of queries. */
+    uint64_t prefix_partials;
+    /** Tiles of own keys that blocks are launched for. */
+    uint32_t num_key_tiles;
+    /** Tiles of queries, of `ATTENTION_ROWS` rows each. */
+    uint32_t num_q_tiles;
+    /** Tiles of queries in a chunk. */
+    uint64_t chunk_tiles;
+};
+
+static_assert(sizeof(AttentionGradKvParams) == 200, "AttentionGradKvParams is shared with Rust");
+
+/** `sums[i]` = the sum of `partials[.., i]`, in order. */
+struct AttentionSumParams {
+    /** `[count, 2, len]` f32: parts of both sums. */
+    uint64_t partials;
+    /** `[len]` f32, written. */
+    uint64_t grad_k;
+    /** As `grad_k`. */
+    uint64_t grad_v;
+    /** Parts. */
+    uint64_t count;
+    /** Elements of one sum. */
+    uint64_t len;
+};
+
+static_assert(sizeof(AttentionSumParams) == 40, "AttentionSumParams is shared with Rust");
