@@ -115,6 +115,17 @@ impl Nf4Matrix {
         packed.as_slice().len() + absmax
     }
 
+    /// Bytes that [`Nf4Matrix::quantize`] makes of `count` elements.
+    pub fn planned_bytes(count: usize, double_quant: bool) -> usize {
+        let blocks = count.div_ceil(Self::BLOCK_SIZE);
+        let scales = if double_quant {
+            blocks + size_of::<[f32; 256]>() + size_of::<f32>() * blocks.div_ceil(NESTED_BLOCK_SIZE)
+        } else {
+            size_of::<f32>() * blocks
+        };
+        count.div_ceil(2) + scales
+    }
+
     /// All of its values, in [`Nf4Matrix::dtype`].
     ///
     /// # Errors
@@ -222,6 +233,9 @@ mod tests {
     fn it_takes_about_half_a_byte_an_element() {
         // 120 bytes of codes and 4 scales of 4 bytes; or 4 codes of scales, their table and one nested scale.
         assert_eq!((matrix(false).size_bytes(), matrix(true).size_bytes()), (120 + 16, 120 + 4 + 1024 + 4));
+        for double_quant in [false, true] {
+            assert_eq!(matrix(double_quant).size_bytes(), Nf4Matrix::planned_bytes(6 * 40, double_quant));
+        }
         let expected = (0..6 * 40).map(|i| (i as f32 * 0.7).sin() * 0.1);
         for (got, expected) in matrix(false).dequantize().unwrap().to_vec().into_iter().zip(expected) {
             // Half the widest gap of the codebook, in units of the largest magnitude.

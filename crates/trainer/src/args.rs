@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{BaseDType, Overrides};
+use crate::config::{BaseDType, Overrides, Quantization, WeightStorage};
 
 /// Fine-tune pretrained transformers by training a small set of extra parameters.
 #[derive(Debug, Parser)]
@@ -131,9 +131,40 @@ pub struct ModelArgs {
     /// What the base computes with; auto is as in its files.
     #[arg(long, default_value = "auto")]
     pub dtype: BaseDType,
+    /// How the base is held.
+    #[command(flatten)]
+    pub storage: StorageArgs,
     /// Threads to compute with; 0 takes every core.
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
+}
+
+/// How the weights of the base are held.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct StorageArgs {
+    /// Hold the linear modules of the base in 4-bit blocks: model.quantization of the run that trained the adapter.
+    #[arg(long, default_value = "none")]
+    pub quantization: Quantization,
+    /// Whether their scales are quantized as well: model.double_quant.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub double_quant: bool,
+}
+
+impl StorageArgs {
+    /// As a value.
+    pub fn storage(&self) -> WeightStorage {
+        WeightStorage { quantization: self.quantization, double_quant: self.double_quant }
+    }
+}
+
+impl ValueEnum for Quantization {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::None, Self::Nf4]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
 }
 
 /// `eval`.

@@ -70,7 +70,8 @@ struct Opened {
 impl Opened {
     fn open(args: &ModelArgs, console: Console) -> Result<Self, Error> {
         compute_with(&DeviceName(args.device.clone()), args.threads)?;
-        let base = BaseModel::open(&args.model, args.dtype.dtype())?;
+        let mut base = BaseModel::open(&args.model, args.dtype.dtype())?;
+        base.store(args.storage.storage())?;
         let Some(dir) = &args.adapter else { return Ok(Self { base, pass: Pass::base() }) };
         let (method, warnings) = peft::open(dir, base.task.base())?;
         warnings.iter().for_each(|warning| console.warning(warning));

@@ -74,7 +74,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
     if let Some(origin) = &origin {
         resume::check_same(&origin.path, &origin.record.identity, &record.identity)?;
     }
-    Run { config, settings, console, signals, output, setup, record }.train(origin)
+    Run { config, settings, console, signals, output, setup, record }.start(origin)
 }
 
 /// What is loaded before it is known where the run begins.
@@ -127,12 +127,18 @@ struct Run {
 }
 
 impl Run {
-    fn train(&self, origin: Option<Origin>) -> Result<u8, Error> {
-        let (setup, training) = (&self.setup, &self.config.training);
-        let plan = RunPlan::new(&self.config, &setup.base, &setup.rows)?;
+    /// Says what will be done, and whether it fits, before memory is taken for it.
+    fn start(mut self, origin: Option<Origin>) -> Result<u8, Error> {
+        let plan = RunPlan::new(&self.config, &self.setup.base, &self.setup.rows)?;
         let facts = self.facts(&plan);
         facts.iter().for_each(|(name, value)| self.console.line(format_args!("{name}: {value}")));
         plan.check(&self.config)?;
+        self.setup.base.store(self.config.model.storage())?;
+        self.train(origin, &plan, &facts)
+    }
+
+    fn train(&self, origin: Option<Origin>, plan: &RunPlan, facts: &[Fact]) -> Result<u8, Error> {
+        let (setup, training) = (&self.setup, &self.config.training);
         let (method, warnings) = method::build(&self.config, setup.base.task.base())?;
         let statistics = setup.rows.dataset.statistics();
         let of_rows = facts::warnings(statistics, self.config.data.max_length, setup.tokenizer.is_some());
@@ -179,7 +185,7 @@ impl Run {
             Ended::Finished => {
                 let after = self.continue_prompts(&method, &prompts)?;
                 let samples = samples(&training.sample_prompts, before, after);
-                self.finish(method.as_ref(), &journal, &facts, &samples, started.elapsed())?;
+                self.finish(method.as_ref(), &journal, facts, &samples, started.elapsed())?;
                 if let Some(peak) = memory::peak_rss_bytes() {
                     let planned = Bytes(plan.memory.total());
                     self.console.line(format_args!("peak memory: {} (planned {planned})", Bytes(peak)));

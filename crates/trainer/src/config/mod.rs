@@ -11,6 +11,7 @@
 //! and a value outside its range are errors that show the line, and one run tells all of them.
 
 mod adapter;
+mod alias;
 mod data;
 mod document;
 mod model;
@@ -26,7 +27,7 @@ use serde::Serialize;
 
 pub use adapter::{Adapter, Ia3Settings, LoraSettings, Method, Selection};
 pub use data::Data;
-pub use model::{BaseDType, Model, Quantization, TaskType};
+pub use model::{BaseDType, Model, Quantization, TaskType, WeightStorage};
 pub use problem::{ConfigError, Problem};
 pub use source::{Location, Source};
 pub use training::{DeviceName, Resume, Training};
@@ -84,6 +85,7 @@ impl Config {
         for layer in overrides.layers()? {
             document::overlay(&mut tree, layer);
         }
+        alias::expand(&mut tree)?;
         let mut reader = Reader::new(tree);
         let config = Self {
             model: Model::read(&mut reader.section("model")),
@@ -91,6 +93,10 @@ impl Config {
             data: Data::read(&mut reader.section("data")),
             training: Training::read(&mut reader.section("training")),
         };
+        if (config.adapter.method, config.model.quantization) == (Method::Full, Quantization::Nf4) {
+            let reason = "must be \"none\" for adapter.method = \"full\": quantized weights cannot be trained";
+            reader.section("model").contradiction("quantization", reason);
+        }
         reader.finish().map(|()| config)
     }
 

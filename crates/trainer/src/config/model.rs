@@ -15,24 +15,43 @@ pub struct Model {
     pub path: PathBuf,
     /// How the base is stored and computed with; `auto`, the default, is as in its files.
     pub dtype: BaseDType,
-    /// Compression of the base. Default `none`.
+    /// Compression of the base: `nf4` holds the linear modules of its blocks in 4 bits, as bitsandbytes does. Default
+    /// `none`; what the files hold quantized stays so in either case.
     pub quantization: Quantization,
+    /// Whether the scales of `nf4` are quantized as well: 4.1 bits a weight instead of 4.5. Default true.
+    pub double_quant: bool,
     /// What is predicted. Default `CAUSAL_LM`.
     pub task_type: TaskType,
 }
 
 impl Model {
     pub(super) fn read(s: &mut Section<'_>) -> Self {
-        // Read by quantized bases and by classifiers; one config serves all of them.
-        s.get::<bool>("double_quant");
+        // Read by classifiers; one config serves all of them.
         s.get_within::<usize>("num_labels", 1..);
         Self {
             path: s.required("path", "--model"),
             dtype: s.or("dtype", BaseDType::Auto),
             quantization: s.or("quantization", Quantization::None),
+            double_quant: s.or("double_quant", true),
             task_type: s.or("task_type", TaskType::CausalLm),
         }
     }
+}
+
+impl Model {
+    /// How the base is held.
+    pub fn storage(&self) -> WeightStorage {
+        WeightStorage { quantization: self.quantization, double_quant: self.double_quant }
+    }
+}
+
+/// How the weights of a base are held in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WeightStorage {
+    /// In blocks of few bits, or as in its files.
+    pub quantization: Quantization,
+    /// Whether scales of blocks are quantized as well.
+    pub double_quant: bool,
 }
 
 /// The element type of the base.
@@ -79,11 +98,22 @@ impl Choice for BaseDType {
 pub enum Quantization {
     /// As stored.
     None,
+    /// NormalFloat4 blocks.
+    Nf4,
+}
+
+impl Quantization {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Quantization::None => "none",
+            Quantization::Nf4 => "nf4",
+        }
+    }
 }
 
 impl Choice for Quantization {
-    const CHOICES: &'static [(&'static str, Self)] = &[("none", Self::None)];
-    const ABSENT: &'static [&'static str] = &["nf4"];
+    const CHOICES: &'static [(&'static str, Self)] = &[("none", Self::None), ("nf4", Self::Nf4)];
 }
 
 /// What is predicted, in PEFT's words.

@@ -133,6 +133,16 @@ pub enum Problem {
         /// The value of the first.
         at: Location,
     },
+    /// A value that does not go with another setting.
+    #[error("`{key}` {reason}\n{at}")]
+    Contradiction {
+        /// With its table.
+        key: String,
+        /// What it must be, for which setting.
+        reason: &'static str,
+        /// The value.
+        at: Location,
+    },
     /// A warm-up that does not end within the run.
     #[error("{}\n{at}", super::warmup_reason(*.warmup_steps, *.max_steps))]
     WarmupTooLong {
@@ -159,6 +169,7 @@ impl Problem {
             | Problem::UnknownChoice { at, .. }
             | Problem::Unavailable { at, .. }
             | Problem::BothSet { at, .. }
+            | Problem::Contradiction { at, .. }
             | Problem::WarmupTooLong { at, .. } => at.start(),
         }
     }

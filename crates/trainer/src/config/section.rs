@@ -170,6 +170,14 @@ impl Section<'_> {
         }
     }
 
+    /// Notes that the value of `key` does not go with another setting; `reason` goes on from the key.
+    pub(super) fn contradiction(&mut self, key: &'static str, reason: &'static str) {
+        if let Some(node) = self.node(key) {
+            let problem = Problem::Contradiction { key: self.path(key), reason, at: node.at.clone() };
+            self.reader.problems.push(problem);
+        }
+    }
+
     /// Notes that the warm-up, `key`, does not end within the run.
     pub(super) fn warmup_too_long(&mut self, key: &'static str, warmup_steps: u64, max_steps: u64) {
         if let Some(node) = self.node(key) {

@@ -1,5 +1,6 @@
 //! A model directory opened: its weights, its tokenizer and its chat template.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,10 +8,12 @@ use checkpoint::{Checkpoint, Dtype, MappedTensor};
 use data::{ChatTemplate, DataError, DataOptions, Dataset, Tokenizer};
 use device::DType;
 use model::{Decoder, DecoderConfig};
+use tensor::Nf4Matrix;
 
 use super::identity::model_fingerprint;
 use super::task::{CausalLm, Task};
 use crate::Error;
+use crate::config::{Quantization, WeightStorage};
 
 /// A model and what turns text into its tokens.
 pub struct BaseModel {
@@ -46,6 +49,17 @@ impl BaseModel {
         self.task.decoder().ok_or_else(|| Error::NoLanguageModel { dir: self.dir.clone(), model_type })
     }
 
+    /// Holds its weights as `storage` says: quantizes them where it asks for that.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn store(&mut self, storage: WeightStorage) -> Result<(), Error> {
+        match storage.quantization {
+            Quantization::None => Ok(()),
+            Quantization::Nf4 => Ok(self.task.base_mut().quantize(&self.weights, storage.double_quant)?),
+        }
+    }
+
     /// What tells this model from another.
     ///
     /// # Errors
@@ -54,15 +68,27 @@ impl BaseModel {
         Ok(model_fingerprint(&self.dir, &self.weights)?)
     }
 
-    /// Bytes of its weights in memory: the mapped files, and copies of what is stored in another type than the model
-    /// computes in. See [`Decoder::load`].
-    pub fn weight_bytes(&self) -> u64 {
+    /// Bytes of its weights in memory, held as `storage` says: the mapped files, copies of what is stored in another type
+    /// than the model computes in, and blocks instead of what is quantized. See [`Decoder::load`].
+    pub fn weight_bytes(&self, storage: WeightStorage) -> u64 {
         let copied = |stored: Dtype| match self.dtype {
             DType::F32 => false,
-            DType::BF16 => stored != Dtype::BF16,
-            DType::F16 => stored != Dtype::F16,
+            DType::BF16 => matches!(stored, Dtype::F32 | Dtype::F16),
+            DType::F16 => matches!(stored, Dtype::F32 | Dtype::BF16),
+        };
+        let base = self.task.base();
+        let quantizable = base.modules().iter().filter(|module| module.is_quantizable());
+        let dense = quantizable.filter(|module| base.quantized(module.weight).is_none());
+        let quantized: BTreeSet<String> = match storage.quantization {
+            Quantization::None => BTreeSet::new(),
+            Quantization::Nf4 => {
+                dense.map(|module| base.stored_names().of(&base.modules().parameter(module.weight).name)).collect()
+            }
         };
         let bytes = |tensor: MappedTensor| {
+            if quantized.contains(tensor.name()) {
+                return Nf4Matrix::planned_bytes(tensor.len(), storage.double_quant) as u64;
+            }
             let copy = if copied(tensor.dtype()) { tensor.len() * self.dtype.size_bytes() } else { 0 };
             (tensor.bytes().len() + copy) as u64
         };

@@ -23,11 +23,12 @@ pub fn model(config: &Config, base: &BaseModel, trained: &Trained) -> Vec<Fact> 
         fact(
             "model",
             format!(
-                "{} ({}, {} parameters, {})",
+                "{} ({}, {} parameters, {}{})",
                 Quoted(&base.dir.display().to_string()),
                 base.task.base().dimensions().model_type,
                 Grouped(base_parameters),
-                base.dtype
+                base.dtype,
+                quantization(config, base)
             ),
         ),
         fact(
@@ -40,6 +41,16 @@ pub fn model(config: &Config, base: &BaseModel, trained: &Trained) -> Vec<Fact> 
         facts.push(fact("adapted modules", format!("{} ({})", adapted.len(), by_last_part(&adapted))));
     }
     facts
+}
+
+/// What is said about a base in blocks of few bits.
+fn quantization(config: &Config, base: &BaseModel) -> &'static str {
+    match (config.model.quantization, config.model.double_quant) {
+        _ if base.task.base().is_quantized() => ", quantized in its files",
+        (config::Quantization::None, _) => "",
+        (config::Quantization::Nf4, false) => ", linear modules in nf4",
+        (config::Quantization::Nf4, true) => ", linear modules in nf4 with double quantization",
+    }
 }
 
 /// Parameters of the base and of the adapter, as PEFT counts them.

@@ -101,7 +101,7 @@ impl std::fmt::Display for Method {
 impl Choice for Method {
     const CHOICES: &'static [(&'static str, Self)] = &[("lora", Self::Lora), ("ia3", Self::Ia3), ("full", Self::Full)];
     const ABSENT: &'static [&'static str] =
-        &["qlora", "prompt_tuning", "prefix_tuning", "p_tuning", "p_tuning_v2", "bottleneck"];
+        &["prompt_tuning", "prefix_tuning", "p_tuning", "p_tuning_v2", "bottleneck"];
 }
 
 impl FromNode for ModuleNames {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::base_model::BaseModel;
 use super::rows::Rows;
 use crate::Error;
-use crate::config::Config;
+use crate::config::{Config, WeightStorage};
 use crate::memory;
 pub use activations::{Activations, decoder_activations};
 pub use trained::Trained;
@@ -47,11 +47,18 @@ pub struct MemoryPlan {
 
 impl MemoryPlan {
     /// For micro-batches of `tokens` tokens.
-    pub fn new(base: &BaseModel, trained: &Trained, tokens: usize, data: u64, gradient_checkpointing: bool) -> Self {
+    pub fn new(
+        base: &BaseModel,
+        storage: WeightStorage,
+        trained: &Trained,
+        tokens: usize,
+        data: u64,
+        gradient_checkpointing: bool,
+    ) -> Self {
         let parameters = trained.parameters as u64 * F32_BYTES;
         let Activations { saved, workspace } = base.task.activations(trained, tokens, gradient_checkpointing);
         Self {
-            base_weights: base.weight_bytes(),
+            base_weights: base.weight_bytes(storage),
             trainable_parameters: parameters,
             gradients: parameters,
             optimizer: 2 * parameters,
@@ -108,7 +115,7 @@ impl RunPlan {
         let checkpointing = config.training.gradient_checkpointing;
         let plan_for = |sequences: usize| {
             let tokens = rows.largest_micro_batch(sequences, config);
-            MemoryPlan::new(base, &trained, tokens, data, checkpointing)
+            MemoryPlan::new(base, config.model.storage(), &trained, tokens, data, checkpointing)
         };
         let memory = plan_for(config.training.per_device_train_batch_size);
         let fits = |sequences: usize| available_bytes.is_none_or(|bytes| plan_for(sequences).total() <= bytes);

@@ -26,6 +26,10 @@ impl Task for CausalLm {
         self.decoder.base()
     }
 
+    fn base_mut(&mut self) -> &mut Base {
+        self.decoder.base_mut()
+    }
+
     fn loss(&self, batch: &Batch, pass: &Pass) -> Result<Tensor, Error> {
         let hidden = self.decoder.forward(&input(batch)?, pass)?; // [num_tokens, hidden_size]
         Ok(self.decoder.loss(&hidden, &batch.targets(), pass)?)

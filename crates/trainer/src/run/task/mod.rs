@@ -17,6 +17,9 @@ pub trait Task: Send + Sync {
     /// The frozen weights.
     fn base(&self) -> &Base;
 
+    /// The same, to quantize them.
+    fn base_mut(&mut self) -> &mut Base;
+
     /// The sum of the losses of the batch's targets, a scalar.
     ///
     /// # Errors
