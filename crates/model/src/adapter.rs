@@ -69,8 +69,9 @@ pub trait Adapter: Send + Sync {
         join.finish(join.output)
     }
 
-    /// Keys and values that every query of block `layer` sees before the tokens' own, `[num_virtual_tokens,
-    /// num_key_value_heads * head_dim]` each. They are not rotated.
+    /// Keys and values that the queries of block `layer` see before the tokens' own, `[num_virtual_tokens,
+    /// num_key_value_heads * head_dim]` each. They are not rotated. Where a block sees a window, they stand in it at the
+    /// positions before the first token's.
     ///
     /// # Errors
     /// Those of the ops.

@@ -63,12 +63,17 @@ impl LayerCache {
     }
 
     /// Takes the keys and values of new tokens, and gives those of all tokens that these see, with the sequences of
-    /// queries and keys.
+    /// queries and keys. `leading` come before those of the first token.
     pub(crate) fn append(
         &mut self,
         keys: &Tensor,
         values: &Tensor,
+        leading: Option<&Prefix>,
     ) -> tensor::Result<(Tensor, Tensor, Arc<Sequences>)> {
+        if let Some((keys, values)) = leading.filter(|_| self.keys.rows() == 0) {
+            self.keys.push(keys)?;
+            self.values.push(values)?;
+        }
         if let Some(window) = self.window {
             let gone = self.keys.rows().saturating_sub(window - 1);
             self.keys.drop_front(gone);

@@ -73,7 +73,10 @@ fn gradients_reach_what_prefixes_are_computed_from() {
             gradients.of(&trained).unwrap().to_vec()
         };
         let kept = gradient(false);
-        assert!(kept.iter().all(|g| *g != 0.0), "{variant}");
+        // Where blocks see a window, the first virtual tokens may have left it before a token is trained on.
+        let windowed = model.config().layers.iter().any(|layer| layer.window.is_some());
+        let reached = kept.iter().filter(|g| **g != 0.0).count();
+        assert!(if windowed { reached > 0 } else { reached == kept.len() }, "{variant}");
         assert!(kept == gradient(true), "{variant}");
     }
 }

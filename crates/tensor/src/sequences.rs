@@ -39,6 +39,15 @@ impl Sequences {
         Ok(Self { cu_seqlens_q: cu_seqlens_q.to_vec(), cu_seqlens_kv: cu_seqlens_kv.to_vec() })
     }
 
+    /// The same sequences, each with `rows` keys more before the others.
+    ///
+    /// # Errors
+    /// None for fewer than 2^32 keys.
+    pub fn with_leading_keys(&self, rows: usize) -> Result<Self> {
+        let starts = (0u32..).zip(&self.cu_seqlens_kv).map(|(index, start)| start + index * rows as u32);
+        Self::cached(&self.cu_seqlens_q, &starts.collect::<Vec<u32>>())
+    }
+
     /// Starts among the queries.
     pub fn cu_seqlens_q(&self) -> &[u32] {
         &self.cu_seqlens_q
@@ -68,6 +77,8 @@ mod tests {
     fn starts_are_checked() {
         let sequences = Sequences::cached(&[0, 1, 1], &[0, 5, 9]).unwrap();
         assert_eq!((sequences.len(), sequences.is_empty()), (2, false));
+        let longer = sequences.with_leading_keys(3).unwrap();
+        assert_eq!((longer.cu_seqlens_q(), longer.cu_seqlens_kv()), (&[0, 1, 1][..], &[0, 8, 15][..]));
         assert!(Sequences::packed(&[]).unwrap().is_empty());
         assert!(Sequences::packed(&[1, 2]).is_err());
         assert!(Sequences::packed(&[0, 3, 2]).is_err());

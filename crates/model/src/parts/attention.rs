@@ -114,14 +114,18 @@ impl Attention {
             Some(rope) => [self.rotate(&q, rope, scope)?, self.rotate(&k, rope, scope)?],
             None => [q, k],
         };
-        let prefix = prefix.map(|(k, v)| (k, v));
-        let attended = match cache {
-            None => ops::attention(&q, &k, &v, &self.spec, &scope.context.sequences, prefix)?,
-            Some(cache) => {
-                let (k, v, sequences) = cache.append(&k, &v)?;
-                ops::attention(&q, &k, &v, &self.spec, &sequences, prefix)?
+        // A window counts virtual tokens like others, so that they leave it: there they are keys before those of the tokens.
+        let (prefix, leading) = if self.spec.window.is_some() { (None, prefix) } else { (prefix, None) };
+        let sequences = &scope.context.sequences;
+        let (k, v, sequences) = match (cache, leading) {
+            (None, None) => (k, v, Arc::clone(sequences)),
+            (None, Some((first_k, first_v))) => {
+                let longer = sequences.with_leading_keys(first_k.shape()[0])?;
+                (ops::prepend(first_k, &k, sequences)?, ops::prepend(first_v, &v, sequences)?, Arc::new(longer))
             }
+            (Some(cache), leading) => cache.append(&k, &v, leading)?,
         };
+        let attended = ops::attention(&q, &k, &v, &self.spec, &sequences, prefix.map(|(k, v)| (k, v)))?;
         self.output.forward(&attended, scope)
     }
 
