@@ -129,8 +129,8 @@ def trainable(model):
     return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
-def write_case(name):
-    folder = OUTPUT / name
+def write_case(name, output=OUTPUT):
+    folder = output / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     family = name.split("-")[0]
@@ -144,9 +144,9 @@ def write_case(name):
     torch.manual_seed(11)
     model = get_peft_model(base, CASES[name]()).eval()
     save_file(trainable(model), folder / "trainable_init.safetensors")
-    output = model(**batch)
-    record |= {"logits_init": output.logits.detach(), "loss_init": output.loss.detach().reshape(1)}
-    output.loss.backward()
+    result = model(**batch)
+    record |= {"logits_init": result.logits.detach(), "loss_init": result.loss.detach().reshape(1)}
+    result.loss.backward()
     record |= {f"grad.{n}": p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], **THREE_STEPS)

@@ -13,6 +13,8 @@ pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 pub const ADAPTERHUB_WEIGHTS: &str = "adapter.safetensors";
 /// The same as a pickle, AdapterHub's default.
 const ADAPTERHUB_PICKLE: &str = "pytorch_adapter.bin";
+/// What training needs to go on from an adapter whose tensors are computed by an encoder: the encoder. PEFT does not have it.
+pub const ENCODER_STATE: &str = "encoder_state.safetensors";
 /// Real ones have a few kilobytes; a million module names fit in this.
 const MAX_CONFIG: u64 = 64 << 20;
 
@@ -24,6 +26,8 @@ pub struct AdapterDirectory {
     pub config: String,
     /// The tensors.
     pub weights: SafetensorsFile,
+    /// [`ENCODER_STATE`], if it is there.
+    pub encoder_state: Option<SafetensorsFile>,
 }
 
 impl AdapterDirectory {
@@ -55,7 +59,9 @@ impl AdapterDirectory {
         };
         let config = read_text(&dir.join(ADAPTER_CONFIG), MAX_CONFIG)?;
         let weights = SafetensorsFile::open(dir.join(file))?;
-        Ok(Self { dir, config, weights })
+        let has_state = names.iter().any(|name| name == ENCODER_STATE);
+        let encoder_state = has_state.then(|| SafetensorsFile::open(dir.join(ENCODER_STATE))).transpose()?;
+        Ok(Self { dir, config, weights, encoder_state })
     }
 
     /// The directory.

@@ -2,6 +2,7 @@
 
 use device::DType;
 use tensor::Layout;
+use tensor::ops::EmbeddingOptions;
 
 /// Names one module of a model: its position in [`Modules::iter`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +77,8 @@ pub struct Module {
     pub kind: ModuleKind,
     /// Whether it is the output embedding, which "all-linear" leaves out.
     pub is_head: bool,
+    /// What it does beside looking up rows, if it is an embedding.
+    pub embedding_options: EmbeddingOptions,
     /// Its `weight`.
     pub weight: ParameterId,
     /// Its `bias`, if it has one.
@@ -222,7 +225,16 @@ impl Modules {
         let id = ModuleId(self.modules.len() as u32);
         let weight = self.add_parameter(format!("{path}.weight"), id, weight_shape);
         let bias = bias.map(|size| self.add_parameter(format!("{path}.bias"), id, vec![size]));
-        self.modules.push(Module { id, path, layer, kind, is_head: false, weight, bias });
+        self.modules.push(Module {
+            id,
+            path,
+            layer,
+            kind,
+            is_head: false,
+            embedding_options: EmbeddingOptions::default(),
+            weight,
+            bias,
+        });
         &mut self.modules[id.index()]
     }
 

@@ -9,6 +9,7 @@ use crate::bottleneck::BottleneckConfig;
 use crate::fields::Fields;
 use crate::ia3::Ia3Config;
 use crate::lora::LoraConfig;
+use crate::prompt_learning::{PTuning, PrefixTuning, PromptLearningConfig, PromptMethod, PromptTuning};
 use crate::{PeftError, Warnings, python_json};
 
 /// What the model is used for.
@@ -80,10 +81,18 @@ pub enum AdapterConfig {
     Bottleneck(BottleneckConfig),
     /// Learned scaling of channels.
     Ia3(Ia3Config),
+    /// Prompt tuning, prefix tuning and P-tuning.
+    PromptLearning(PromptLearningConfig),
 }
 
 /// Every `peft_type` that can be read, for a message.
-const PEFT_TYPES: [&str; 2] = [LoraConfig::PEFT_TYPE, Ia3Config::PEFT_TYPE];
+const PEFT_TYPES: [&str; 5] = [
+    LoraConfig::PEFT_TYPE,
+    Ia3Config::PEFT_TYPE,
+    PromptLearningConfig::PROMPT_TUNING,
+    PromptLearningConfig::PREFIX_TUNING,
+    PromptLearningConfig::P_TUNING,
+];
 
 impl AdapterConfig {
     /// Reads the text of the file `path`. Only `peft_type` has to be there.
@@ -108,6 +117,13 @@ impl AdapterConfig {
                 let (config, warnings) = Ia3Config::read(fields)?;
                 Ok((AdapterConfig::Ia3(config), warnings))
             }
+            Some(PromptLearningConfig::PROMPT_TUNING) => {
+                prompt_learning(fields, PromptMethod::PromptTuning(PromptTuning::default()))
+            }
+            Some(PromptLearningConfig::PREFIX_TUNING) => {
+                prompt_learning(fields, PromptMethod::PrefixTuning(PrefixTuning::default()))
+            }
+            Some(PromptLearningConfig::P_TUNING) => prompt_learning(fields, PromptMethod::PTuning(PTuning::default())),
             Some(other) => Err(PeftError::UnknownMethod {
                 path: path.to_owned(),
                 method: other.to_owned(),
@@ -124,6 +140,7 @@ impl AdapterConfig {
             AdapterConfig::Lora(config) => python_json::dumps(&config.to_json(fan_in_fan_out)),
             AdapterConfig::Bottleneck(config) => python_json::dumps(&config.to_json()),
             AdapterConfig::Ia3(config) => python_json::dumps(&config.to_json(fan_in_fan_out)),
+            AdapterConfig::PromptLearning(config) => python_json::dumps(&config.to_json()),
         }
     }
 }
@@ -140,4 +157,9 @@ fn adapterhub(file: Fields, mut config: Fields) -> Result<(AdapterConfig, Warnin
             format!("{} is not supported; of AdapterHub's methods bottleneck adapters are", checkpoint::Quoted(&other)),
         )),
     }
+}
+
+fn prompt_learning(fields: Fields, method: PromptMethod) -> Result<(AdapterConfig, Warnings), PeftError> {
+    let (config, warnings) = PromptLearningConfig::read(fields, method)?;
+    Ok((AdapterConfig::PromptLearning(config), warnings))
 }

@@ -6,7 +6,7 @@
 //! | which modules a configuration means | [`targets`] |
 //! | what a tensor is called in a file | [`names`] |
 //! | where parameters start | [`init`] |
-//! | a method attached to a model | [`Method`]: [`lora::Lora`], [`ia3::Ia3`], [`bottleneck::Bottleneck`], [`Full`] |
+//! | a method attached to a model | [`Method`]: [`lora::Lora`], [`ia3::Ia3`], [`bottleneck::Bottleneck`], [`prompt_learning::PromptLearning`], [`Full`] |
 //! | a new one, or one from a directory | [`attach`], [`open()`], [`restore`] |
 //! | what one would train, before weights are read | [`trainable`] |
 //! | its files | [`save()`], [`stage`], [`load()`] |
@@ -35,6 +35,7 @@ mod modules;
 mod modules_to_save;
 pub mod names;
 mod open;
+pub mod prompt_learning;
 pub mod python_json;
 mod save;
 mod stand_ins;
@@ -46,7 +47,7 @@ pub use error::{PeftError, Problems};
 pub use full::Full;
 pub use load::load;
 pub use merged::breaks_ties;
-pub use method::{Method, SavedTensor, Source};
+pub use method::{Computed, Method, SavedTensor, Source};
 pub use modules::{ModuleNames, OneOrMany};
 pub use open::{attach, open, restore, trainable};
 pub use save::{save, stage};

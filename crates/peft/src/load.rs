@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use checkpoint::{MappedTensor, SafetensorsFile};
-use tensor::Shape;
+use tensor::{Parameters, Shape};
 
 use crate::method::{Method, SavedTensor, Source};
 use crate::save::transpose;
@@ -20,10 +20,17 @@ use crate::{PeftError, Problems, names};
 /// another base model; [`PeftError::InFile`] for a value that is no number; [`PeftError::Checkpoint`]. Nothing is changed
 /// unless all keys fit.
 pub fn load(method: &dyn Method, file: &SafetensorsFile) -> Result<(), PeftError> {
-    let parameters = method.parameters();
+    load_tensors(method.parameters(), &method.tensors(), file)
+}
+
+/// [`load`] of the tensors `expected`, which are all that `file` may hold.
+pub(crate) fn load_tensors(
+    parameters: &Parameters,
+    expected: &[SavedTensor],
+    file: &SafetensorsFile,
+) -> Result<(), PeftError> {
     let shapes: Vec<Shape> = parameters.tensors().map(|leaf| leaf.shape().into()).collect();
-    let expected = method.tensors();
-    let found = fit(&expected, &shapes, file)?;
+    let found = fit(expected, &shapes, file)?;
     // Read twice rather than kept: a whole model may be in the file.
     for (saved, tensor) in &found {
         check(saved, tensor)?;
@@ -35,7 +42,7 @@ pub fn load(method: &dyn Method, file: &SafetensorsFile) -> Result<(), PeftError
                 let columns = tensor.shape().last().copied().unwrap_or(1);
                 parameters.set(index, &transpose(&tensor.to_f32()?, columns))?;
             }
-            Source::Base(_) => {}
+            Source::Base(_) | Source::Computed(_) => {}
         }
     }
     Ok(())

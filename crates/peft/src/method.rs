@@ -1,5 +1,7 @@
 //! What every method has in common beyond its hooks in the model.
 
+use std::sync::Arc;
+
 use checkpoint::ADAPTER_WEIGHTS;
 use model::{Adapter, ParameterId};
 use tensor::{Parameters, Shape, Tensor};
@@ -28,6 +30,12 @@ pub trait Method: Adapter {
 
     /// The tensors of that file.
     fn tensors(&self) -> Vec<SavedTensor>;
+
+    /// Trainable values that the file has no place for, and without which training could not go on from it. They are saved
+    /// beside it, in [`checkpoint::ENCODER_STATE`].
+    fn encoder_state(&self) -> Vec<SavedTensor> {
+        Vec::new()
+    }
 
     /// Whether [`Method::merge`] changes this parameter of the base.
     fn merges(&self, id: ParameterId) -> bool;
@@ -65,6 +73,36 @@ pub enum Source {
     Transposed(usize),
     /// Values of the frozen base that are saved along with the method.
     Base(Tensor),
+    /// Computed from the trainable values whenever the file is written. Loading reads over it.
+    Computed(Computed),
+}
+
+/// Values that follow from the trainable ones.
+#[derive(Clone)]
+pub struct Computed {
+    shape: Shape,
+    compute: Arc<dyn Fn() -> tensor::Result<Tensor> + Send + Sync>,
+}
+
+impl Computed {
+    /// What `compute` gives, which has `shape`.
+    pub fn new(shape: impl Into<Shape>, compute: impl Fn() -> tensor::Result<Tensor> + Send + Sync + 'static) -> Self {
+        Self { shape: shape.into(), compute: Arc::new(compute) }
+    }
+
+    /// The values, for the trainable ones of this moment. Nothing is recorded.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn evaluate(&self) -> tensor::Result<Tensor> {
+        tensor::no_grad(|| (self.compute)())
+    }
+}
+
+impl std::fmt::Debug for Computed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Computed({})", self.shape)
+    }
 }
 
 impl SavedTensor {
@@ -79,6 +117,7 @@ impl SavedTensor {
             Source::Trained(index) => trainable[*index].sizes().to_vec(),
             Source::Transposed(index) => trainable[*index].sizes().iter().rev().copied().collect(),
             Source::Base(tensor) => tensor.shape().to_vec(),
+            Source::Computed(computed) => computed.shape.sizes().to_vec(),
         }
     }
 }

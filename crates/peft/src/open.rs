@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, SafetensorsFile};
+use checkpoint::{ADAPTER_CONFIG, AdapterDirectory};
 use model::{Base, Dimensions, Modules};
 use tensor::Shape;
 
@@ -11,6 +11,7 @@ use crate::bottleneck::{self, Bottleneck};
 use crate::ia3::{self, Ia3};
 use crate::lora::{self, Lora};
 use crate::method::Method;
+use crate::prompt_learning::{self, PromptLearning};
 use crate::{AdapterConfig, PeftError, Warnings};
 
 /// Attaches a new adapter to `base`, its starting values drawn from `seed`.
@@ -22,6 +23,7 @@ pub fn attach(config: AdapterConfig, base: &Base, seed: u64) -> Result<(Arc<dyn 
         AdapterConfig::Lora(config) => shared(Lora::new(config, base, seed)),
         AdapterConfig::Ia3(config) => shared(Ia3::new(config, base, seed)),
         AdapterConfig::Bottleneck(config) => shared(Bottleneck::new(config, base, seed)),
+        AdapterConfig::PromptLearning(config) => shared(PromptLearning::new(config, base, seed)),
     }
 }
 
@@ -34,24 +36,26 @@ pub fn open(dir: &Path, base: &Base) -> Result<(Arc<dyn Method>, Warnings), Peft
     let directory = AdapterDirectory::open(dir)?;
     let path = dir.join(ADAPTER_CONFIG);
     let (config, mut warnings) = AdapterConfig::read(&path, &directory.config)?;
-    let (method, more) = restore(config, base, &directory.weights).map_err(|e| e.in_file(&path))?;
+    let (method, more) = restore(config, base, &directory).map_err(|e| e.in_file(&path))?;
     warnings.extend(more);
     Ok((method, warnings))
 }
 
-/// Attaches the adapter that was saved with `config` in `file` to `base`.
+/// Attaches the adapter that was saved with `config` in `directory` to `base`.
 ///
 /// # Errors
 /// Those of the method, such as [`Lora::load`].
 pub fn restore(
     config: AdapterConfig,
     base: &Base,
-    file: &SafetensorsFile,
+    directory: &AdapterDirectory,
 ) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
+    let file = &directory.weights;
     match config {
         AdapterConfig::Lora(config) => shared(Lora::load(config, base, file)),
         AdapterConfig::Ia3(config) => shared(Ia3::load(config, base, file)),
         AdapterConfig::Bottleneck(config) => shared(Bottleneck::load(config, base, file)),
+        AdapterConfig::PromptLearning(config) => shared(PromptLearning::load(config, base, directory)),
     }
 }
 
@@ -76,5 +80,6 @@ pub fn trainable(
         AdapterConfig::Lora(config) => lora::trainable(config, dimensions.model_type, modules),
         AdapterConfig::Bottleneck(config) => bottleneck::trainable(config, dimensions, modules),
         AdapterConfig::Ia3(config) => ia3::trainable(config, dimensions.model_type, modules),
+        AdapterConfig::PromptLearning(config) => prompt_learning::trainable(config, dimensions, modules),
     }
 }

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use checkpoint::{ADAPTER_CONFIG, Dtype, Fs, StagedDirectory, TensorSpec, atomic_write, write_safetensors};
+use checkpoint::{
+    ADAPTER_CONFIG, Dtype, ENCODER_STATE, Fs, StagedDirectory, TensorSpec, atomic_write, write_safetensors,
+};
 use device::{DType, Elements};
 use tensor::{Parameters, Shape, Tensor};
 
@@ -15,9 +17,9 @@ use crate::{PeftError, finite};
 /// # Errors
 /// [`PeftError::NonFinite`] before anything is written, [`PeftError::Checkpoint`].
 pub fn save(method: &dyn Method, fs: &dyn Fs, dir: &Path) -> Result<(), PeftError> {
-    let plan = Plan::new(method)?;
-    let path = dir.join(method.weights_file());
-    write_safetensors(fs, &path, &plan.specs, method.metadata(), |spec| plan.bytes(spec))?;
+    for (name, plan) in files(method)? {
+        write_safetensors(fs, &dir.join(name), &plan.specs, method.metadata(), |spec| plan.bytes(spec))?;
+    }
     if let Some(text) = method.config_text() {
         atomic_write(fs, &dir.join(ADAPTER_CONFIG), text.as_bytes())?;
     }
@@ -29,12 +31,26 @@ pub fn save(method: &dyn Method, fs: &dyn Fs, dir: &Path) -> Result<(), PeftErro
 /// # Errors
 /// As [`save`].
 pub fn stage(method: &dyn Method, staged: &mut StagedDirectory<'_>) -> Result<(), PeftError> {
-    let plan = Plan::new(method)?;
-    staged.write_safetensors(method.weights_file(), &plan.specs, method.metadata(), |spec| plan.bytes(spec))?;
+    for (name, plan) in files(method)? {
+        staged.write_safetensors(name, &plan.specs, method.metadata(), |spec| plan.bytes(spec))?;
+    }
     if let Some(text) = method.config_text() {
         staged.write(ADAPTER_CONFIG, text.as_bytes())?;
     }
     Ok(())
+}
+
+/// The files of tensors, after a look at every value.
+fn files(method: &dyn Method) -> Result<Vec<(&'static str, Plan<'_>)>, PeftError> {
+    for (name, leaf) in method.parameters().iter() {
+        finite::check(name, leaf)?;
+    }
+    let mut files = vec![(method.weights_file(), Plan::new(method, method.tensors()))];
+    let encoder_state = method.encoder_state();
+    if !encoder_state.is_empty() {
+        files.push((ENCODER_STATE, Plan::new(method, encoder_state)));
+    }
+    Ok(files)
 }
 
 /// Tensors in no particular order, and where their bytes come from.
@@ -45,12 +61,8 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(method: &'a dyn Method) -> Result<Self, PeftError> {
+    fn new(method: &'a dyn Method, tensors: Vec<SavedTensor>) -> Self {
         let parameters = method.parameters();
-        for (name, leaf) in parameters.iter() {
-            finite::check(name, leaf)?;
-        }
-        let tensors = method.tensors();
         let shapes: Vec<Shape> = parameters.tensors().map(|leaf| leaf.shape().into()).collect();
         let specs = tensors.iter().map(|tensor| TensorSpec {
             name: tensor.name.clone(),
@@ -60,7 +72,7 @@ impl<'a> Plan<'a> {
             },
             shape: tensor.shape(&shapes),
         });
-        Ok(Self { parameters, specs: specs.collect(), tensors })
+        Self { parameters, specs: specs.collect(), tensors }
     }
 
     /// The bytes of one tensor, copied: the trainable values are locked only meanwhile.
@@ -75,6 +87,11 @@ impl<'a> Plan<'a> {
                     bytemuck::cast_slice(&transpose(&leaf.to_vec(), columns)).to_vec()
                 }),
                 Some(Source::Base(tensor)) => Some(bytes_of(tensor)),
+                Some(Source::Computed(computed)) => {
+                    let values = computed.evaluate()?;
+                    finite::check(&spec.name, &values)?;
+                    Some(bytes_of(&values))
+                }
                 None => None,
             }
             .unwrap_or_default(),

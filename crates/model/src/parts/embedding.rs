@@ -23,6 +23,7 @@ impl Embedding {
         let [num_embeddings, embedding_dim] = size;
         let kind = ModuleKind::Embedding { num_embeddings, embedding_dim };
         let module = modules.add(path.to_owned(), None, kind, size.to_vec(), None);
+        module.embedding_options = options;
         Self { module: module.id, weight: module.weight, options }
     }
 

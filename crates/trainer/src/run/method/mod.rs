@@ -24,7 +24,7 @@ pub fn build(config: &Config, base: &Base) -> Result<(Arc<dyn Method>, Warnings)
     let Some(dir) = &config.adapter.init_from else { return Ok(peft::attach(adapter, base, config.training.seed)?) };
     let directory = AdapterDirectory::open(dir)?;
     let (_, mut warnings) = saved_config(dir, &directory)?;
-    let (method, more) = peft::restore(adapter, base, &directory.weights)?;
+    let (method, more) = peft::restore(adapter, base, &directory)?;
     warnings.extend(more);
     Ok((method, warnings))
 }
