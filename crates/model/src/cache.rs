@@ -99,6 +99,17 @@ impl Decoder {
         Ok(KvCache { input_ids: Vec::new(), layers, variants: Vec::new() })
     }
 
+    /// Keys and values of every block after the text `input_ids`, `[input_ids.len(), num_key_value_heads * head_dim]` each:
+    /// the keys as they are rotated, for a text that goes on from there.
+    ///
+    /// # Errors
+    /// As [`Decoder::forward`].
+    pub fn keys_and_values(&self, input_ids: &[u32]) -> Result<Vec<(Tensor, Tensor)>> {
+        let mut cache = self.new_cache()?;
+        self.forward_cached(&mut cache, input_ids, &Pass::base())?;
+        Ok(cache.layers.iter().map(|layer| (layer.keys.view(), layer.values.view())).collect())
+    }
+
     /// Hidden states after the last norm of the tokens `input_ids`, which go on the text in `cache`:
     /// `[input_ids.len(), hidden_size]`. They are then in the cache too. Nothing is recorded.
     ///

@@ -1,9 +1,9 @@
 //! Making virtual tokens for a model.
 
-use model::{Base, Dimensions, Modules};
+use model::{Base, Dimensions, ModuleKind, Modules};
 use tensor::Shape;
 
-use super::plan::Plan;
+use super::plan::{Place, Plan};
 use super::skeleton::Skeleton;
 use super::{EncoderReparameterization, PromptLearning, PromptLearningConfig, PromptMethod};
 use crate::{PeftError, Warnings};
@@ -29,6 +29,7 @@ impl PromptLearning {
     pub fn new(config: PromptLearningConfig, base: &Base, seed: u64) -> Result<(Self, Warnings), PeftError> {
         let plan = Plan::new(config, base.dimensions(), base.modules())?;
         check_dropout(&plan.config)?;
+        check_embedding(&plan, base.modules())?;
         let warnings = plan.warnings.clone();
         let prompt = Skeleton::new(plan, base.modules()).build(base, seed)?;
         prompt.start_from_vocabulary(base, seed)?;
@@ -44,6 +45,20 @@ fn check_dropout(config: &PromptLearningConfig) -> Result<(), PeftError> {
         {
             let reason = format!("an LSTM without dropout can be trained, got {}; set it to 0", own.encoder_dropout);
             Err(PeftError::Setting { key: "encoder_dropout", reason })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to train the input embedding beside a prompt: PEFT looks tokens up in the base's own then, so that the adapter
+/// would compute something else there.
+fn check_embedding(plan: &Plan, modules: &Modules) -> Result<(), PeftError> {
+    let embedding = modules.iter().find(|module| matches!(module.kind, ModuleKind::Embedding { .. }));
+    match (plan.place, embedding) {
+        (Place::Prompt { .. }, Some(embedding)) if plan.trained.contains(&embedding.weight) => {
+            let path = checkpoint::Quoted(&embedding.path);
+            let reason = format!("PEFT leaves {path} as it is under a prompt; train it with a prefix or lora");
+            Err(PeftError::Setting { key: "modules_to_save", reason })
         }
         _ => Ok(()),
     }
