@@ -84,7 +84,7 @@ impl SelfAttention {
         let attended = match cache {
             None => ops::attention_with_bias(&q, &k, &v, &self.spec, &scope.context.sequences, prefix, bias)?,
             Some(cache) => {
-                let (k, v, sequences) = cache.append(&k, &v)?;
+                let (k, v, sequences) = cache.append(&k, &v, None)?;
                 ops::attention_with_bias(&q, &k, &v, &self.spec, &sequences, prefix, bias)?
             }
         };

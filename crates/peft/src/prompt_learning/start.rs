@@ -26,8 +26,8 @@ impl PromptLearning {
             let reason = "the model has no embedding of tokens to start from; use \"RANDOM\"".to_owned();
             return Err(PeftError::Setting { key: "prompt_tuning_init", reason });
         };
-        let table = base.parameter(embedding.weight);
-        let values = no_grad(|| ops::embedding(&ids.into(), table, embedding.embedding_options))?;
+        let table = base.parameter(embedding.weight)?;
+        let values = no_grad(|| ops::embedding(&ids.into(), &table, embedding.embedding_options))?;
         Ok(self.parameters.set(0, &values.to_vec())?)
     }
 
