@@ -88,14 +88,8 @@ impl Case {
 
 /// Rows of token ids and labels. The label of a token belongs to the row before it, the last of the prompt for the first.
 fn batch(rows: &[(&[i64], &[i64])], prompt_len: usize) -> Batch {
-    let ids: Vec<Vec<u32>> = rows.iter().map(|(ids, _)| ids.iter().map(|&id| id as u32).collect()).collect();
-    let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-    let targets = |(_, labels): &(&[i64], &[i64])| {
-        let all = [&vec![-100; prompt_len][..], labels, &[-100]].concat();
-        all[1..].to_vec()
-    };
-    let input = Input::from_sequences(&sequences).unwrap();
-    Batch { input, targets: rows.iter().flat_map(targets).collect() }
+    let targets = |labels: &[i64]| [&vec![-100; prompt_len][..], labels, &[-100]].concat()[1..].to_vec();
+    Batch::of_targets(&rows.iter().map(|(ids, labels)| (ids.to_vec(), targets(labels))).collect::<Vec<_>>())
 }
 
 /// Every label supervised, the first token's too.
