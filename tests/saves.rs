@@ -11,6 +11,7 @@ use tunesmith::config::{Config, Overrides};
 use tunesmith::run::base_model::BaseModel;
 use tunesmith::run::identity::Identity;
 use tunesmith::run::optimizer::Optimizer;
+use tunesmith::run::purpose::Purpose;
 use tunesmith::run::record::RunRecord;
 use tunesmith::run::save::{Snapshot, save_result};
 use tunesmith::run::trainer_state::TrainerState;
@@ -36,7 +37,7 @@ impl Run {
             ..Overrides::default()
         };
         let config = Config::parse("", "", &overrides).unwrap();
-        let base = BaseModel::open(&config.model.path, None).unwrap();
+        let base = BaseModel::open(&config.model.path, None, Purpose::causal_lm()).unwrap();
         let (method, _) = method::build(&config, base.task.base()).unwrap();
         let optimizer = Optimizer::new(method.parameters(), &config.training).unwrap();
         Self { config, method, optimizer }

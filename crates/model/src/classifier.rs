@@ -86,6 +86,14 @@ impl Classifier {
         }
     }
 
+    /// The same, to quantize them.
+    pub fn base_mut(&mut self) -> &mut Base {
+        match &mut self.trunk {
+            Trunk::Encoder(encoder) => encoder.base_mut(),
+            Trunk::Decoder(decoder) => decoder.base_mut(),
+        }
+    }
+
     /// The classes that its file names.
     pub fn labels(&self) -> &Labels {
         &self.labels

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use model::Base;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -10,7 +11,7 @@ use crate::fields::Fields;
 use crate::ia3::Ia3Config;
 use crate::lora::LoraConfig;
 use crate::prompt_learning::{PTuning, PrefixTuning, PromptLearningConfig, PromptMethod, PromptTuning};
-use crate::{PeftError, Warnings, python_json};
+use crate::{PeftError, Warnings, modules_to_save, python_json};
 
 /// What the model is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +132,30 @@ impl AdapterConfig {
             }),
             None => Err(fields.wrong("peft_type", "is missing; the file is neither PEFT's nor AdapterHub's")),
         }
+    }
+
+    /// What the adapter was trained for, where its file says so.
+    pub fn task_type(&self) -> Option<TaskType> {
+        match self {
+            AdapterConfig::Lora(config) => config.common.task_type,
+            AdapterConfig::Ia3(config) => config.common.task_type,
+            AdapterConfig::PromptLearning(config) => config.common.task_type,
+            AdapterConfig::Bottleneck(_) => None,
+        }
+    }
+
+    /// The configuration with the modules that an adapter of its task and of a base with new parameters has to save.
+    pub(crate) fn with_heads(mut self, base: Option<&Base>) -> (Self, Warnings) {
+        let (task, names) = match &mut self {
+            AdapterConfig::Lora(config) => (config.common.task_type, &mut config.modules_to_save),
+            AdapterConfig::Ia3(config) => (config.common.task_type, &mut config.modules_to_save),
+            AdapterConfig::PromptLearning(config) => (config.common.task_type, &mut config.modules_to_save),
+            // AdapterHub saves heads by themselves.
+            AdapterConfig::Bottleneck(_) => return (self, Warnings::new()),
+        };
+        modules_to_save::add_heads(names, task);
+        let warnings = base.map_or_else(Warnings::new, |base| modules_to_save::add_new(names, base));
+        (self, warnings)
     }
 
     /// The text of the file, as PEFT or AdapterHub would write it. `fan_in_fan_out` says whether the adapted weights are stored

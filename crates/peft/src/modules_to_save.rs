@@ -1,8 +1,36 @@
 //! `modules_to_save`: modules of the base that are trained as they are and saved with the adapter.
 
-use model::{Modules, ParameterId};
+use model::{Base, Modules, ParameterId};
 
-use crate::PeftError;
+use crate::{PeftError, TaskType, Warnings};
+
+/// What transformers calls the heads of its classifiers. PEFT names both for every classifier, whichever it has.
+const HEADS: [&str; 2] = ["classifier", "score"];
+
+/// Adds what an adapter for `task` trains in full whatever else is asked for: the head of a classifier.
+pub(crate) fn add_heads(names: &mut Option<Vec<String>>, task: Option<TaskType>) {
+    if matches!(task, Some(TaskType::SeqCls | TaskType::TokenCls)) {
+        let names = names.get_or_insert_default();
+        let absent: Vec<String> =
+            HEADS.into_iter().filter(|head| !names.iter().any(|n| n == head)).map(str::to_owned).collect();
+        names.extend(absent);
+    }
+}
+
+/// Adds the modules that the base's files do not have: they start at random, and what is not saved with the adapter would
+/// start anew wherever it is loaded.
+pub(crate) fn add_new(names: &mut Option<Vec<String>>, base: &Base) -> Warnings {
+    let mut warnings = Warnings::new();
+    for &id in base.newly_initialized() {
+        let path = &base.modules().get(base.modules().parameter(id).module).path;
+        if names.iter().flatten().any(|name| is_saved(path, name)) {
+            continue;
+        }
+        warnings.push(format!("{path} is newly initialized, and so it is trained and saved with the adapter"));
+        names.get_or_insert_default().push(path.clone());
+    }
+    warnings
+}
 
 /// The parameters of the modules that `names` mean, in model order.
 ///
@@ -14,12 +42,14 @@ pub(crate) fn parameters(names: &[String], modules: &Modules) -> Result<Vec<Para
     Ok(saved.flat_map(|module| std::iter::once(module.weight).chain(module.bias)).collect())
 }
 
-/// Checks that every name means a module.
+/// Checks that every name means a module; of the heads' names one has to.
 ///
 /// # Errors
 /// [`PeftError::NoModuleToSave`].
 pub(crate) fn check(names: &[String], modules: &Modules) -> Result<(), PeftError> {
-    let unknown = names.iter().find(|name| !modules.iter().any(|module| is_saved(&module.path, name)));
+    let is_there = |name: &str| modules.iter().any(|module| is_saved(&module.path, name));
+    let is_head = |name: &str| HEADS.contains(&name) && HEADS.iter().any(|head| is_there(head));
+    let unknown = names.iter().find(|name| !is_there(name) && !is_head(name));
     unknown.map_or(Ok(()), |name| Err(PeftError::NoModuleToSave { name: name.clone() }))
 }
 

@@ -14,17 +14,21 @@ use crate::method::Method;
 use crate::prompt_learning::{self, PromptLearning};
 use crate::{AdapterConfig, PeftError, Warnings};
 
-/// Attaches a new adapter to `base`, its starting values drawn from `seed`.
+/// Attaches a new adapter to `base`, its starting values drawn from `seed`. With it are trained and saved the head of a
+/// classifier, and what [`Base::newly_initialized`] lists, which a warning says.
 ///
 /// # Errors
 /// Those of the method, such as [`Lora::new`].
 pub fn attach(config: AdapterConfig, base: &Base, seed: u64) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
-    match config {
+    let (config, mut warnings) = config.with_heads(Some(base));
+    let (method, more) = match config {
         AdapterConfig::Lora(config) => shared(Lora::new(config, base, seed)),
         AdapterConfig::Ia3(config) => shared(Ia3::new(config, base, seed)),
         AdapterConfig::Bottleneck(config) => shared(Bottleneck::new(config, base, seed)),
         AdapterConfig::PromptLearning(config) => shared(PromptLearning::new(config, base, seed)),
-    }
+    }?;
+    warnings.extend(more);
+    Ok((method, warnings))
 }
 
 /// Attaches the adapter saved in `dir`, in PEFT's format or AdapterHub's, to `base`.
@@ -51,7 +55,7 @@ pub fn restore(
     directory: &AdapterDirectory,
 ) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
     let file = &directory.weights;
-    match config {
+    match config.with_heads(None).0 {
         AdapterConfig::Lora(config) => shared(Lora::load(config, base, file)),
         AdapterConfig::Ia3(config) => shared(Ia3::load(config, base, file)),
         AdapterConfig::Bottleneck(config) => shared(Bottleneck::load(config, base, file)),
@@ -76,7 +80,7 @@ pub fn trainable(
     dimensions: &Dimensions,
     modules: &Modules,
 ) -> Result<Vec<(String, Shape)>, PeftError> {
-    match config {
+    match &config.clone().with_heads(None).0 {
         AdapterConfig::Lora(config) => lora::trainable(config, dimensions.model_type, modules),
         AdapterConfig::Bottleneck(config) => bottleneck::trainable(config, dimensions, modules),
         AdapterConfig::Ia3(config) => ia3::trainable(config, dimensions.model_type, modules),

@@ -70,6 +70,21 @@ pub enum Error {
         /// What is trained.
         method: crate::config::Method,
     },
+    /// The rows name another number of classes than the config.
+    #[error(
+        "model.num_labels is {num_labels}, but the rows of {} name {} classes: {}; leave it out, or correct the rows",
+        .path.display(),
+        .names.len(),
+        .names.join(", ")
+    )]
+    NumLabels {
+        /// The rows.
+        path: PathBuf,
+        /// As configured.
+        num_labels: usize,
+        /// The classes.
+        names: Vec<String>,
+    },
     /// The model continues no text.
     #[error("{}: a {model_type} model does not continue a text; name a language model", .dir.display())]
     NoLanguageModel {
@@ -186,6 +201,7 @@ impl Error {
             | Error::FullFromAdapter
             | Error::OtherMethod { .. }
             | Error::NoLanguageModel { .. }
+            | Error::NumLabels { .. }
             | Error::OtherStructure { .. }
             | Error::Flag { .. }
             | Error::EmptyPrompt { .. }

@@ -1,5 +1,9 @@
 //! The classes of a classifier.
 
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
 use super::Keys;
 use crate::Result;
 
@@ -19,6 +23,14 @@ impl Labels {
     /// Classes of these names.
     pub fn named(names: Vec<String>) -> Self {
         Self(names)
+    }
+
+    /// Those of a `config.json`, or of another file with an `id2label`; `path` is what messages call it.
+    ///
+    /// # Errors
+    /// [`crate::ModelError::Key`] or [`crate::ModelError::Unsupported`] for a key that cannot be used.
+    pub fn from_json(path: &Path, json: &Map<String, Value>) -> Result<Self> {
+        Self::read(&Keys::new(path, json))
     }
 
     /// `id2label`, or `num_labels` without names. A file without either means two classes.
@@ -56,5 +68,16 @@ impl Labels {
     /// Whether the model predicts a number and no class: transformers takes one label for that.
     pub fn is_regression(&self) -> bool {
         self.len() == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_without_names_are_numbered() {
+        assert_eq!(Labels::numbered(2).names(), ["LABEL_0", "LABEL_1"]);
+        assert!(Labels::numbered(1).is_regression() && !Labels::numbered(2).is_regression());
     }
 }

@@ -97,6 +97,11 @@ impl Encoder {
         &self.base
     }
 
+    /// The same, to quantize them.
+    pub fn base_mut(&mut self) -> &mut Base {
+        &mut self.base
+    }
+
     /// Hidden states of the last block.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use adamw::{AdamW, Group, Step};
-use checkpoint::{Dtype, SafetensorsFile, Storage, TensorSpec, write_safetensors};
+use checkpoint::{CheckpointError, Dtype, MappedTensor, SafetensorsFile, Storage, TensorSpec, write_safetensors};
 use device::DType;
 use model::{Decoder, Input, Pass};
 use tensor::{Gradients, Tensor, backward};
@@ -106,12 +106,21 @@ pub(crate) fn loss_and_gradients(
 /// Trains `method` for some steps on one batch, learning rate 1e-2 and weight decay 0.01; returns the loss before each and
 /// the norm of its gradient.
 pub(crate) fn train(network: &dyn Network, batch: &Batch, method: &Arc<dyn Method>, steps: u64) -> Vec<[f32; 2]> {
+    steps_of_adamw(method, steps, || loss_and_gradients(network, batch, method, &pass(method)))
+}
+
+/// The same on what `loss_and_gradients` gives at each step.
+pub(crate) fn steps_of_adamw(
+    method: &Arc<dyn Method>,
+    steps: u64,
+    loss_and_gradients: impl Fn() -> (f32, Gradients),
+) -> Vec<[f32; 2]> {
     let optimizer = AdamW { weight_decay: 0.01, ..AdamW::default() };
     let count = method.parameters().count();
     let groups = [Group { range: 0..count, learning_rate: 1.0, weight_decay: 1.0 }];
     let (mut exp_avg, mut exp_avg_sq) = (vec![0.0; count], vec![0.0; count]);
     let step = |step| {
-        let (loss, gradients) = loss_and_gradients(network, batch, method, &pass(method));
+        let (loss, gradients) = loss_and_gradients();
         let gradients = gradients.flat().unwrap();
         let update = |parameters: &mut [f32]| {
             let (exp_avg, exp_avg_sq) = (&mut exp_avg[..], &mut exp_avg_sq[..]);
@@ -168,6 +177,17 @@ pub(crate) fn merge_into(method: &dyn Method, network: &dyn Network, dir: &Path)
         }
         Ok(Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect()))
     })
+}
+
+/// Writes the tensors of `file` whose names do not start with `start` to `path`.
+pub(crate) fn write_without(file: &SafetensorsFile, start: &str, path: &Path) {
+    let kept = file.tensors().filter(|tensor| !tensor.name().starts_with(start));
+    let spec = |t: MappedTensor| TensorSpec { name: t.name().to_owned(), dtype: t.dtype(), shape: t.shape().to_vec() };
+    let specs: Vec<TensorSpec> = kept.map(spec).collect();
+    write_safetensors::<CheckpointError>(&Storage, path, &specs, &[("format", "pt")], |spec| {
+        Ok(Cow::Owned(file.get(&spec.name).unwrap().bytes().to_vec()))
+    })
+    .unwrap();
 }
 
 /// Asserts that `got` is `expected` within `tolerance` of the largest expected value.

@@ -17,6 +17,7 @@ use crate::commands::EXIT_DONE;
 use crate::console::Console;
 use crate::error::Saving;
 use crate::run::base_model::BaseModel;
+use crate::run::purpose::Purpose;
 use crate::run::{OutputError, companions};
 
 /// The largest index that is read.
@@ -27,7 +28,8 @@ pub(super) fn run(args: &MergeArgs) -> Result<u8, Error> {
     if args.output.exists() {
         return Err(OutputError::Exists { path: args.output.clone() }.into());
     }
-    let base = BaseModel::open(&args.model, Some(device::DType::F32))?;
+    let base =
+        BaseModel::open(&args.model, Some(device::DType::F32), Purpose::of_files(&args.model, Some(&args.adapter))?)?;
     base.task.base().check_finite()?;
     let (method, warnings) = peft::open(&args.adapter, base.task.base())?;
     warnings.iter().for_each(|warning| console.warning(warning));

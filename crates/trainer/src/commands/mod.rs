@@ -21,6 +21,8 @@ use crate::config::DeviceName;
 use crate::console::{self, Console};
 use crate::error::EXIT_USAGE;
 use crate::run::base_model::BaseModel;
+use crate::run::facts;
+use crate::run::purpose::Purpose;
 
 /// Exit code of a command that did what it was asked for.
 pub(crate) const EXIT_DONE: u8 = 0;
@@ -70,11 +72,16 @@ struct Opened {
 impl Opened {
     fn open(args: &ModelArgs, console: Console) -> Result<Self, Error> {
         compute_with(&DeviceName(args.device.clone()), args.threads)?;
-        let mut base = BaseModel::open(&args.model, args.dtype.dtype())?;
+        let purpose = Purpose::of_files(&args.model, args.adapter.as_deref())?;
+        let mut base = BaseModel::open(&args.model, args.dtype.dtype(), purpose)?;
         base.store(args.storage.storage())?;
-        let Some(dir) = &args.adapter else { return Ok(Self { base, pass: Pass::base() }) };
+        let Some(dir) = &args.adapter else {
+            facts::newly_initialized(base.task.base(), |_| false).iter().for_each(|warning| console.warning(warning));
+            return Ok(Self { base, pass: Pass::base() });
+        };
         let (method, warnings) = peft::open(dir, base.task.base())?;
-        warnings.iter().for_each(|warning| console.warning(warning));
+        let missing = facts::newly_initialized(base.task.base(), |id| method.parameter(id).is_some());
+        warnings.iter().chain(&missing).for_each(|warning| console.warning(warning));
         Ok(Self { base, pass: Pass::evaluation(method as Arc<dyn Adapter>) })
     }
 }

@@ -14,6 +14,7 @@ use crate::console::Console;
 use crate::quickstart::{Answer, Bundle, Outcome, TaskRow, answer, table};
 use crate::run::base_model::BaseModel;
 use crate::run::evaluate::evaluate;
+use crate::run::purpose::Purpose;
 
 /// Rows whose answers are shown.
 const SHOWN: usize = 2;
@@ -67,7 +68,7 @@ struct Marks {
 
 impl Exam {
     fn open(bundle: &Bundle) -> Result<Self, Error> {
-        let base = BaseModel::open(&bundle.model, None)?;
+        let base = BaseModel::open(&bundle.model, None, Purpose::causal_lm())?;
         let no_tokenizer = || data::DataError::NoTokenizer { dir: base.dir.clone() };
         let tokenizer = base.tokenizer()?.ok_or_else(no_tokenizer)?;
         let dataset = base.rows(&bundle.test, Some(&tokenizer), None, MAX_LENGTH, true)?;

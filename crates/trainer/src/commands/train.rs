@@ -26,6 +26,7 @@ use crate::run::optimizer::Optimizer;
 use crate::run::output_dir::OutputDir;
 use crate::run::plan::RunPlan;
 use crate::run::progress::Progress;
+use crate::run::purpose::{LABELS_FILE, Purpose};
 use crate::run::record::RunRecord;
 use crate::run::report::{REPORT_FILE, Report, Sample};
 use crate::run::resume::{self, Origin};
@@ -88,7 +89,8 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn load(config: &Config, started_at: i64) -> Result<Self, Error> {
-        let base = BaseModel::open(&config.model.path, config.model.dtype.dtype())?;
+        let purpose = Purpose::of_config(config)?;
+        let base = BaseModel::open(&config.model.path, config.model.dtype.dtype(), purpose)?;
         let tokenizer = base.tokenizer()?;
         let template = base.chat_template(config.data.chat_template.as_deref(), tokenizer.as_ref(), started_at)?;
         let rows_of = |path: &Path| {
@@ -141,8 +143,10 @@ impl Run {
         let (setup, training) = (&self.setup, &self.config.training);
         let (method, warnings) = method::build(&self.config, setup.base.task.base())?;
         let statistics = setup.rows.dataset.statistics();
-        let of_rows = facts::warnings(statistics, self.config.data.max_length, setup.tokenizer.is_some());
-        warnings.into_iter().chain(of_rows).for_each(|warning| self.console.warning(warning));
+        let must_stop = setup.tokenizer.is_some() && setup.base.purpose.head().is_none();
+        let of_rows = facts::warnings(statistics, self.config.data.max_length, must_stop);
+        let of_base = facts::newly_initialized(setup.base.task.base(), |_| false);
+        of_base.into_iter().chain(warnings).chain(of_rows).for_each(|warning| self.console.warning(warning));
         if training.eval_steps > 0 && setup.eval.is_none() {
             self.console.warning("training.eval_steps does nothing without rows to evaluate on: set data.eval");
         }
@@ -277,10 +281,14 @@ impl Run {
         let is_adapter = self.config.adapter.method != config::Method::Full;
         let card = ModelCard { base_model: &base_model, is_adapter, facts, settings: &self.settings, dir };
         let mut documents = vec![(REPORT_FILE, report.to_html()), (MODEL_CARD, card.to_markdown())];
-        if !is_adapter {
+        let purpose = &self.setup.base.purpose;
+        if is_adapter {
+            documents.extend(purpose.labels_text().map(|text| (LABELS_FILE, text)));
+        } else {
             // What is saved is a model of its own, in the type that it was trained in.
             documents.extend(companions::of_model(&self.config.model.path, |config| {
                 companions::set_dtype(config, "float32");
+                companions::set_purpose(config, purpose, self.setup.base.task.base());
             })?);
         }
         save_result(method, &state, &documents, dir, &Storage)?;

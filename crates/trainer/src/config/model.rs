@@ -22,18 +22,23 @@ pub struct Model {
     pub double_quant: bool,
     /// What is predicted. Default `CAUSAL_LM`.
     pub task_type: TaskType,
+    /// Classes of a classifier. Default: those that the rows name, or the model's `config.json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_labels: Option<usize>,
 }
+
+/// More classes than any task has.
+const MAX_LABELS: usize = 1 << 20;
 
 impl Model {
     pub(super) fn read(s: &mut Section<'_>) -> Self {
-        // Read by classifiers; one config serves all of them.
-        s.get_within::<usize>("num_labels", 1..);
         Self {
             path: s.required("path", "--model"),
             dtype: s.or("dtype", BaseDType::Auto),
             quantization: s.or("quantization", Quantization::None),
             double_quant: s.or("double_quant", true),
             task_type: s.or("task_type", TaskType::CausalLm),
+            num_labels: s.get_within("num_labels", 1..=MAX_LABELS),
         }
     }
 }
@@ -122,9 +127,19 @@ pub enum TaskType {
     /// The next token.
     #[serde(rename = "CAUSAL_LM")]
     CausalLm,
+    /// The class of a sequence.
+    #[serde(rename = "SEQ_CLS")]
+    SequenceClassification,
+    /// The class of each token.
+    #[serde(rename = "TOKEN_CLS")]
+    TokenClassification,
 }
 
 impl Choice for TaskType {
-    const CHOICES: &'static [(&'static str, Self)] = &[("CAUSAL_LM", Self::CausalLm)];
-    const ABSENT: &'static [&'static str] = &["SEQ_CLS", "TOKEN_CLS", "SEQ_2_SEQ_LM"];
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("CAUSAL_LM", Self::CausalLm),
+        ("SEQ_CLS", Self::SequenceClassification),
+        ("TOKEN_CLS", Self::TokenClassification),
+    ];
+    const ABSENT: &'static [&'static str] = &["SEQ_2_SEQ_LM"];
 }

@@ -7,11 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use checkpoint::{Checkpoint, Dtype, MappedTensor};
 use data::{ChatTemplate, DataError, DataOptions, Dataset, Tokenizer};
 use device::DType;
-use model::{Decoder, DecoderConfig};
+use model::{Classifier, ClassifierConfig, Decoder, DecoderConfig};
 use tensor::Nf4Matrix;
 
 use super::identity::model_fingerprint;
-use super::task::{CausalLm, Task};
+use super::purpose::Purpose;
+use super::task::{CausalLm, Classification, Task};
 use crate::Error;
 use crate::config::{Quantization, WeightStorage};
 
@@ -25,19 +26,31 @@ pub struct BaseModel {
     pub weights: Checkpoint,
     /// What it computes with.
     pub dtype: DType,
+    /// What it was opened for.
+    pub purpose: Purpose,
 }
 
 impl BaseModel {
-    /// Opens the model in `dir` to compute with `dtype`; `None` takes what its configuration names, or f32.
+    /// Opens the model in `dir` for `purpose`, to compute with `dtype`; `None` takes what its configuration names, or f32.
     ///
     /// # Errors
     /// Anything wrong with its files.
-    pub fn open(dir: &Path, dtype: Option<DType>) -> Result<Self, Error> {
-        let config = DecoderConfig::read(dir)?;
-        let weights = Checkpoint::open(dir)?;
-        let dtype = dtype.or(config.dtype).unwrap_or(DType::F32);
-        let task = Box::new(CausalLm::new(Decoder::from_checkpoint(config, &weights, dtype)?));
-        Ok(Self { dir: dir.to_owned(), task, weights, dtype })
+    pub fn open(dir: &Path, dtype: Option<DType>, purpose: Purpose) -> Result<Self, Error> {
+        let dtype_of = |named: Option<DType>| dtype.or(named).unwrap_or(DType::F32);
+        let (task, weights, dtype): (Box<dyn Task>, _, _) = match purpose.head() {
+            None => {
+                let config = DecoderConfig::read(dir)?;
+                let (weights, dtype) = (Checkpoint::open(dir)?, dtype_of(config.dtype));
+                (Box::new(CausalLm::new(Decoder::from_checkpoint(config, &weights, dtype)?)), weights, dtype)
+            }
+            Some(head) => {
+                let config = ClassifierConfig::read(dir)?;
+                let (weights, dtype) = (Checkpoint::open(dir)?, dtype_of(config.dtype()));
+                let model = Classifier::from_checkpoint(config, head, &weights, dtype, purpose.seed)?;
+                (Box::new(Classification::new(model, purpose.labels.len())), weights, dtype)
+            }
+        };
+        Ok(Self { dir: dir.to_owned(), task, weights, dtype, purpose })
     }
 
     /// The language model.
@@ -139,6 +152,9 @@ impl BaseModel {
         completion_only_loss: bool,
     ) -> Result<Dataset, Error> {
         let options = DataOptions {
+            task: self.purpose.task,
+            num_labels: self.purpose.labels.len(),
+            label_names: self.purpose.labels.names().to_vec(),
             max_length,
             completion_only_loss,
             ..DataOptions::new(self.task.base().dimensions().vocab_size)

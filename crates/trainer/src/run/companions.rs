@@ -3,7 +3,11 @@
 use std::path::Path;
 
 use checkpoint::{CheckpointError, read_json, read_text};
-use serde_json::{Map, Value};
+use data::Task;
+use model::Base;
+use serde_json::{Map, Value, json};
+
+use super::purpose::Purpose;
 
 /// Files that are copied as they are, where a model has them.
 const TEXTS: [&str; 9] = [
@@ -39,6 +43,19 @@ pub fn of_model(
         }
     }
     Ok(files)
+}
+
+/// Says in `config.json` what a model with a head of its own is for.
+pub fn set_purpose(config: &mut Map<String, Value>, purpose: &Purpose, base: &Base) {
+    let end = match purpose.task {
+        Task::SequenceClassification => "ForSequenceClassification",
+        Task::TokenClassification => "ForTokenClassification",
+        Task::CausalLm | Task::Seq2SeqLm => return,
+    };
+    purpose.write_labels(config);
+    let class = base.dimensions().architecture;
+    let family = ["ForCausalLM", "LMHeadModel", "Model"].iter().find_map(|end| class.strip_suffix(end));
+    config.insert("architectures".to_owned(), json!([format!("{}{end}", family.unwrap_or(class))]));
 }
 
 /// Says in `config.json` that the weights are stored in `dtype`.

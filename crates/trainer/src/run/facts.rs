@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use checkpoint::Quoted;
 use data::Statistics;
+use model::{Base, ParameterId};
 
 use super::base_model::BaseModel;
 use super::plan::{RunPlan, Trained};
@@ -37,6 +38,10 @@ pub fn model(config: &Config, base: &BaseModel, trained: &Trained) -> Vec<Fact> 
         ),
     ];
     let adapted: Vec<&str> = trained.adapted(modules).collect();
+    let purpose = &base.purpose;
+    if purpose.head().is_some() {
+        facts.push(fact("classes", classes(purpose.labels.names())));
+    }
     if !adapted.is_empty() {
         facts.push(fact("adapted modules", format!("{} ({})", adapted.len(), by_last_part(&adapted))));
     }
@@ -81,8 +86,9 @@ pub fn rows(statistics: &Statistics) -> Fact {
     )
 }
 
-/// What about the rows is likely to be a mistake. Without a tokenizer it is not known which tokens stop.
-pub fn warnings(statistics: &Statistics, max_length: usize, has_tokenizer: bool) -> Vec<String> {
+/// What about the rows is likely to be a mistake. `must_stop` says that they should teach to stop, and that it is known which
+/// tokens do.
+pub fn warnings(statistics: &Statistics, max_length: usize, must_stop: bool) -> Vec<String> {
     let Statistics { truncated, without_targets, empty, split, merged, stopping, examples, .. } = *statistics;
     let rows = |count: usize| Counted(count as u64, "row");
     let told = [
@@ -98,11 +104,19 @@ pub fn warnings(statistics: &Statistics, max_length: usize, has_tokenizer: bool)
         ),
         (merged, format!("in {} one token holds the end of the prompt and the start of the completion", rows(merged))),
         (
-            usize::from(has_tokenizer && stopping == 0) * examples,
+            usize::from(must_stop && stopping == 0) * examples,
             "no row teaches to stop: none ends with a stop token of the model that is trained on".to_owned(),
         ),
     ];
     told.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect()
+}
+
+/// What the model's files do not have and nothing stands in for, as `has` tells of each parameter.
+pub fn newly_initialized(base: &Base, has: impl Fn(ParameterId) -> bool) -> Option<String> {
+    let new = base.newly_initialized().iter().filter(|id| !has(**id));
+    let names: Vec<&str> = new.map(|id| base.modules().parameter(*id).name.as_str()).collect();
+    (!names.is_empty())
+        .then(|| format!("newly initialized, since the model's files do not have them: {}", names.join(", ")))
 }
 
 /// How long the run is.
@@ -123,6 +137,14 @@ pub fn length(config: &Config, max_steps: u64, epochs: f64) -> Fact {
 
 fn fact(name: &str, value: String) -> Fact {
     (name.to_owned(), value)
+}
+
+/// `3 (north, south, up)`, the first few of many.
+fn classes(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| Quoted(name).to_string()).collect();
+    let more = if names.len() > SHOWN { ", ..." } else { "" };
+    format!("{} ({}{more})", names.len(), shown.join(", "))
 }
 
 /// `q_proj 30, v_proj 30`.

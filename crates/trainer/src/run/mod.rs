@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the loop | [`trainer`] |
 //! | what a model is trained to do | [`task`] |
+//! | what a model is opened for | [`purpose`] |
 //! | the base model, the rows of each step, AdamW | [`base_model`], [`rows`], [`optimizer`] |
 //! | how much memory it takes | [`plan`] |
 //! | evaluation | [`evaluate`] |
@@ -27,6 +28,7 @@ pub mod optimizer;
 pub mod output_dir;
 pub mod plan;
 pub mod progress;
+pub mod purpose;
 pub mod record;
 pub mod report;
 pub mod resume;

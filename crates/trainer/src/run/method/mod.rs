@@ -79,6 +79,8 @@ fn common(config: &Config) -> Common {
         base_model_name_or_path: Some(config.model.path.display().to_string()),
         task_type: Some(match config.model.task_type {
             config::TaskType::CausalLm => TaskType::CausalLm,
+            config::TaskType::SequenceClassification => TaskType::SeqCls,
+            config::TaskType::TokenClassification => TaskType::TokenCls,
         }),
         ..Common::default()
     }

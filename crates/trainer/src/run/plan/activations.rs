@@ -10,7 +10,7 @@
 //! | a projection with a trainable part | its input and, under LoRA, `x A^T` |
 //! | channels with learned factors | their values before |
 
-use model::config::{DecoderConfig, MlpInput, Residual};
+use model::config::{BlockConfig, DecoderConfig, MlpInput, Residual};
 use model::{Module, ModuleKind, Modules};
 
 use super::{F32_BYTES, Trained};
@@ -42,23 +42,32 @@ pub fn decoder_activations(
     tokens: usize,
     gradient_checkpointing: bool,
 ) -> Activations {
+    let blocks =
+        block_activations(&config.block(), config.layers.len(), modules, trained, tokens, gradient_checkpointing);
+    let workspace = blocks.workspace + head_bytes(config, modules, trained, tokens as u64);
+    Activations { workspace, ..blocks }
+}
+
+/// Of the blocks of a model of any kind.
+pub fn block_activations(
+    config: &BlockConfig,
+    num_layers: usize,
+    modules: &Modules,
+    trained: &Trained,
+    tokens: usize,
+    gradient_checkpointing: bool,
+) -> Activations {
     let tokens = tokens as u64;
     let hidden = config.hidden_size as u64;
-    let blocks = (0..config.layers.len()).map(|layer| block_elements(config, modules, trained, layer));
-    let kept = if gradient_checkpointing {
-        config.layers.len() as u64 * hidden + blocks.max().unwrap_or(0)
-    } else {
-        blocks.sum()
-    };
+    let blocks = (0..num_layers).map(|layer| block_elements(config, modules, trained, layer));
+    let kept =
+        if gradient_checkpointing { num_layers as u64 * hidden + blocks.max().unwrap_or(0) } else { blocks.sum() };
     let at_once = HIDDEN_AT_ONCE * hidden + INTERMEDIATE_AT_ONCE * config.intermediate_size as u64;
-    Activations {
-        saved: tokens * kept * F32_BYTES,
-        workspace: tokens * at_once * F32_BYTES + head_bytes(config, modules, trained, tokens),
-    }
+    Activations { saved: tokens * kept * F32_BYTES, workspace: tokens * at_once * F32_BYTES }
 }
 
 /// Elements per token that block `layer` keeps.
-fn block_elements(config: &DecoderConfig, modules: &Modules, trained: &Trained, layer: usize) -> u64 {
+fn block_elements(config: &BlockConfig, modules: &Modules, trained: &Trained, layer: usize) -> u64 {
     let (hidden, heads) = (config.hidden_size as u64, config.heads);
     let (query, key) = (heads.query_size() as u64, heads.key_value_size() as u64);
     let attention = 2 * query + 2 * key + heads.num_attention_heads as u64;
@@ -79,7 +88,7 @@ fn block_elements(config: &DecoderConfig, modules: &Modules, trained: &Trained, 
 }
 
 /// Inputs that the projections of block `layer` keep: one for those that share it.
-fn projections(config: &DecoderConfig, modules: &Modules, trained: &Trained, layer: usize) -> u64 {
+fn projections(config: &BlockConfig, modules: &Modules, trained: &Trained, layer: usize) -> u64 {
     let keeps = |module: &&Module| {
         module.layer == Some(layer) && (trained.ranks[module.id.index()] > 0 || trained.is_trained(module.weight))
     };

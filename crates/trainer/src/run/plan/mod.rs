@@ -13,7 +13,7 @@ use super::rows::Rows;
 use crate::Error;
 use crate::config::{Config, WeightStorage};
 use crate::memory;
-pub use activations::{Activations, decoder_activations};
+pub use activations::{Activations, block_activations, decoder_activations};
 pub use trained::Trained;
 
 /// What the program takes with nothing loaded.

@@ -2,6 +2,7 @@
 //! model than this.
 
 mod causal_lm;
+mod classification;
 
 use data::Batch;
 use model::{Base, Decoder, Pass};
@@ -11,6 +12,7 @@ use super::plan::{Activations, Trained};
 use crate::Error;
 
 pub use causal_lm::CausalLm;
+pub use classification::Classification;
 
 /// A frozen model together with its task.
 pub trait Task: Send + Sync {

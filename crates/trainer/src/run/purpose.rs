@@ -1,0 +1,150 @@
+//! What a model is opened for: its task, and the classes of a classifier.
+
+use std::path::Path;
+
+use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, SafetensorsFile, read_json};
+use data::{DataOptions, Split, Task};
+use model::TaskHead;
+use model::config::{CONFIG_FILE, ClassifierConfig, Labels};
+use peft::{AdapterConfig, TaskType};
+use serde_json::{Map, Value, json};
+
+use crate::Error;
+use crate::config::{self, Config};
+
+/// Names of a classifier's classes, beside its adapter: PEFT's files have no place for them.
+pub const LABELS_FILE: &str = "labels.json";
+/// The largest such file that is read, and the largest `config.json`.
+const LIMIT: u64 = 16 << 20;
+/// Ends of the names under which adapters hold the last projection of a head.
+const HEADS: [&str; 3] = [".classifier.weight", ".classifier.out_proj.weight", ".score.weight"];
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    /// What is predicted.
+    pub task: Task,
+    /// The classes, for a classifier.
+    pub labels: Labels,
+    /// What parameters start from that the model's files do not have.
+    pub seed: u64,
+}
+
+impl Purpose {
+    /// To predict the next token.
+    pub fn causal_lm() -> Self {
+        Self { task: Task::CausalLm, labels: Labels::numbered(0), seed: 0 }
+    }
+
+    /// What `config` trains. Classes are those that the rows name, or that the model's `config.json` names.
+    ///
+    /// # Errors
+    /// [`Error::NumLabels`] if the rows name another number of classes than `model.num_labels`; files that cannot be read.
+    pub fn of_config(config: &Config) -> Result<Self, Error> {
+        let task = match config.model.task_type {
+            config::TaskType::CausalLm => return Ok(Self::causal_lm()),
+            config::TaskType::SequenceClassification => Task::SequenceClassification,
+            config::TaskType::TokenClassification => Task::TokenClassification,
+        };
+        let path = Split::Train.file(&config.data.train)?;
+        let named = data::label_names(&path, &DataOptions::new(1))?;
+        let file = ClassifierConfig::read(&config.model.path)?.labels;
+        let num_labels = config.model.num_labels;
+        let labels = match num_labels {
+            _ if !named.iter().all(|name| file.names().contains(name)) => Labels::named(named),
+            Some(num_labels) if num_labels != file.len() => Labels::numbered(num_labels),
+            _ => file,
+        };
+        match num_labels {
+            Some(num_labels) if num_labels != labels.len() => {
+                Err(Error::NumLabels { path, num_labels, names: labels.names().to_vec() })
+            }
+            _ => Ok(Self { task, labels, seed: config.training.seed }),
+        }
+    }
+
+    /// What the adapter in `adapter` was trained for, or without one the model in `model`.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub fn of_files(model: &Path, adapter: Option<&Path>) -> Result<Self, Error> {
+        let directory = adapter.map(AdapterDirectory::open).transpose()?;
+        let saved = match (&directory, adapter) {
+            (Some(directory), Some(dir)) => {
+                AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?.0.task_type()
+            }
+            _ => None,
+        };
+        let task = match saved {
+            Some(TaskType::CausalLm) => Task::CausalLm,
+            Some(TaskType::SeqCls) => Task::SequenceClassification,
+            Some(TaskType::TokenCls) => Task::TokenClassification,
+            Some(TaskType::Seq2SeqLm | TaskType::QuestionAns | TaskType::FeatureExtraction) | None => {
+                task_of_model(model)?
+            }
+        };
+        if task == Task::CausalLm {
+            return Ok(Self::causal_lm());
+        }
+        let file = ClassifierConfig::read(model)?.labels;
+        let trained = directory.and_then(|directory| num_labels(&directory.weights));
+        let labels = match (adapter.map(read_labels).transpose()?.flatten(), trained) {
+            (Some(labels), _) => labels,
+            (None, Some(num_labels)) if num_labels != file.len() => Labels::numbered(num_labels),
+            _ => file,
+        };
+        Ok(Self { task, labels, seed: 0 })
+    }
+
+    /// The head that a classifier of this task has; `None` for another task.
+    pub fn head(&self) -> Option<TaskHead> {
+        let num_labels = self.labels.len();
+        match self.task {
+            Task::SequenceClassification => Some(TaskHead::SequenceClassification { num_labels }),
+            Task::TokenClassification => Some(TaskHead::TokenClassification { num_labels }),
+            Task::CausalLm | Task::Seq2SeqLm => None,
+        }
+    }
+
+    /// The text of [`LABELS_FILE`]; `None` where there are no classes.
+    pub fn labels_text(&self) -> Option<String> {
+        self.head()?;
+        let mut object = Map::new();
+        self.write_labels(&mut object);
+        serde_json::to_string_pretty(&object).ok().map(|text| text + "\n")
+    }
+
+    /// Sets `id2label` and `label2id`, as a `config.json` has them.
+    pub fn write_labels(&self, object: &mut Map<String, Value>) {
+        let names = || self.labels.names().iter().enumerate();
+        let id2label: Map<String, Value> = names().map(|(id, name)| (id.to_string(), json!(name))).collect();
+        let label2id: Map<String, Value> = names().map(|(id, name)| (name.clone(), json!(id))).collect();
+        object.extend([("id2label".to_owned(), id2label.into()), ("label2id".to_owned(), label2id.into())]);
+    }
+}
+
+/// What transformers' class of the model is for, as `architectures` of its `config.json` names it.
+fn task_of_model(dir: &Path) -> Result<Task, Error> {
+    let json: Map<String, Value> = read_json(&dir.join(CONFIG_FILE), LIMIT)?;
+    let architecture = json.get("architectures").and_then(|names| names.get(0)?.as_str()).unwrap_or_default();
+    Ok(match architecture {
+        name if name.ends_with("ForSequenceClassification") => Task::SequenceClassification,
+        name if name.ends_with("ForTokenClassification") => Task::TokenClassification,
+        _ => Task::CausalLm,
+    })
+}
+
+/// Classes of the head in an adapter's file.
+fn num_labels(weights: &SafetensorsFile) -> Option<usize> {
+    let head = weights.tensors().find(|tensor| HEADS.iter().any(|end| tensor.name().ends_with(end)))?;
+    head.shape().first().copied()
+}
+
+/// The names beside an adapter.
+fn read_labels(dir: &Path) -> Result<Option<Labels>, Error> {
+    let path = dir.join(LABELS_FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(Some(Labels::from_json(&path, &read_json(&path, LIMIT)?)?))
+}
