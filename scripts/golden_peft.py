@@ -92,6 +92,9 @@ CASES = {
     "llama-lora-rslora-pattern-all-linear": lambda: lora(
         use_rslora=True, target_modules="all-linear", rank_pattern={r"layers\.0\.self_attn\.q_proj": 2},
         alpha_pattern={"down_proj": 16}),
+    "llama-dora": lambda: lora(use_dora=True),
+    "gpt2-dora": lambda: lora(use_dora=True, target_modules=["c_attn", "mlp.c_proj", "wte"]),
+    "qwen2-dora-biasall": lambda: lora(use_dora=True, target_modules="all-linear", bias="all", use_rslora=True),
     "llama-ia3": ia3,
     "qwen2-ia3": ia3,
     "gpt2-ia3": ia3,

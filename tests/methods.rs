@@ -8,8 +8,12 @@ struct Case {
     set: &'static [&'static str],
 }
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 4] = [
     Case { name: "lora", set: &["adapter.lora_dropout=0.1"] },
+    Case {
+        name: "dora",
+        set: &["adapter.use_dora=true", "adapter.target_modules=all-linear", "adapter.lora_dropout=0.1"],
+    },
     Case { name: "ia3", set: &["adapter.method=ia3"] },
     Case {
         name: "ia3 beside a module in full",

@@ -12,6 +12,10 @@ pub fn key(module: &str, suffix: &str) -> String {
 /// `lora_A.default.weight` and `lora_embedding_A.default` for `lora_A.weight` and `lora_embedding_A`.
 pub fn without_adapter_name(key: &str) -> String {
     let key = key.replace(".modules_to_save.default.", ".");
+    // In a running model DoRA's norms are the weight of a module.
+    if let Some(module) = key.strip_suffix("lora_magnitude_vector.default.weight") {
+        return format!("{module}lora_magnitude_vector");
+    }
     match key.strip_suffix(".default") {
         Some(start) => start.to_owned(),
         None => key.replace(".default.", "."),
@@ -29,6 +33,7 @@ mod tests {
         assert_eq!(without_adapter_name(&key), key);
         assert_eq!(without_adapter_name("m.q_proj.lora_A.default.weight"), "m.q_proj.lora_A.weight");
         assert_eq!(without_adapter_name("m.embed.lora_embedding_A.default"), "m.embed.lora_embedding_A");
+        assert_eq!(without_adapter_name("q.lora_magnitude_vector.default.weight"), "q.lora_magnitude_vector");
         assert_eq!(without_adapter_name("m.lm_head.modules_to_save.default.weight"), "m.lm_head.weight");
     }
 }

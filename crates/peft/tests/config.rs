@@ -121,7 +121,7 @@ fn what_is_not_understood_is_refused_or_reported() {
     assert!(message("{}").contains("`peft_type`: is missing"));
     assert!(message(r#"{"peft_type": "OFT"}"#).contains("`peft_type` `OFT` is not supported; supported are LORA, IA3"));
     assert!(message(r#"{"peft_type": 3}"#).contains("`peft_type`"));
-    for key in ["use_dora", "use_qalora", "ensure_weight_tying"] {
+    for key in ["use_bdlora", "use_qalora", "ensure_weight_tying"] {
         assert!(refusal(&json!({ key: true })).contains(&format!("`{key}` is `true`, which is not supported")));
     }
     assert!(refusal(&json!({"layer_replication": [[0, 4]]})).contains("`layer_replication` is `[[0,4]]`"));
@@ -159,6 +159,7 @@ fn values_out_of_range_are_named() {
             "`layers_to_transform`: needs target_modules as a list",
         ),
         (json!({"layers_pattern": "h"}), "`layers_pattern`: needs layers_to_transform"),
+        (json!({"use_dora": true, "lora_bias": true}), "`lora_bias`: does not go together with use_dora"),
         (json!({"target_modules": 3}), "`target_modules`"),
     ] {
         let message = refusal(&json);

@@ -78,8 +78,14 @@ fn every_parameter_gets_a_gradient_and_the_base_file_stays() {
 
 #[test]
 fn dropout_is_a_function_of_seed_and_step_and_survives_recomputation() {
+    for use_dora in [false, true] {
+        check_dropout(LoraConfig { use_dora, ..random(all_linear()) });
+    }
+}
+
+fn check_dropout(undropped: LoraConfig) {
     let model = decoder("peft/base-llama");
-    let config = LoraConfig { lora_dropout: 0.5, ..random(all_linear()) };
+    let config = LoraConfig { lora_dropout: 0.5, ..undropped.clone() };
     let method = lora(config, &model);
     let gradient = |seed, step, gradient_checkpointing| {
         let pass = Pass { dropout: Some(Dropout { seed, step }), gradient_checkpointing, ..pass(&method) };
@@ -90,8 +96,30 @@ fn dropout_is_a_function_of_seed_and_step_and_survives_recomputation() {
     assert_ne!(gradient(1, 1, false).0, gradient(1, 2, false).0);
     assert_ne!(gradient(1, 1, false).0, gradient(2, 1, false).0);
     let (evaluated, _) = loss_and_gradients(&model, &batch(), &method, &pass(&method));
-    let undropped = lora(random(all_linear()), &model);
+    let undropped = lora(undropped, &model);
     assert_eq!(evaluated, loss_and_gradients(&model, &batch(), &undropped, &pass(&undropped)).0);
+}
+
+#[test]
+fn norms_start_as_those_of_the_weights() {
+    for family in ["llama", "qwen2", "gpt2"] {
+        let model = decoder(&format!("peft/base-{family}"));
+        for init_lora_weights in [InitLoraWeights::Default, InitLoraWeights::Random] {
+            let embedding = if family == "gpt2" { "wte" } else { "embed_tokens" };
+            let targets = names(&["q_proj", "down_proj", "c_attn", "mlp.c_proj", embedding]);
+            let config = LoraConfig { init_lora_weights, ..random(targets) };
+            let plain = lora(config.clone(), &model);
+            let dora = lora(LoraConfig { use_dora: true, ..config }, &model);
+            for (index, (name, _)) in plain.parameters().iter().enumerate() {
+                plain.parameters().set(index, &dora.parameters().get(name).unwrap().to_vec()).unwrap();
+            }
+            let plain = logits(&model, &batch().input, &pass(&plain));
+            // Factors are 1 up to the rounding of a norm.
+            assert_close(family, &logits(&model, &batch().input, &pass(&dora)), &plain, SAME);
+            let half = dora.parameters().iter().filter(|(name, _)| name.ends_with("magnitude_vector")).count();
+            assert_eq!(half, dora.parameters().iter().len() / 3);
+        }
+    }
 }
 
 #[test]
@@ -184,8 +212,8 @@ fn configurations(names: &'static [&'static str]) -> impl Strategy<Value = LoraC
     ];
     let layers = prop::option::of(0usize..2);
     let bias = prop_oneof![Just(Bias::None), Just(Bias::All), Just(Bias::LoraOnly)];
-    (targets, 1usize..8, 1u32..32, any::<bool>(), layers, bias, 1usize..4).prop_map(
-        |(target_modules, r, alpha, use_rslora, layer, bias, first)| LoraConfig {
+    (targets, 1usize..8, 1u32..32, any::<[bool; 2]>(), layers, bias, 1usize..4).prop_map(
+        |(target_modules, r, alpha, [use_rslora, use_dora], layer, bias, first)| LoraConfig {
             layers_to_transform: layer
                 .filter(|_| matches!(target_modules, Some(ModuleNames::List(_))))
                 .map(OneOrMany::One),
@@ -193,6 +221,7 @@ fn configurations(names: &'static [&'static str]) -> impl Strategy<Value = LoraC
             r,
             lora_alpha: f64::from(alpha) / 8.0,
             use_rslora,
+            use_dora,
             bias,
             rank_pattern: vec![(r".*\.0\..*".to_owned(), first), ("proj".to_owned(), 9), (".*proj".to_owned(), 2)],
             alpha_pattern: vec![("c_attn".to_owned(), 2.5)],

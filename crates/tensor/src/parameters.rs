@@ -1,6 +1,7 @@
 //! Trainable values under names, in one flat buffer: one optimizer pass, one clip, one file.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use device::{Buffer, DType, Device};
 
@@ -12,6 +13,7 @@ pub struct Parameters {
     memory: Arc<Memory>,
     entries: Vec<(String, Tensor)>,
     len: usize,
+    version: AtomicU64,
 }
 
 impl Parameters {
@@ -32,7 +34,7 @@ impl Parameters {
                 (name, leaf)
             })
             .collect();
-        Ok(Self { memory, entries, len })
+        Ok(Self { memory, entries, len, version: AtomicU64::new(0) })
     }
 
     /// Names and leaves in the order of the flat buffer.
@@ -60,7 +62,13 @@ impl Parameters {
     /// # Errors
     /// None on the CPU.
     pub fn update<R>(&self, change: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
+        self.version.fetch_add(1, Ordering::Relaxed);
         self.memory.write(change)
+    }
+
+    /// A number that is another one after every change: what follows from the values alone can be kept until then.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
     }
 
     /// Sets leaf `index`.
@@ -88,7 +96,9 @@ mod tests {
     fn leaves_view_one_flat_buffer() {
         let parameters =
             Parameters::zeros([("a".to_owned(), Shape::from([2, 2])), ("b".to_owned(), Shape::from([3]))]).unwrap();
+        let before = parameters.version();
         parameters.set(1, &[1.0, 2.0, 3.0]).unwrap();
+        assert_ne!(parameters.version(), before);
         parameters.update(|flat| flat.iter_mut().for_each(|x| *x += 1.0)).unwrap();
         assert_eq!(parameters.get("a").unwrap().to_vec(), [1.0; 4]);
         assert_eq!(parameters.get("b").unwrap().to_vec(), [2.0, 3.0, 4.0]);

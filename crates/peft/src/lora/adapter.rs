@@ -36,10 +36,13 @@ impl Adapter for Lora {
             scaling: site.scaling,
             dropout: dropout(&self.config, id, context)?,
         };
-        ops::lora_linear(x, weight, bias, &operands)
+        match &site.dora {
+            None => ops::lora_linear(x, weight, bias, &operands),
+            Some(dora) => dora.linear(x, weight, bias, operands, &self.parameters),
+        }
     }
 
-    /// `table[ids] + s A[ids] B^T`, all of it times the embedding's scale. Nothing is dropped: a token has no elements to drop.
+    /// `table[ids] + s A[ids] B^T`, all of it times the embedding's scale, and brought to DoRA's norms. Nothing is dropped: a token has no elements to drop.
     fn embedding(
         &self,
         id: ModuleId,
@@ -53,7 +56,11 @@ impl Adapter for Lora {
         let scale = site.scaling * options.scale.unwrap_or(1.0);
         let low = ops::embedding(ids, &site.lora_a, EmbeddingOptions { scale: Some(scale), ..options })?; // [num_tokens, r]
         let update = ops::linear(&low, &Weight::dense(site.lora_b.clone(), Layout::OutIn)?, None)?;
-        ops::add(&rows, &update)
+        let rows = ops::add(&rows, &update)?;
+        match &site.dora {
+            None => Ok(rows),
+            Some(dora) => dora.embedding(&rows, table, site, &self.parameters),
+        }
     }
 }
 

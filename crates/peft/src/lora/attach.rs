@@ -1,12 +1,14 @@
 //! Making a LoRA adapter's parameters for a model.
 
+use std::sync::Arc;
+
 use checkpoint::SafetensorsFile;
-use model::{Base, ModuleKind, Modules};
+use model::{Base, Module, ModuleKind, Modules};
 use tensor::{Shape, Tensor};
 
 use super::plan::{Plan, PlannedSite};
 use super::skeleton::{DeclaredSite, Skeleton, sizes};
-use super::{Lora, LoraConfig, Site};
+use super::{Dora, Lora, LoraConfig, Site};
 use crate::load::fit;
 use crate::method::{SavedTensor, Source};
 use crate::{ModuleNames, PeftError, Warnings, load, names};
@@ -33,7 +35,15 @@ impl Lora {
         let mut plan = Plan::new(config, base.dimensions().model_type, base.modules())?;
         plan.warn_of_ranks(base.modules());
         let skeleton = Skeleton::new(&plan, base.modules());
-        Self::attach(plan, skeleton, base, seed)
+        let magnitudes: Vec<Option<usize>> = skeleton.sites.iter().map(|site| site.and_then(|s| s.magnitude)).collect();
+        let (lora, warnings) = Self::attach(plan, skeleton, base, seed)?;
+        for (module, index) in base.modules().iter().zip(magnitudes) {
+            let Some((site, index)) = lora.sites[module.id.index()].as_ref().zip(index) else { continue };
+            if let Some(magnitude) = site.starting_magnitude(base, module)? {
+                lora.parameters.set(index, &magnitude)?;
+            }
+        }
+        Ok((lora, warnings))
     }
 
     /// The adapter that was saved with `config` in `file`.
@@ -57,12 +67,15 @@ impl Lora {
         let parameters = declarations.build(base, seed)?;
         let leaves: Vec<Tensor> = parameters.tensors().cloned().collect();
         let Plan { config, fan_in_fan_out, warnings, .. } = plan;
+        let declared = base.modules().iter().zip(sites);
+        let sites = declared.map(|(module, site)| site.map(|site| site.with(&leaves, base, module)).transpose());
+        let sites = sites.collect::<Result<_, PeftError>>()?;
         let lora = Self {
             config,
             fan_in_fan_out,
             modules: base.modules().clone(),
             parameters,
-            sites: sites.into_iter().map(|site| site.map(|site| site.with(&leaves))).collect(),
+            sites,
             trained: trained.into_iter().map(|index| index.map(|index| leaves[index].clone())).collect(),
             saved,
         };
@@ -71,13 +84,15 @@ impl Lora {
 }
 
 impl DeclaredSite {
-    fn with(self, leaves: &[Tensor]) -> Site {
-        Site {
+    fn with(self, leaves: &[Tensor], base: &Base, module: &Module) -> Result<Site, PeftError> {
+        let dora = |index: usize| Dora::new(leaves[index].clone(), base, module).map(Arc::new);
+        Ok(Site {
             lora_a: leaves[self.lora_a].clone(),
             lora_b: leaves[self.lora_b].clone(),
             lora_bias: self.lora_bias.map(|index| leaves[index].clone()),
             scaling: self.scaling,
-        }
+            dora: self.magnitude.map(dora).transpose()?,
+        })
     }
 }
 

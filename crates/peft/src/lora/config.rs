@@ -13,7 +13,7 @@ use crate::modules::{ModuleNames, OneOrMany};
 use crate::{PeftError, Warnings};
 
 /// Keys that change what an adapter computes in ways this crate does not have.
-const UNSUPPORTED: [&str; 16] = [
+const UNSUPPORTED: [&str; 15] = [
     "alora_invocation_tokens",
     "arrow_config",
     "corda_config",
@@ -27,7 +27,6 @@ const UNSUPPORTED: [&str; 16] = [
     "target_parameters",
     "trainable_token_indices",
     "use_bdlora",
-    "use_dora",
     "use_qalora",
     "velora_config",
 ];
@@ -121,6 +120,8 @@ pub struct LoraConfig {
     pub lora_bias: bool,
     /// Scales by `lora_alpha / sqrt(r)` instead.
     pub use_rslora: bool,
+    /// Trains the norms of the rows of the weights apart from their directions (DoRA).
+    pub use_dora: bool,
     /// Where the matrices start.
     pub init_lora_weights: InitLoraWeights,
 }
@@ -142,6 +143,7 @@ impl Default for LoraConfig {
             bias: Bias::None,
             lora_bias: false,
             use_rslora: false,
+            use_dora: false,
             init_lora_weights: InitLoraWeights::Default,
         }
     }
@@ -175,6 +177,7 @@ impl LoraConfig {
             bias: fields.take("bias")?.unwrap_or_default(),
             lora_bias: fields.take("lora_bias")?.unwrap_or_default(),
             use_rslora: fields.take("use_rslora")?.unwrap_or_default(),
+            use_dora: fields.take("use_dora")?.unwrap_or_default(),
             init_lora_weights: fields.take("init_lora_weights")?.unwrap_or_default(),
         };
         config.check().map_err(|(key, reason)| fields.wrong(key, reason))?;
@@ -203,6 +206,9 @@ impl LoraConfig {
         }
         if !(0.0..1.0).contains(&(self.lora_dropout as f32)) {
             return Err(("lora_dropout", format!("expected 0 <= dropout < 1, got {}", self.lora_dropout)));
+        }
+        if self.use_dora && self.lora_bias {
+            return Err(("lora_bias", "does not go together with use_dora".to_owned()));
         }
         if matches!(self.target_modules, Some(ModuleNames::Pattern(_))) && self.layers_to_transform.is_some() {
             let reason = "needs target_modules as a list of names; a pattern selects layers by itself";
@@ -238,7 +244,7 @@ impl LoraConfig {
             ("r", json!(self.r)),
             ("rank_pattern", Value::Object(ranks)),
             ("target_modules", json!(self.target_modules.as_ref().map(ModuleNames::sorted))),
-            ("use_dora", json!(false)),
+            ("use_dora", json!(self.use_dora)),
             ("use_rslora", json!(self.use_rslora)),
         ];
         json.extend(always.map(|(key, value)| (key.to_owned(), value)));

@@ -1,4 +1,4 @@
-//! Folding the update into the base: `W + s B A`, computed in f32.
+//! Folding the update into the base: `W + s B A`, computed in f32; with DoRA its rows brought to their norms.
 
 use gemm::{Matrix, MatrixMut, Update, gemm};
 use model::{ModuleKind, ParameterId};
@@ -31,7 +31,8 @@ impl Lora {
             return Err(PeftError::Unmergeable { module: module.path.clone(), reason });
         }
         if id == module.weight {
-            add_product(site, module.kind, values)
+            add_product(site, module.kind, values)?;
+            site.dora.as_ref().map_or(Ok(()), |dora| dora.merge(module, values))
         } else {
             if let Some(bias) = &site.lora_bias {
                 finite::check(&parameter.name, bias)?;

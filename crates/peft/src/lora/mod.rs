@@ -8,20 +8,26 @@
 //! | A, B of a linear module | `lora_A.weight`, `lora_B.weight` | `[r, in]`, `[out, r]`, also where the base is GPT-2's transposed `Conv1D` |
 //! | bias of B (`lora_bias`) | `lora_B.bias` | `[out]` |
 //! | A, B of an embedding | `lora_embedding_A`, `lora_embedding_B` | `[r, vocab]`, `[dim, r]` |
+//! | norms of the rows (`use_dora`) | `lora_magnitude_vector` | `[out]` |
 //! | bias of an adapted module | `base_layer.bias` | `[out]` |
 //! | other biases, `modules_to_save` | their own names | their own |
 
 mod adapter;
 mod attach;
 mod config;
+mod dora;
 mod merge;
 mod plan;
 mod skeleton;
+
+use std::sync::Arc;
 
 use model::Modules;
 use tensor::{Parameters, Tensor};
 
 use crate::method::SavedTensor;
+
+use dora::Dora;
 
 pub use attach::trainable;
 pub use config::{Bias, InitLoraWeights, LoraConfig};
@@ -48,6 +54,7 @@ struct Site {
     lora_b: Tensor,
     lora_bias: Option<Tensor>,
     scaling: f32,
+    dora: Option<Arc<Dora>>,
 }
 
 impl Lora {

@@ -24,6 +24,7 @@ pub(super) struct DeclaredSite {
     pub(super) lora_a: usize,
     pub(super) lora_b: usize,
     pub(super) lora_bias: Option<usize>,
+    pub(super) magnitude: Option<usize>,
     pub(super) scaling: f32,
 }
 
@@ -66,7 +67,11 @@ impl Skeleton {
             let mut bias = || self.declare(path, "lora_B.bias", &[output], b_start, Source::Trained);
             (a, b, config.lora_bias.then(&mut bias))
         };
-        DeclaredSite { lora_a, lora_b, lora_bias, scaling: site.scaling }
+        // Where it starts, the weights say.
+        let mut declare_magnitude =
+            || self.declare(path, "lora_magnitude_vector", &[output], Start::Zeros, Source::Trained);
+        let magnitude = config.use_dora.then(&mut declare_magnitude);
+        DeclaredSite { lora_a, lora_b, lora_bias, magnitude, scaling: site.scaling }
     }
 
     fn declare(

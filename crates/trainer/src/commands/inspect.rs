@@ -67,6 +67,7 @@ fn adapter(dir: &Path) -> Result<(Map<String, Value>, Vec<String>), Error> {
             "lora_alpha": lora.lora_alpha,
             "lora_dropout": lora.lora_dropout,
             "use_rslora": lora.use_rslora,
+            "use_dora": lora.use_dora,
             "target_modules": lora.target_modules,
             "modules_to_save": lora.modules_to_save,
             "bias": lora.bias,

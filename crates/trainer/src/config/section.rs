@@ -149,19 +149,6 @@ impl Section<'_> {
         self.get_within(key, range).unwrap_or(default)
     }
 
-    /// Notes that what is set for `key` cannot be had; says what can.
-    pub(super) fn unavailable(&mut self, key: &'static str, got: &str, available: &str) {
-        if let Some(node) = self.node(key) {
-            let problem = Problem::Unavailable {
-                key: self.path(key),
-                got: got.to_owned(),
-                available: available.to_owned(),
-                at: node.at.clone(),
-            };
-            self.reader.problems.push(problem);
-        }
-    }
-
     /// Notes that `key` and `other`, with its table, are both set.
     pub(super) fn both_set(&mut self, key: &'static str, other: &'static str) {
         if let Some(node) = self.node(key) {

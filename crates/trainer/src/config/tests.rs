@@ -230,7 +230,6 @@ fn duplicate_keys_are_refused_with_a_caret() {
 fn what_is_not_there_yet_is_said_so() {
     for (set, expected) in [
         ("adapter.method=p_tuning_v2", "available: lora, ia3, full"),
-        ("adapter.use_dora=true", "`adapter.use_dora` = true is not available"),
         ("model.task_type=SEQ_CLS", "available: CAUSAL_LM"),
     ] {
         let message = refusal(set);

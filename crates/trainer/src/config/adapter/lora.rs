@@ -29,6 +29,9 @@ pub struct LoraSettings {
     /// Scale by `lora_alpha / sqrt(r)`. Default false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub use_rslora: Option<bool>,
+    /// Train the norms of the weights' rows apart (DoRA). Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub use_dora: Option<bool>,
     /// Ranks of single modules, by pattern.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_table")]
     pub rank_pattern: Option<Vec<(String, usize)>>,
@@ -54,14 +57,12 @@ pub struct LoraSettings {
 
 impl LoraSettings {
     pub(super) fn read(s: &mut Section<'_>) -> Self {
-        if s.or("use_dora", false) {
-            s.unavailable("use_dora", "true", "false");
-        }
         Self {
             r: s.get_within("r", 1..=1 << 16),
             lora_alpha: s.get_within("lora_alpha", (Bound::Excluded(0.0), Bound::Included(1e9))),
             lora_dropout: s.get_within("lora_dropout", 0.0..1.0),
             use_rslora: s.get("use_rslora"),
+            use_dora: s.get("use_dora"),
             rank_pattern: s.get("rank_pattern").map(|Patterns(ranks)| ranks),
             alpha_pattern: s.get("alpha_pattern").map(|Patterns(alphas)| alphas),
             layers_to_transform: s.get("layers_to_transform"),
@@ -101,6 +102,7 @@ impl LoraSettings {
         conflicts.check("bias", &merged.bias, &adapter.bias);
         conflicts.check("lora_bias", &merged.lora_bias, &adapter.lora_bias);
         conflicts.check("use_rslora", &merged.use_rslora, &adapter.use_rslora);
+        conflicts.check("use_dora", &merged.use_dora, &adapter.use_dora);
         conflicts.none()?;
         merged.init_lora_weights = adapter.init_lora_weights;
         Ok(merged)
@@ -125,6 +127,7 @@ impl LoraSettings {
             bias: or(&self.bias, &base.bias),
             lora_bias: or(&self.lora_bias, &base.lora_bias),
             use_rslora: or(&self.use_rslora, &base.use_rslora),
+            use_dora: or(&self.use_dora, &base.use_dora),
             init_lora_weights: or(&self.init_lora_weights, &base.init_lora_weights),
         }
     }

@@ -69,7 +69,7 @@ impl Trained {
             .find(|module| name.strip_prefix(module.path.as_str()).is_some_and(|rest| rest.starts_with('.')));
         let Some(module) = owner else { return };
         let rest = &name[module.path.len() + 1..];
-        if rest == "ia3_l" {
+        if ["ia3_l", "lora_magnitude_vector"].contains(&rest) {
             self.scaled[module.id.index()] = shape.iter().product();
         } else if rest.starts_with("lora_") {
             // A is [r, in] and B [out, r]; an embedding's A is kept transposed.
