@@ -66,6 +66,7 @@ impl Projection {
 
 fn forwards(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lora forward");
+    group.sample_size(10);
     for (inputs, outputs, site) in SHAPES {
         let size = format!("{TOKENS}x{inputs}x{outputs}");
         let mut y = vec![0.0; TOKENS * outputs];
@@ -97,6 +98,7 @@ fn forwards(criterion: &mut Criterion) {
 
 fn backwards(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lora backward");
+    group.sample_size(10);
     for (inputs, outputs, site) in SHAPES {
         let size = format!("{TOKENS}x{inputs}x{outputs}");
         let projection = Projection::new(inputs, outputs, None);

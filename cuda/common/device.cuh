@@ -30,7 +30,7 @@ __device__ __forceinline__ Layout& shared_memory() {
 #ifdef TUNESMITH_EMULATOR
     return *static_cast<Layout*>(tunesmith_emulator_shared_memory(sizeof(Layout)));
 #else
-    extern __shared__ __align__(128) unsigned char dynamic_shared_memory[];
+    extern __shared__ __align__(1024) unsigned char dynamic_shared_memory[];
     return *reinterpret_cast<Layout*>(dynamic_shared_memory);
 #endif
 }

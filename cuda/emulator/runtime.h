@@ -36,6 +36,28 @@ void tunesmith_emulator_async_commit();
 /** Lands the copies of all groups but the latest `pending`. */
 void tunesmith_emulator_async_wait(uint32_t pending);
 
+/** Makes eight bytes of shared memory a barrier at which `count` threads arrive in each phase. */
+void tunesmith_emulator_mbarrier_init(void* barrier, uint32_t count);
+
+/** Arrives, and announces `bytes` of copies that end the phase with the threads. */
+void tunesmith_emulator_mbarrier_arrive(void* barrier, uint32_t bytes);
+
+/** Waits until the phase of this parity is over. Copies that the barrier counts land now. */
+void tunesmith_emulator_mbarrier_wait(void* barrier, uint32_t parity, const char* file, uint32_t line);
+
+/** Starts a copy that `barrier` counts, of which `zero_bytes` at the end are zeroes. Until it has landed the destination holds
+    NaN. */
+void tunesmith_emulator_bulk_copy(void* barrier, void* shared, const void* global, uint32_t bytes, uint32_t zero_bytes);
+
+/** Keeps a piece of work of this thread until it is waited for. */
+void tunesmith_emulator_defer(const uint64_t (*work)[4]);
+
+/** Closes the group of the pieces kept since the last one. */
+void tunesmith_emulator_defer_commit();
+
+/** The next piece of all groups but the latest `pending`; false if there is none. */
+bool tunesmith_emulator_deferred(uint32_t pending, uint64_t (*work)[4]);
+
 /** Ends the launch with a message. Does not return. */
 [[noreturn]] void tunesmith_emulator_fault(const char* message);
 

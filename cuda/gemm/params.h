@@ -29,6 +29,27 @@ static const uint32_t GEMM_SUM_THREADS = 256;
 /** Elements of C that one such block writes: a vector of four for each thread. */
 static const uint32_t GEMM_SUM_ELEMENTS = 4 * GEMM_SUM_THREADS;
 
+/** Rows of C that a block of `gemm_wgmma` computes at a time. */
+static const uint32_t GEMM_WGMMA_TILE_M = 128;
+
+/** Columns of C that it computes at a time. */
+static const uint32_t GEMM_WGMMA_TILE_N = 256;
+
+/** Depth of a stage: the columns of a box. */
+static const uint32_t GEMM_WGMMA_TILE_K = 64;
+
+/** Threads of that block: a warpgroup that copies and two that multiply. */
+static const uint32_t GEMM_WGMMA_THREADS = 384;
+
+/** Its shared memory: four stages and their barriers. */
+static const uint32_t GEMM_WGMMA_SHARED_BYTES = 4 * (GEMM_WGMMA_TILE_M + GEMM_WGMMA_TILE_N) * GEMM_WGMMA_TILE_K * 2 + 1024;
+
+/** Results of one launch at most. */
+static const uint32_t GEMM_WGMMA_MAX_SUMS = 3;
+
+/** Products of one launch at most. */
+static const uint32_t GEMM_WGMMA_MAX_TERMS = 6;
+
 /** `C = alpha A B`, plus a bias or what C holds; or the partial products of slabs of the depth. */
 struct GemmParams {
     /** `[m, k]` */
@@ -92,3 +113,47 @@ struct GemmSumParams {
 };
 
 static_assert(sizeof(GemmSumParams) == 72, "GemmSumParams is shared with Rust");
+
+/** A matrix for the tensor memory accelerator: `device::launch::TensorMap`. */
+struct alignas(64) GemmTensorMap {
+    /** Opaque. */
+    uint64_t words[16];
+};
+
+/** One result of `gemm_wgmma`. */
+struct GemmWgmmaSum {
+    /** `[m, n]`, written. */
+    uint64_t c;
+    /** `[n]`, or 0. */
+    uint64_t bias;
+    /** Columns of C. */
+    uint64_t n;
+    /** Elements from row to row of C. */
+    uint64_t c_stride;
+};
+
+/** `C_i = alpha sum_t A_it B_it`, plus a bias or what C holds, for a few results with as many rows. */
+struct GemmWgmmaParams {
+    /** `[m, k]`, of the terms of the first result, then of the next. */
+    GemmTensorMap a[6];
+    /** `[n, k]` or `[k, n]`, as the kernel says. */
+    GemmTensorMap b[6];
+    /** Columns of A. */
+    uint64_t k[6];
+    /** The results. */
+    GemmWgmmaSum sums[3];
+    /** Rows of each C. */
+    uint64_t m;
+    /** Factor of the products. */
+    float alpha;
+    /** Results. */
+    uint32_t sum_count;
+    /** Products of each result. */
+    uint32_t term_count;
+    /** 1 to add to what each C holds. */
+    uint32_t add;
+    /** Up to a multiple of the alignment. */
+    uint64_t padding[3];
+};
+
+static_assert(sizeof(GemmWgmmaParams) == 1728, "GemmWgmmaParams is shared with Rust");

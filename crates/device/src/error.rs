@@ -90,7 +90,8 @@ pub enum DeviceError {
     },
     /// A launch that no GPU takes.
     #[error(
-        "kernel `{kernel}` cannot be launched with {grid}: a block is 32 to 1024 threads in whole warps with up to 166912 bytes, \
+        "kernel `{kernel}` cannot be launched with {grid}: a block is 32 to 1024 threads in whole warps with up to 166912 bytes \
+         (232448 on an H100), \
          and there are up to 2147483647 x 65535 x 65535 blocks"
     )]
     Launch {

@@ -1,5 +1,5 @@
 //! The kernels of `cuda/emulator-tests`.
 
-use crate::params::ProbeParams;
+use crate::params::{HopperProbeParams, ProbeParams};
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

@@ -4,6 +4,7 @@
 
 #![cfg(all(test, feature = "emulator"))]
 
+mod hopper;
 mod kernels;
 mod params;
 mod planted;

@@ -18,6 +18,20 @@ pub const GEMM_SLAB_UNIT: u32 = 64;
 pub const GEMM_SUM_THREADS: u32 = 256;
 #[doc = " Elements of C that one such block writes: a vector of four for each thread."]
 pub const GEMM_SUM_ELEMENTS: u32 = 1024;
+#[doc = " Rows of C that a block of `gemm_wgmma` computes at a time."]
+pub const GEMM_WGMMA_TILE_M: u32 = 128;
+#[doc = " Columns of C that it computes at a time."]
+pub const GEMM_WGMMA_TILE_N: u32 = 256;
+#[doc = " Depth of a stage: the columns of a box."]
+pub const GEMM_WGMMA_TILE_K: u32 = 64;
+#[doc = " Threads of that block: a warpgroup that copies and two that multiply."]
+pub const GEMM_WGMMA_THREADS: u32 = 384;
+#[doc = " Its shared memory: four stages and their barriers."]
+pub const GEMM_WGMMA_SHARED_BYTES: u32 = 197632;
+#[doc = " Results of one launch at most."]
+pub const GEMM_WGMMA_MAX_SUMS: u32 = 3;
+#[doc = " Products of one launch at most."]
+pub const GEMM_WGMMA_MAX_TERMS: u32 = 6;
 #[doc = " `C = alpha A B`, plus a bias or what C holds; or the partial products of slabs of the depth."]
 #[repr(C)]
 #[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
@@ -115,4 +129,81 @@ const _: () = {
     ["Offset of field: GemmSumParams::alpha"][::std::mem::offset_of!(GemmSumParams, alpha) - 56usize];
     ["Offset of field: GemmSumParams::c_wide"][::std::mem::offset_of!(GemmSumParams, c_wide) - 60usize];
     ["Offset of field: GemmSumParams::add"][::std::mem::offset_of!(GemmSumParams, add) - 64usize];
+};
+#[doc = " A matrix for the tensor memory accelerator: `device::launch::TensorMap`."]
+#[repr(C)]
+#[repr(align(64))]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct GemmTensorMap {
+    #[doc = " Opaque."]
+    pub words: [u64; 16usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of GemmTensorMap"][::std::mem::size_of::<GemmTensorMap>() - 128usize];
+    ["Alignment of GemmTensorMap"][::std::mem::align_of::<GemmTensorMap>() - 64usize];
+    ["Offset of field: GemmTensorMap::words"][::std::mem::offset_of!(GemmTensorMap, words) - 0usize];
+};
+#[doc = " One result of `gemm_wgmma`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct GemmWgmmaSum {
+    #[doc = " `[m, n]`, written."]
+    pub c: u64,
+    #[doc = " `[n]`, or 0."]
+    pub bias: u64,
+    #[doc = " Columns of C."]
+    pub n: u64,
+    #[doc = " Elements from row to row of C."]
+    pub c_stride: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of GemmWgmmaSum"][::std::mem::size_of::<GemmWgmmaSum>() - 32usize];
+    ["Alignment of GemmWgmmaSum"][::std::mem::align_of::<GemmWgmmaSum>() - 8usize];
+    ["Offset of field: GemmWgmmaSum::c"][::std::mem::offset_of!(GemmWgmmaSum, c) - 0usize];
+    ["Offset of field: GemmWgmmaSum::bias"][::std::mem::offset_of!(GemmWgmmaSum, bias) - 8usize];
+    ["Offset of field: GemmWgmmaSum::n"][::std::mem::offset_of!(GemmWgmmaSum, n) - 16usize];
+    ["Offset of field: GemmWgmmaSum::c_stride"][::std::mem::offset_of!(GemmWgmmaSum, c_stride) - 24usize];
+};
+#[doc = " `C_i = alpha sum_t A_it B_it`, plus a bias or what C holds, for a few results with as many rows."]
+#[repr(C)]
+#[repr(align(64))]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct GemmWgmmaParams {
+    #[doc = " `[m, k]`, of the terms of the first result, then of the next."]
+    pub a: [GemmTensorMap; 6usize],
+    #[doc = " `[n, k]` or `[k, n]`, as the kernel says."]
+    pub b: [GemmTensorMap; 6usize],
+    #[doc = " Columns of A."]
+    pub k: [u64; 6usize],
+    #[doc = " The results."]
+    pub sums: [GemmWgmmaSum; 3usize],
+    #[doc = " Rows of each C."]
+    pub m: u64,
+    #[doc = " Factor of the products."]
+    pub alpha: f32,
+    #[doc = " Results."]
+    pub sum_count: u32,
+    #[doc = " Products of each result."]
+    pub term_count: u32,
+    #[doc = " 1 to add to what each C holds."]
+    pub add: u32,
+    #[doc = " Up to a multiple of the alignment."]
+    pub padding: [u64; 3usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of GemmWgmmaParams"][::std::mem::size_of::<GemmWgmmaParams>() - 1728usize];
+    ["Alignment of GemmWgmmaParams"][::std::mem::align_of::<GemmWgmmaParams>() - 64usize];
+    ["Offset of field: GemmWgmmaParams::a"][::std::mem::offset_of!(GemmWgmmaParams, a) - 0usize];
+    ["Offset of field: GemmWgmmaParams::b"][::std::mem::offset_of!(GemmWgmmaParams, b) - 768usize];
+    ["Offset of field: GemmWgmmaParams::k"][::std::mem::offset_of!(GemmWgmmaParams, k) - 1536usize];
+    ["Offset of field: GemmWgmmaParams::sums"][::std::mem::offset_of!(GemmWgmmaParams, sums) - 1584usize];
+    ["Offset of field: GemmWgmmaParams::m"][::std::mem::offset_of!(GemmWgmmaParams, m) - 1680usize];
+    ["Offset of field: GemmWgmmaParams::alpha"][::std::mem::offset_of!(GemmWgmmaParams, alpha) - 1688usize];
+    ["Offset of field: GemmWgmmaParams::sum_count"][::std::mem::offset_of!(GemmWgmmaParams, sum_count) - 1692usize];
+    ["Offset of field: GemmWgmmaParams::term_count"][::std::mem::offset_of!(GemmWgmmaParams, term_count) - 1696usize];
+    ["Offset of field: GemmWgmmaParams::add"][::std::mem::offset_of!(GemmWgmmaParams, add) - 1700usize];
+    ["Offset of field: GemmWgmmaParams::padding"][::std::mem::offset_of!(GemmWgmmaParams, padding) - 1704usize];
 };

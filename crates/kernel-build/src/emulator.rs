@@ -18,6 +18,8 @@ pub(crate) fn compile(cuda: &Path, family: &str, sources: &[Source], out_dir: &P
     build.define("TUNESMITH_EMULATOR", None);
     // As CUDA: each operation is rounded by itself unless the source says fma, and addresses may be read as any type.
     build.flag("-ffp-contract=off").flag("-fno-strict-aliasing").flag("-fno-exceptions");
+    // Parameter structs of 64-byte alignment never cross from one compiler to another by value.
+    build.flag_if_supported("-Wno-psabi");
     // Registers that were never written hold a pattern that no computation hides.
     build.flag_if_supported("-ftrivial-auto-var-init=pattern");
     for source in sources {

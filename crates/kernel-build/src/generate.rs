@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::{ARCHITECTURES, Source, emulator};
+use crate::{Source, architectures, emulator};
 
 /// Rust source: an image for each file and a static for each kernel.
 pub(crate) fn kernels(sources: &[Source], images: &[Result<PathBuf, String>], emulated: bool) -> String {
@@ -12,8 +12,9 @@ pub(crate) fn kernels(sources: &[Source], images: &[Result<PathBuf, String>], em
         let stem = constant(source.path.file_stem().unwrap_or_default().to_string_lossy().as_ref());
         let built = match image {
             Ok(path) => format!(
-                "::device::launch::Built::Fatbin {{ bytes: include_bytes!({:?}), architectures: {ARCHITECTURES:?} }}",
-                path.display().to_string()
+                "::device::launch::Built::Fatbin {{ bytes: include_bytes!({:?}), architectures: {:?} }}",
+                path.display().to_string(),
+                architectures(&source.name)
             ),
             Err(reason) => format!("::device::launch::Built::Not {{ reason: {reason:?} }}"),
         };

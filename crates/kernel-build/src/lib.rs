@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use entry::Entry;
 pub use error::Error;
-pub use nvcc::{ARCHITECTURES, Nvcc};
+pub use nvcc::{ARCHITECTURES, Nvcc, architectures};
 
 /// One `.cu` file and the kernels in it.
 #[derive(Debug)]

@@ -5,12 +5,26 @@ use std::process::Command;
 
 use crate::Error;
 
+/// A source of this ending uses instructions of compute capability 9.0 alone and is compiled for nothing else.
+const HOPPER: &str = "_sm90a.cu";
+const HOPPER_ARCHITECTURES: &str = "sm_90a";
+
 /// What a fatbin holds: machine code for the A100 and the H100, and PTX that the driver compiles for other GPUs from
 /// compute capability 8.0 on.
 pub const ARCHITECTURES: &str = "sm_80, sm_90a, compute_80 PTX";
 
 const TARGETS: [&str; 3] =
     ["arch=compute_80,code=sm_80", "arch=compute_90a,code=sm_90a", "arch=compute_80,code=compute_80"];
+
+/// For what the source of this name is compiled, in words.
+pub fn architectures(source: &str) -> &'static str {
+    if source.ends_with(HOPPER) { HOPPER_ARCHITECTURES } else { ARCHITECTURES }
+}
+
+fn targets(source: &Path) -> impl Iterator<Item = &'static str> {
+    let hopper = source.to_string_lossy().ends_with(HOPPER);
+    TARGETS.into_iter().filter(move |target| !hopper || target.contains("sm_90a"))
+}
 
 /// A CUDA compiler on this machine.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,7 +70,7 @@ impl Nvcc {
         let fatbin = out_dir.join(source.with_extension("fatbin").file_name().unwrap_or_default());
         let mut command = Command::new(&self.path);
         command.args(["-std=c++20", "-O3", "-lineinfo", "-fatbin", "-I"]).arg(cuda);
-        TARGETS.iter().for_each(|target| {
+        targets(source).for_each(|target| {
             command.args(["-gencode", target]);
         });
         command.arg(source).arg("-o").arg(&fatbin);
@@ -116,6 +130,14 @@ mod tests {
             variables.remove(0);
         }
         assert_eq!(Nvcc::find_with(|_| None), Err(NotFound::Nowhere));
+    }
+
+    #[test]
+    fn hopper_sources_are_compiled_for_hopper() {
+        let hopper = targets(Path::new("cuda/gemm/wgmma_sm90a.cu")).collect::<Vec<_>>();
+        assert_eq!((hopper, architectures("gemm/wgmma_sm90a.cu")), (vec!["arch=compute_90a,code=sm_90a"], "sm_90a"));
+        assert_eq!(targets(Path::new("cuda/gemm/gemm.cu")).count(), 3);
+        assert_eq!(architectures("gemm/gemm.cu"), ARCHITECTURES);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
 use super::buffer::Memory;
-use super::{Built, Grid, Image, Kernel};
+use super::{Architecture, Built, Grid, Image, Kernel, TensorMap, TiledMatrix};
 use crate::{DeviceError, cuda};
 
 /// Dynamic shared memory that a kernel may have without asking.
@@ -19,6 +19,7 @@ pub(super) struct Cuda {
     gpu: cuda::Gpu,
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
+    multiprocessors: u32,
     loaded: Mutex<Loaded>,
 }
 
@@ -47,7 +48,44 @@ impl Cuda {
         let failed = |error| driver_error("opening the GPU", None, error);
         let context = CudaContext::new(ordinal).map_err(failed)?;
         let stream = context.new_stream().map_err(failed)?;
-        Ok(Self { gpu, context, stream, loaded: Mutex::default() })
+        let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let multiprocessors = context.attribute(count).map_err(failed)?.max(1) as u32;
+        Ok(Self { gpu, context, stream, multiprocessors, loaded: Mutex::default() })
+    }
+
+    pub(super) fn architecture(&self) -> Architecture {
+        Architecture::of(self.gpu.compute_capability)
+    }
+
+    pub(super) fn multiprocessors(&self) -> u32 {
+        self.multiprocessors
+    }
+
+    pub(super) fn tensor_map(&self, address: u64, matrix: TiledMatrix) -> Result<TensorMap, DeviceError> {
+        self.bind()?;
+        let mut map = sys::CUtensorMap { opaque: [0; 16] };
+        let dims = [matrix.cols as u64, matrix.rows as u64];
+        let strides = [2 * matrix.row_stride as u64];
+        let (boxes, steps) = ([TiledMatrix::BOX_COLS, matrix.box_rows], [1, 1]);
+        // SAFETY: every array is as long as the rank of 2 asks for. The driver reads no device memory.
+        let encoded = unsafe {
+            sys::cuTensorMapEncodeTiled(
+                &raw mut map,
+                sys::CUtensorMapDataType_enum::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+                2,
+                address as *mut c_void,
+                dims.as_ptr(),
+                strides.as_ptr(),
+                boxes.as_ptr(),
+                steps.as_ptr(),
+                sys::CUtensorMapInterleave_enum::CU_TENSOR_MAP_INTERLEAVE_NONE,
+                sys::CUtensorMapSwizzle_enum::CU_TENSOR_MAP_SWIZZLE_128B,
+                sys::CUtensorMapL2promotion_enum::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                sys::CUtensorMapFloatOOBfill_enum::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+            )
+        };
+        encoded.result().map_err(|error| self.failed("describing a matrix to the tensor memory accelerator", error))?;
+        Ok(map.opaque)
     }
 
     fn bind(&self) -> Result<(), DeviceError> {

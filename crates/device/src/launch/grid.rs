@@ -1,5 +1,6 @@
 //! How many threads a launch has.
 
+use super::Architecture;
 use crate::DeviceError;
 
 /// Blocks, threads and shared memory of one launch. Blocks are one-dimensional.
@@ -20,8 +21,6 @@ impl Grid {
     pub const MAX_THREADS: u32 = 1024;
     /// Blocks along x; along y and z there can be 65535.
     pub const MAX_BLOCKS: [u32; 3] = [i32::MAX as u32, 65535, 65535];
-    /// Shared memory that a block can have on an A100 (163 KiB); an H100 has 227.
-    pub const MAX_SHARED_BYTES: u32 = 163 << 10;
 
     /// `blocks` blocks in a row, without shared memory.
     pub const fn linear(blocks: u32, threads: u32) -> Self {
@@ -48,10 +47,10 @@ impl Grid {
     }
 
     /// Refuses what a GPU refuses, on every executor.
-    pub(super) fn check(&self, kernel: &'static str) -> Result<(), DeviceError> {
+    pub(super) fn check(&self, kernel: &'static str, architecture: Architecture) -> Result<(), DeviceError> {
         let blocks = self.blocks.iter().zip(Self::MAX_BLOCKS).all(|(&blocks, max)| blocks <= max);
         let threads = self.threads.is_multiple_of(Self::WARP) && (1..=Self::MAX_THREADS).contains(&self.threads);
-        if blocks && threads && self.shared_bytes <= Self::MAX_SHARED_BYTES {
+        if blocks && threads && self.shared_bytes <= architecture.max_shared_bytes() {
             Ok(())
         } else {
             Err(DeviceError::Launch { kernel, grid: *self })
@@ -84,7 +83,7 @@ mod tests {
     #[test]
     fn what_no_gpu_takes_is_refused() {
         let fits = Grid::linear(1, 256);
-        assert!(fits.check("k").is_ok());
+        assert!(fits.check("k", Architecture::Ampere).is_ok());
         for grid in [
             Grid { threads: 0, ..fits },
             Grid { threads: 48, ..fits },
@@ -93,7 +92,11 @@ mod tests {
             fits.with_shared(200 << 10),
             Grid::covering(usize::MAX, 4, 256),
         ] {
-            assert!(matches!(grid.check("k"), Err(DeviceError::Launch { kernel: "k", .. })), "{grid}");
+            assert!(
+                matches!(grid.check("k", Architecture::Ampere), Err(DeviceError::Launch { kernel: "k", .. })),
+                "{grid}"
+            );
         }
+        assert!(fits.with_shared(200 << 10).check("k", Architecture::Hopper).is_ok());
     }
 }

@@ -11,12 +11,14 @@
 //! | a kernel, typed by its parameters | [`Kernel`], [`Image`] |
 //! | how many threads | [`Grid`] |
 
+mod architecture;
 mod buffer;
 mod cuda;
 #[cfg(feature = "emulator")]
 mod emulated;
 mod grid;
 mod kernel;
+mod tensor_map;
 
 use std::sync::Arc;
 
@@ -24,9 +26,11 @@ use bytemuck::Pod;
 
 use crate::DeviceError;
 
+pub use architecture::Architecture;
 pub use buffer::DeviceBuffer;
 pub use grid::Grid;
 pub use kernel::{Built, HostFunction, Image, Kernel};
+pub use tensor_map::{TensorMap, TiledMatrix};
 
 /// Where kernels run. Clones share one device; launches and copies happen in the order of the calls.
 #[derive(Clone, Debug)]
@@ -52,7 +56,44 @@ impl Executor {
     /// the same bits for every seed.
     #[cfg(feature = "emulator")]
     pub fn emulated(seed: u64) -> Self {
-        Self(Kind::Emulated(Arc::new(emulated::Emulated::new(seed))))
+        Self::emulated_as(Architecture::default(), seed)
+    }
+
+    /// As [`Executor::emulated`], running kernels that are written for `architecture`.
+    #[cfg(feature = "emulator")]
+    pub fn emulated_as(architecture: Architecture, seed: u64) -> Self {
+        Self(Kind::Emulated(Arc::new(emulated::Emulated::new(architecture, seed))))
+    }
+
+    /// What kernels may use.
+    pub fn architecture(&self) -> Architecture {
+        match &self.0 {
+            Kind::Cuda(cuda) => cuda.architecture(),
+            #[cfg(feature = "emulator")]
+            Kind::Emulated(emulated) => emulated.architecture(),
+        }
+    }
+
+    /// Multiprocessors: blocks of which each fills one that run at once.
+    pub fn multiprocessors(&self) -> u32 {
+        match &self.0 {
+            Kind::Cuda(cuda) => cuda.multiprocessors(),
+            #[cfg(feature = "emulator")]
+            Kind::Emulated(_) => emulated::MULTIPROCESSORS,
+        }
+    }
+
+    /// Describes `matrix` at the start of `buffer` to the tensor memory accelerator. It must be
+    /// [readable](TiledMatrix::is_readable) and lie in the buffer.
+    ///
+    /// # Errors
+    /// [`DeviceError::Driver`] if the driver refuses.
+    pub fn tensor_map(&self, buffer: &DeviceBuffer, matrix: TiledMatrix) -> Result<TensorMap, DeviceError> {
+        match &self.0 {
+            Kind::Cuda(cuda) => cuda.tensor_map(buffer.address(), matrix),
+            #[cfg(feature = "emulator")]
+            Kind::Emulated(_) => Ok(emulated::tensor_map(buffer.address(), matrix)),
+        }
     }
 
     /// The executor that `first` and all `others` belong to.
@@ -116,7 +157,7 @@ impl Executor {
     /// kernel, [`DeviceError::KernelFault`] for what the emulator finds; [`DeviceError::Architecture`] and
     /// [`DeviceError::Driver`] on a GPU, where a fault of the kernel itself is reported by a later call.
     pub unsafe fn launch<P: Pod>(&self, kernel: &'static Kernel<P>, grid: Grid, params: &P) -> Result<(), DeviceError> {
-        grid.check(kernel.name())?;
+        grid.check(kernel.name(), self.architecture())?;
         if grid.is_empty() {
             return Ok(());
         }

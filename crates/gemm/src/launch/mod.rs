@@ -1,9 +1,12 @@
 //! The products as kernels, on a GPU or emulated: the same functions over [`DeviceBuffer`]s.
 //!
+//! On Hopper, large bf16 products go through `wgmma` ([`sums_on_hopper`]).
+//!
 //! `A` and `B` are both f32 or both bf16, as stored or transposed; `C` is of their type or f32. bf16 products run on tensor
 //! cores. Sums are f32 and rounded once where `C` is stored, with the error bound of the CPU implementation; a tensor core
 //! may truncate where that one rounds, which doubles the bound.
 
+mod hopper;
 mod kernels;
 mod matrix;
 mod params;
@@ -19,6 +22,7 @@ use kernels::{GEMM_BF16, GEMM_F32, GEMM_NARROW_BF16, GEMM_NARROW_F32, GEMM_SUM_B
 use params::{GemmParams, GemmSumParams};
 use plan::Plan;
 
+pub use hopper::{Sum, sums_on_hopper};
 pub use matrix::{Matrix, MatrixMut};
 pub use slabs::{Slabs, sum_slabs};
 
@@ -68,6 +72,14 @@ pub fn gemm(alpha: f32, a: Matrix<'_>, b: Matrix<'_>, update: Update<'_>, c: Mat
     }
 
     let plan = Plan::new(m, n, k);
+    if !plan.narrow && plan.slabs.count == 1 {
+        // With `c` in a sum of its own for as long as it takes to find out.
+        let c = MatrixMut { buffer: &mut *c.buffer, ..c };
+        let add = matches!(update, Update::Accumulate);
+        if sums_on_hopper(alpha, add, &mut [Sum { terms: vec![(a, b)], bias, c }])? {
+            return Ok(());
+        }
+    }
     let bias = bias.map_or(0, DeviceBuffer::address);
     let add = u64::from(matches!(update, Update::Accumulate));
     let whole = GemmParams {

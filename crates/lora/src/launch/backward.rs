@@ -2,14 +2,14 @@
 
 use device::DType;
 use device::launch::{DeviceBuffer, Executor, Grid};
-use gemm::launch::{Matrix, Update, column_sums};
+use gemm::launch::{Matrix, MatrixMut, Sum, Update, column_sums, sums_on_hopper};
 
 use super::kernels::{
     LORA_GRAD_A_BF16, LORA_GRAD_A_F32, LORA_GRAD_B_BF16, LORA_GRAD_B_F32, LORA_GRAD_S_BF16, LORA_GRAD_S_F32,
     LORA_GRAD_X_BF16, LORA_GRAD_X_F32,
 };
 use super::params::{LORA_SHARED_BYTES, LORA_THREADS, LORA_TILE, LoraParams};
-use super::{Gradient, Group, check_buffer, check_count, narrow, of_dtype};
+use super::{Gradient, Group, Projection, check_buffer, check_count, matrix, narrow, of_dtype};
 use crate::{LoraError, LoraShape};
 
 /// What the forward pass of one projection left, and the gradient of its output.
@@ -80,6 +80,9 @@ impl<'a> Backward<'a> {
         let dtype = self.group.dtype;
         check_buffer("grad_x", [num_tokens, in_features], dtype, gradient.values)?;
         let executor = Executor::of(self.group.x, [&*gradient.values])?;
+        if self.x_on_hopper(gradient.add, gradient.values)? {
+            return Ok(());
+        }
         let params = LoraParams { grad_x: gradient.values.address(), add: u32::from(gradient.add), ..self.params() };
         let tile = LORA_TILE as usize;
         let blocks = num_tokens.div_ceil(tile).saturating_mul(in_features.div_ceil(tile));
@@ -87,6 +90,26 @@ impl<'a> Backward<'a> {
         let kernel = of_dtype(dtype, &LORA_GRAD_X_F32, &LORA_GRAD_X_BF16)?;
         // SAFETY: as in `new`; the gradient is borrowed mutably.
         Ok(unsafe { executor.launch(kernel, grid, &params) }?)
+    }
+
+    /// The same with the kernel for Hopper; `false` where it does not fit.
+    fn x_on_hopper(&self, add: bool, grad_x: &mut DeviceBuffer) -> Result<bool, LoraError> {
+        let Group { dtype, projections, .. } = self.group;
+        if projections.iter().any(Projection::drops) {
+            return Ok(false);
+        }
+        let deltas = projections.iter().zip(&self.grad_s).map(|(projection, grad_s)| {
+            let shape = projection.shape;
+            (matrix(grad_s, dtype, shape.s()), matrix(projection.lora_a, dtype, shape.a()))
+        });
+        let bases = projections
+            .iter()
+            .zip(self.saved)
+            .map(|(projection, saved)| (matrix(saved.grad_y, dtype, projection.shape.y()), projection.weight(dtype)));
+        let [rows, cols] = self.group.input();
+        let c = MatrixMut::new(grad_x, dtype, rows, cols);
+        let sum = Sum { terms: deltas.chain(bases).collect(), bias: None, c };
+        Ok(sums_on_hopper(1.0, add, &mut [sum])?)
     }
 
     /// `dA = dS^T drop(x)` of every projection, `[rank, in_features]` f32.

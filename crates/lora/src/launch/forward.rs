@@ -1,10 +1,11 @@
 //! Launching the forward pass.
 
 use device::launch::{DeviceBuffer, Grid};
+use gemm::launch::{MatrixMut, Sum, sums_on_hopper};
 
 use super::kernels::{LORA_FORWARD_BF16, LORA_FORWARD_F32, LORA_PROJECT_BF16, LORA_PROJECT_F32};
 use super::params::{LORA_SHARED_BYTES, LORA_THREADS, LORA_TILE};
-use super::{Group, check_buffer, check_count, narrow, of_dtype};
+use super::{Group, check_buffer, check_count, matrix, narrow, of_dtype};
 use crate::LoraError;
 
 /// What the forward pass of one projection writes.
@@ -47,12 +48,28 @@ pub fn forward(group: Group<'_>, outputs: &mut [Output<'_>]) -> Result<(), LoraE
     let columns = projections.iter().map(|projection| projection.shape.out_features().div_ceil(tile));
     let blocks = num_tokens.div_ceil(tile).saturating_mul(columns.sum());
     let grid = Grid::covering(blocks, 1, LORA_THREADS).with_shared(LORA_SHARED_BYTES);
-    // SAFETY: the buffers were checked to be of this executor and to hold what the shapes say, with blocks for every tile;
-    // outputs are borrowed mutably.
-    unsafe {
-        let project = of_dtype(dtype, &LORA_PROJECT_F32, &LORA_PROJECT_BF16)?;
-        narrow::launch(&executor, project, params, products.collect())?;
-        executor.launch(of_dtype(dtype, &LORA_FORWARD_F32, &LORA_FORWARD_BF16)?, grid, &params)?;
+    let project = of_dtype(dtype, &LORA_PROJECT_F32, &LORA_PROJECT_BF16)?;
+    // SAFETY: the buffers were checked to be of this executor and to hold what the shapes say; `s` is borrowed mutably.
+    unsafe { narrow::launch(&executor, project, params, products.collect())? };
+    if on_hopper(group, outputs)? {
+        return Ok(());
     }
-    Ok(())
+    // SAFETY: as above, with a block for every tile; `y` is borrowed mutably.
+    Ok(unsafe { executor.launch(of_dtype(dtype, &LORA_FORWARD_F32, &LORA_FORWARD_BF16)?, grid, &params) }?)
+}
+
+/// `y = s B^T + x W^T + bias` with the kernel for Hopper; `false` where it does not fit.
+fn on_hopper(group: Group<'_>, outputs: &mut [Output<'_>]) -> Result<bool, LoraError> {
+    let Group { dtype, x, projections } = group;
+    if projections.iter().any(|projection| projection.lora_bias.is_some()) {
+        return Ok(false);
+    }
+    let sums = projections.iter().zip(outputs).map(|(projection, Output { y, s })| {
+        let shape = projection.shape;
+        let delta = (matrix(s, dtype, shape.s()), matrix(projection.lora_b, dtype, shape.b()).transposed());
+        let base = (matrix(x, dtype, shape.x()), projection.weight(dtype).transposed());
+        let [rows, cols] = shape.y();
+        Sum { terms: vec![delta, base], bias: projection.bias, c: MatrixMut::new(y, dtype, rows, cols) }
+    });
+    Ok(sums_on_hopper(1.0, false, &mut sums.collect::<Vec<_>>())?)
 }

@@ -3,6 +3,7 @@
 use bytemuck::Zeroable;
 use device::DType;
 use device::launch::{DeviceBuffer, Executor};
+use gemm::launch::Matrix;
 
 use super::check_buffer;
 use super::params::{LORA_MAX_PROJECTIONS, LoraDropout, LoraParams, LoraProjection};
@@ -73,6 +74,20 @@ impl Projection<'_> {
             weight_transposed: u32::from(self.weight_transposed),
             ..LoraProjection::zeroed()
         }
+    }
+
+    /// `W` as a matrix `[out_features, in_features]`.
+    pub(super) fn weight(&self, dtype: DType) -> Matrix<'_> {
+        let (outputs, inputs) = (self.shape.out_features(), self.shape.in_features());
+        match self.weight_transposed {
+            true => Matrix::new(self.weight, dtype, inputs, outputs).transposed(),
+            false => Matrix::new(self.weight, dtype, outputs, inputs),
+        }
+    }
+
+    /// Whether its dropout drops anything.
+    pub(super) fn drops(&self) -> bool {
+        self.dropout.is_some_and(|dropout| !dropout.is_identity())
     }
 
     /// `1 / (1 - p)` of the dropout.

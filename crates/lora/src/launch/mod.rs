@@ -13,6 +13,10 @@
 //! and `lora_bias` are f32. Sums are f32 and rounded once where they are stored: with bf16 that is `s`, `y`, `dS` and `dX`.
 //! The dropout mask is the one of the CPU implementation, element for element. Nothing is added atomically: results are the
 //! same bits in every run.
+//!
+//! On Hopper the large products, `y` and `dX`, go through [`gemm::launch::sums_on_hopper`] where it takes the operands: in
+//! bf16 with ranks and features that are multiples of 8, `y` without `lora_bias`, `dX` without dropout, whose mask stands
+//! between the terms.
 
 mod backward;
 mod forward;
@@ -23,6 +27,7 @@ mod params;
 
 use device::DType;
 use device::launch::{DeviceBuffer, Kernel};
+use gemm::launch::Matrix;
 
 use crate::LoraError;
 use crate::shape::check;
@@ -30,6 +35,11 @@ use crate::shape::check;
 pub use backward::{Backward, Saved};
 pub use forward::{Output, forward};
 pub use group::{Group, Projection};
+
+/// A row-major operand.
+fn matrix(buffer: &DeviceBuffer, dtype: DType, [rows, cols]: [usize; 2]) -> Matrix<'_> {
+    Matrix::new(buffer, dtype, rows, cols)
+}
 
 /// A gradient to write: over what is there, or added to it.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! A group of projections with its own memory, computed on both sides.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor};
+use device::launch::{Architecture, DeviceBuffer, Executor};
 use device::philox::Stream;
 use gemm::{Matrix, Update};
 use half::bf16;
@@ -31,6 +31,7 @@ pub(crate) struct Case {
     pub(crate) projections: Vec<Sizes>,
     pub(crate) dtype: DType,
     pub(crate) add: bool,
+    pub(crate) architecture: Architecture,
     pub(crate) seed: u64,
 }
 
@@ -276,7 +277,8 @@ fn within(
 /// result of the magnitudes, which the CPU computes with a relative error far below the 1 % allowed for it. With bf16, `s`
 /// and `dS` are rounded once more before they are multiplied, and `s`, `y` and `dX` when they are stored.
 pub(crate) fn check(case: &Case) -> Result<(), TestCaseError> {
-    let device = Device::run(case, &Executor::emulated(case.seed)).map_err(|e| TestCaseError::fail(e.to_string()))?;
+    let device = Device::run(case, &Executor::emulated_as(case.architecture, case.seed))
+        .map_err(|e| TestCaseError::fail(e.to_string()))?;
     let (dtype, x) = (case.dtype, case.x());
     let x_size: Vec<f32> = x.iter().map(|x| x.abs()).collect();
     let halved = if dtype == DType::BF16 { 1.01 * BF16_UNIT } else { 0.0 };

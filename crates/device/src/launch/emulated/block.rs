@@ -1,8 +1,12 @@
 //! Running the threads of one block.
 
+use std::cell::RefCell;
+
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
 
+use super::copies::BulkCopies;
+use super::mbarrier::Mbarrier;
 use super::shared::Shared;
 use super::thread::{Dim3, Exchange, Position, Site, Stop, Thread, WARP, set_current};
 use super::{Grid, Launch};
@@ -26,6 +30,7 @@ enum State {
     Ready,
     AtBarrier(Site),
     AtExchange(Site),
+    AtPhase(*mut Mbarrier, u32, Site),
     Returned,
 }
 
@@ -35,13 +40,15 @@ impl std::fmt::Display for State {
             State::Ready => f.write_str("runs"),
             State::AtBarrier(site) => write!(f, "waits at __syncthreads ({site})"),
             State::AtExchange(site) => write!(f, "waits for its warp ({site})"),
+            State::AtPhase(_, _, site) => write!(f, "waits at an mbarrier ({site})"),
             State::Returned => f.write_str("has returned"),
         }
     }
 }
 
 /// The threads of the block that is running.
-struct Block {
+struct Block<'a> {
+    bulk: &'a RefCell<BulkCopies>,
     threads: Box<[Thread]>,
     coroutines: Vec<Coroutine<(), Stop, (), DefaultStack>>,
     states: Vec<State>,
@@ -58,6 +65,7 @@ impl Worker {
         let count = threads as usize;
         let mut exchanges: Vec<Exchange> = (0..count / WARP).map(|_| Exchange::EMPTY).collect();
         let (exchanges, shared) = (exchanges.as_mut_ptr(), self.shared.start());
+        let bulk = RefCell::default();
         let threads: Box<[Thread]> = (0..count)
             .map(|i| Thread {
                 position: Position {
@@ -71,11 +79,13 @@ impl Worker {
                 shared_len: shared_bytes as usize,
                 yielder: std::cell::Cell::new(std::ptr::null()),
                 exchanges: std::cell::Cell::new(0),
-                copies: std::cell::RefCell::default(),
+                copies: RefCell::default(),
+                deferred: RefCell::default(),
+                bulk: &raw const bulk,
             })
             .collect();
         let coroutines = threads.iter().map(|thread| self.coroutine(launch, thread)).collect::<Result<_, _>>()?;
-        let mut block = Block { states: vec![State::Ready; count], coroutines, threads };
+        let mut block = Block { bulk: &bulk, states: vec![State::Ready; count], coroutines, threads };
         let result = block.run(order);
         self.stacks.extend(block.coroutines.into_iter().map(|mut coroutine| {
             // SAFETY: after a fault, frames of kernels are left behind; they own nothing that needs to be dropped.
@@ -107,12 +117,13 @@ impl Worker {
     }
 }
 
-impl Block {
+impl Block<'_> {
     fn run(&mut self, order: Stream) -> Result<(), String> {
         let mut draws = 0..;
         let mut draw = |bound: usize| order.below(draws.next().unwrap_or_default(), bound as u64);
         let warps = self.states.len() / WARP;
         loop {
+            self.end_waits()?;
             let ready: Vec<usize> = (0..warps).filter(|&w| self.lanes(w).contains(&State::Ready)).collect();
             if ready.is_empty() {
                 if self.release_barrier()? {
@@ -137,6 +148,20 @@ impl Block {
         &self.states[warp * WARP..(warp + 1) * WARP]
     }
 
+    /// Lets threads go on that wait for a phase which is over, once the copies that it waits for have landed.
+    fn end_waits(&mut self) -> Result<(), String> {
+        for (thread, state) in self.states.iter_mut().enumerate() {
+            let State::AtPhase(barrier, parity, _) = *state else { continue };
+            let landed = self.bulk.borrow_mut().land(barrier);
+            // SAFETY: a place in shared memory, as was checked when the thread stopped.
+            let over = landed.and_then(|()| unsafe { (*barrier).is_over(parity) });
+            if over.map_err(|message| format!("thread {thread}: {message}"))? {
+                *state = State::Ready;
+            }
+        }
+        Ok(())
+    }
+
     /// Runs a ready thread until it stops.
     fn resume(&mut self, thread: usize) -> Result<(), String> {
         if self.states[thread] != State::Ready {
@@ -146,6 +171,7 @@ impl Block {
         self.states[thread] = match self.coroutines[thread].resume(()) {
             CoroutineResult::Yield(Stop::Block(site)) => State::AtBarrier(site),
             CoroutineResult::Yield(Stop::Warp(site)) => State::AtExchange(site),
+            CoroutineResult::Yield(Stop::Phase(barrier, parity, site)) => State::AtPhase(barrier, parity, site),
             CoroutineResult::Yield(Stop::Fault(message)) => return Err(format!("thread {thread}: {message}")),
             CoroutineResult::Return(()) => State::Returned,
         };
@@ -159,6 +185,9 @@ impl Block {
         let Some(waiting) = lanes.iter().position(|state| matches!(state, State::AtExchange(_))) else {
             return Ok(false);
         };
+        if lanes.iter().any(|state| matches!(state, State::AtPhase(..))) {
+            return Ok(false);
+        }
         if let Some(other) = lanes.iter().position(|state| *state != lanes[waiting]) {
             return Err(self.divergent(first + waiting, first + other));
         }
@@ -171,6 +200,9 @@ impl Block {
         let Some(waiting) = self.states.iter().position(|state| *state != State::Returned) else {
             return Ok(false);
         };
+        if let Some(stuck) = self.states.iter().position(|state| matches!(state, State::AtPhase(..))) {
+            return Err(format!("threads wait for ever: thread {stuck} {}", self.states[stuck]));
+        }
         if let Some(other) = self.states.iter().position(|state| *state != self.states[waiting]) {
             return Err(self.divergent(waiting, other));
         }

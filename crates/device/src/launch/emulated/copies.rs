@@ -1,7 +1,8 @@
-//! A thread's asynchronous copies, which land as late as they may.
+//! Asynchronous copies, which land as late as they may.
 
 use std::collections::VecDeque;
 
+use super::mbarrier::Mbarrier;
 use super::memory::POISON;
 
 /// One `cp.async`.
@@ -11,6 +12,27 @@ pub(super) struct Copy {
     pub(super) global: *const u8,
     pub(super) bytes: usize,
     pub(super) zero_bytes: usize,
+}
+
+impl Copy {
+    /// Makes what was at the destination unreadable.
+    ///
+    /// # Safety
+    /// The destination is writable.
+    unsafe fn begin(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.shared.write_bytes(POISON, self.bytes + self.zero_bytes) };
+    }
+
+    /// # Safety
+    /// The source is readable and the destination writable.
+    unsafe fn land(&self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.shared.copy_from(self.global, self.bytes);
+            self.shared.add(self.bytes).write_bytes(0, self.zero_bytes);
+        }
+    }
 }
 
 /// Copies under way: closed groups, oldest first, and the group that is still open.
@@ -27,7 +49,7 @@ impl Copies {
     /// The addresses stay readable and writable for the copy's length until it has landed.
     pub(super) unsafe fn start(&mut self, copy: Copy) {
         // SAFETY: the caller's promise.
-        unsafe { copy.shared.write_bytes(POISON, copy.bytes + copy.zero_bytes) };
+        unsafe { copy.begin() };
         self.open.push(copy);
     }
 
@@ -41,11 +63,36 @@ impl Copies {
         while self.groups.len() > pending {
             for copy in self.groups.pop_front().unwrap_or_default() {
                 // SAFETY: what the caller of `start` promised holds until the copy lands, which is now.
-                unsafe {
-                    copy.shared.copy_from(copy.global, copy.bytes);
-                    copy.shared.add(copy.bytes).write_bytes(0, copy.zero_bytes);
-                }
+                unsafe { copy.land() };
             }
         }
+    }
+}
+
+/// A block's copies by the tensor memory accelerator, each with the barrier that counts its bytes.
+#[derive(Debug, Default)]
+pub(super) struct BulkCopies(Vec<(*mut Mbarrier, Copy)>);
+
+impl BulkCopies {
+    /// Starts a copy.
+    ///
+    /// # Safety
+    /// As [`Copies::start`], for the barrier too.
+    pub(super) unsafe fn start(&mut self, barrier: *mut Mbarrier, copy: Copy) {
+        // SAFETY: the caller's promise.
+        unsafe { copy.begin() };
+        self.0.push((barrier, copy));
+    }
+
+    /// Lands the copies that `barrier` counts.
+    pub(super) fn land(&mut self, barrier: *mut Mbarrier) -> Result<(), &'static str> {
+        for (_, copy) in self.0.extract_if(.., |(counted_by, _)| *counted_by == barrier) {
+            // SAFETY: what the caller of `start` promised.
+            unsafe {
+                copy.land();
+                (*barrier).land((copy.bytes + copy.zero_bytes) as u32)?;
+            }
+        }
+        Ok(())
     }
 }

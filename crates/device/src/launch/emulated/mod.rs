@@ -4,10 +4,14 @@
 //! - A buffer lies between guards: a write beyond it fails the launch, a read beyond it gives NaN.
 //! - A copy started with `cp.async` lands when it is waited for ([`copies`]).
 //! - Warps run in an order drawn from the seed, so a missing barrier shows as a result that changes with it ([`block`]).
-//! - Threads that wait for each other at different places fail the launch ([`block`]).
+//! - A product started with `wgmma` is computed when it is waited for ([`deferred`]), and a bulk copy lands when its barrier
+//!   is waited for ([`mbarrier`]).
+//! - Threads that wait for each other at different places, or for ever, fail the launch ([`block`]).
 
 mod block;
 mod copies;
+mod deferred;
+mod mbarrier;
 mod memory;
 mod shared;
 mod thread;
@@ -20,7 +24,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rayon::prelude::*;
 
 use super::buffer::Memory;
-use super::{Grid, HostFunction, Kernel};
+use super::{Architecture, Grid, HostFunction, Kernel, TensorMap, TiledMatrix};
 use crate::DeviceError;
 use crate::philox::Stream;
 use block::Worker;
@@ -30,9 +34,21 @@ use thread::Dim3;
 /// The emulated device.
 #[derive(Debug)]
 pub(super) struct Emulated {
+    architecture: Architecture,
     seed: u64,
     launches: AtomicU64,
     allocations: Mutex<Allocations>,
+}
+
+/// Few, so that a block that takes one tile after the other takes several.
+pub(super) const MULTIPROCESSORS: u32 = 3;
+
+/// A matrix as `cuda/emulator/tensor_map.h` reads it.
+pub(super) fn tensor_map(address: u64, matrix: TiledMatrix) -> TensorMap {
+    let mut map = [0; 16];
+    let TiledMatrix { rows, cols, row_stride, box_rows } = matrix;
+    map[..5].copy_from_slice(&[address, rows as u64, cols as u64, row_stride as u64, u64::from(box_rows)]);
+    map
 }
 
 /// What every block of a launch shares.
@@ -43,14 +59,23 @@ struct Launch<'a> {
     grid: Grid,
 }
 
+/// Memory for parameters.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([u64; 8]);
+
 thread_local! {
     /// Stacks and shared memory, kept from block to block.
     static WORKER: RefCell<Worker> = RefCell::default();
 }
 
 impl Emulated {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { seed, launches: AtomicU64::new(0), allocations: Mutex::default() }
+    pub(super) fn new(architecture: Architecture, seed: u64) -> Self {
+        Self { architecture, seed, launches: AtomicU64::new(0), allocations: Mutex::default() }
+    }
+
+    pub(super) fn architecture(&self) -> Architecture {
+        self.architecture
     }
 
     fn allocations(&self) -> MutexGuard<'_, Allocations> {
@@ -80,10 +105,11 @@ impl Emulated {
     pub(super) unsafe fn launch<P>(&self, kernel: &Kernel<P>, grid: Grid, params: &[u8]) -> Result<(), DeviceError> {
         let host =
             kernel.host().ok_or_else(|| kernel.not_built("its crate was built without the feature `emulator`"))?;
-        // Kernels read 64-bit addresses in place.
-        let mut words = vec![0u64; params.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..params.len()].copy_from_slice(params);
-        let launch = Launch { host, params: &words, grid };
+        // Kernels read parameters in place, tensor maps at multiples of 64 bytes.
+        let mut lines = vec![Line([0; 8]); params.len().div_ceil(size_of::<Line>())];
+        bytemuck::cast_slice_mut(&mut lines)[..params.len()].copy_from_slice(params);
+        let words: &[u64] = bytemuck::cast_slice(&lines);
+        let launch = Launch { host, params: words, grid };
         let number = self.launches.fetch_add(1, Ordering::Relaxed);
         let [x, y, z] = grid.blocks.map(u64::from);
         let fault = (0..x * y * z)
@@ -96,7 +122,7 @@ impl Emulated {
                 ran.err().map(|fault| (index, format!("in block ({}, {}, {}), {fault}", at.x, at.y, at.z)))
             })
             .min_by_key(|(index, _)| *index);
-        let fault = fault.map(|(_, fault)| fault).or(self.allocations().damage(&words));
+        let fault = fault.map(|(_, fault)| fault).or(self.allocations().damage(words));
         fault.map_or(Ok(()), |fault| Err(DeviceError::KernelFault { kernel: kernel.name(), fault }))
     }
 }

@@ -5,7 +5,9 @@ use std::ffi::{CStr, c_char, c_void};
 
 use corosensei::Yielder;
 
-use super::copies::{Copies, Copy};
+use super::copies::{BulkCopies, Copies, Copy};
+use super::deferred::{Deferred, Work};
+use super::mbarrier::Mbarrier;
 
 /// Lanes of a warp.
 pub(super) const WARP: usize = 32;
@@ -53,6 +55,8 @@ pub(super) enum Stop {
     Block(Site),
     /// At an exchange between the lanes of its warp.
     Warp(Site),
+    /// Until the phase of an mbarrier with this parity is over.
+    Phase(*mut Mbarrier, u32, Site),
     /// For good.
     Fault(String),
 }
@@ -77,6 +81,8 @@ pub(super) struct Thread {
     pub(super) yielder: Cell<*const Yielder<(), Stop>>,
     pub(super) exchanges: Cell<usize>,
     pub(super) copies: RefCell<Copies>,
+    pub(super) deferred: RefCell<Deferred>,
+    pub(super) bulk: *const RefCell<BulkCopies>,
 }
 
 thread_local! {
@@ -180,6 +186,87 @@ extern "C" fn tunesmith_emulator_async_commit() {
 #[unsafe(no_mangle)]
 extern "C" fn tunesmith_emulator_async_wait(pending: u32) {
     current().copies.borrow_mut().wait(pending as usize);
+}
+
+/// The address in shared memory, of which `bytes` are used.
+fn in_shared<T>(thread: &Thread, address: *mut T, bytes: usize) -> *mut T {
+    let offset = (address as usize).wrapping_sub(thread.shared as usize);
+    if offset.checked_add(bytes).is_none_or(|end| end > thread.shared_len) || !address.is_aligned() {
+        fault("an mbarrier or the destination of a bulk copy is no place in shared memory".to_owned());
+    }
+    address
+}
+
+fn mbarrier(thread: &Thread, address: *mut Mbarrier) -> *mut Mbarrier {
+    // The hardware wants eight bytes at a multiple of eight.
+    in_shared(thread, address.cast::<u64>(), size_of::<Mbarrier>()).cast()
+}
+
+fn or_fault<T>(result: Result<T, &'static str>) -> T {
+    result.unwrap_or_else(|message| fault(message.to_owned()))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tunesmith_emulator_mbarrier_init(address: *mut Mbarrier, count: u32) {
+    let barrier = mbarrier(current(), address);
+    // SAFETY: the place was just checked.
+    unsafe { barrier.write(Mbarrier::new(count as u16)) };
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tunesmith_emulator_mbarrier_arrive(address: *mut Mbarrier, bytes: u32) {
+    let barrier = mbarrier(current(), address);
+    // SAFETY: the place was just checked; threads run one at a time.
+    or_fault(unsafe { (*barrier).arrive(bytes) });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tunesmith_emulator_mbarrier_wait(
+    address: *mut Mbarrier,
+    parity: u32,
+    file: *const c_char,
+    line: u32,
+) {
+    let thread = current();
+    // SAFETY: the primitive passes `__FILE__`.
+    stop(thread, Stop::Phase(mbarrier(thread, address), parity, unsafe { site(file, line) }));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tunesmith_emulator_bulk_copy(
+    address: *mut Mbarrier,
+    shared: *mut u8,
+    global: *const u8,
+    bytes: u32,
+    zero_bytes: u32,
+) {
+    let thread = current();
+    let (bytes, zero_bytes) = (bytes as usize, zero_bytes as usize);
+    let (barrier, shared) = (mbarrier(thread, address), in_shared(thread, shared, bytes + zero_bytes));
+    // SAFETY: the block's copies live as long as its threads. The destination was just checked; a source outside of its
+    // buffer is in a guard or the launch's caller broke the promise about addresses.
+    unsafe { (*thread.bulk).borrow_mut().start(barrier, Copy { shared, global, bytes, zero_bytes }) };
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tunesmith_emulator_defer(work: *const Work) {
+    // SAFETY: the primitive passes one piece of work.
+    current().deferred.borrow_mut().start(unsafe { *work });
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tunesmith_emulator_defer_commit() {
+    current().deferred.borrow_mut().commit();
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tunesmith_emulator_deferred(pending: u32, work: *mut Work) -> bool {
+    let next = current().deferred.borrow_mut().next(pending as usize);
+    if let Some(next) = next {
+        // SAFETY: the primitive passes room for one piece.
+        unsafe { work.write(next) };
+    }
+    next.is_some()
 }
 
 #[unsafe(no_mangle)]

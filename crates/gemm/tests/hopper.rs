@@ -1,0 +1,220 @@
+//! The kernels for Hopper, emulated, against the CPU implementation.
+
+use device::DType;
+use device::launch::{Architecture, DeviceBuffer, Executor};
+use device::philox::Stream;
+use half::bf16;
+use proptest::prelude::*;
+use tunesmith_gemm::launch::{self, Sum, sums_on_hopper};
+use tunesmith_gemm::{Matrix, MatrixMut, Update, sum_of_products};
+
+/// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
+const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
+/// The same of bf16.
+const BF16_UNIT: f64 = 1.0 / 256.0;
+
+/// Values on the host, widened, and on the device.
+struct Values {
+    host: Vec<f32>,
+    device: DeviceBuffer,
+}
+
+impl Values {
+    fn new(executor: &Executor, len: usize, seed: u64, site: u32) -> Self {
+        let stream = Stream::new(seed, 0, site);
+        let values: Vec<bf16> = (0..len as u64).map(|i| bf16::from_f32(stream.normal(i))).collect();
+        Self { device: executor.upload(&values).unwrap(), host: values.into_iter().map(bf16::to_f32).collect() }
+    }
+
+    fn magnitudes(&self) -> Vec<f32> {
+        self.host.iter().map(|x| x.abs()).collect()
+    }
+}
+
+/// A launch: results with `columns`, each a sum of products of `depths`.
+#[derive(Clone, Debug)]
+struct Case {
+    m: usize,
+    columns: Vec<usize>,
+    depths: Vec<usize>,
+    b_transposed: bool,
+    bias: bool,
+    add: bool,
+    c_padding: usize,
+    seed: u64,
+}
+
+/// One result on both sides.
+struct Operands {
+    terms: Vec<(Values, Values)>,
+    bias: Values,
+    c: Values,
+    n: usize,
+}
+
+impl Case {
+    fn operands(&self, executor: &Executor) -> Vec<Operands> {
+        let operands = |(i, &n): (usize, &usize)| {
+            let values = |len, site| Values::new(executor, len, self.seed, 20 * i as u32 + site);
+            let term = |(t, &k): (usize, &usize)| (values(self.m * k, 2 * t as u32), values(k * n, 2 * t as u32 + 1));
+            let terms = self.depths.iter().enumerate().map(term).collect();
+            Operands { terms, bias: values(n, 18), c: values(self.m * (n + self.c_padding), 19), n }
+        };
+        self.columns.iter().enumerate().map(operands).collect()
+    }
+
+    /// Runs the kernel; whether there was one.
+    fn launch(&self, operands: &mut [Operands]) -> bool {
+        let mut sums = Vec::new();
+        for Operands { terms, bias, c, n } in operands {
+            let terms = terms.iter().zip(&self.depths).map(|((a, b), &k)| {
+                let b = if self.b_transposed {
+                    launch::Matrix::new(&b.device, DType::BF16, *n, k).transposed()
+                } else {
+                    launch::Matrix::new(&b.device, DType::BF16, k, *n)
+                };
+                (launch::Matrix::new(&a.device, DType::BF16, self.m, k), b)
+            });
+            let terms = terms.collect();
+            let c = launch::MatrixMut::new(&mut c.device, DType::BF16, self.m, *n).with_row_stride(*n + self.c_padding);
+            sums.push(Sum { terms, bias: self.bias.then_some(&bias.device), c });
+        }
+        sums_on_hopper(0.5, self.add, &mut sums).unwrap()
+    }
+
+    /// The CPU implementation, of the values or of their magnitudes.
+    fn reference(&self, operands: &Operands, values: impl Fn(&Values) -> Vec<f32>) -> Vec<f32> {
+        let n = operands.n;
+        let terms: Vec<_> = operands.terms.iter().map(|(a, b)| (values(a), values(b))).collect();
+        let products = terms.iter().zip(&self.depths).map(|((a, b), &k)| {
+            let b = if self.b_transposed { Matrix::new(&b[..], n, k).transposed() } else { Matrix::new(&b[..], k, n) };
+            (Matrix::new(&a[..], self.m, k), b)
+        });
+        let products: Vec<_> = products.collect();
+        let (bias, mut c) = (values(&operands.bias), values(&operands.c));
+        let update = if self.add {
+            Update::Accumulate
+        } else if self.bias {
+            Update::Bias(&bias)
+        } else {
+            Update::Overwrite
+        };
+        let to = MatrixMut::new(&mut c, self.m, n).with_row_stride(n + self.c_padding);
+        sum_of_products(0.5, &products, update, to).unwrap();
+        c
+    }
+}
+
+fn check(case: &Case) -> Result<(), TestCaseError> {
+    let executor = Executor::emulated_as(Architecture::Hopper, case.seed);
+    let mut operands = case.operands(&executor);
+    prop_assert!(case.launch(&mut operands), "{:?} is for this kernel", case);
+    for operands in &operands {
+        let got: Vec<f32> = operands.c.device.read::<bf16>().unwrap().into_iter().map(bf16::to_f32).collect();
+        let expected = case.reference(operands, |values| values.host.clone());
+        let size = case.reference(operands, Values::magnitudes);
+        let stride = operands.n + case.c_padding;
+        for (i, (&got, &expected)) in got.iter().zip(&expected).enumerate() {
+            if i % stride >= operands.n {
+                prop_assert_eq!(got.to_bits(), operands.c.host[i].to_bits(), "padding was written: {:?}", case);
+                continue;
+            }
+            // As many roundings as terms on each side, and three more; the result is rounded to bf16.
+            let depth = case.depths.iter().sum::<usize>();
+            let bound = 2.02 * (depth as f64 + 4.0) * UNIT * f64::from(size[i]);
+            let bound = bound + BF16_UNIT * (f64::from(expected).abs() + bound);
+            let difference = (f64::from(got) - f64::from(expected)).abs();
+            prop_assert!(difference <= bound, "C[{i}] = {got}, expected {expected}, bound {bound:e}: {case:?}");
+        }
+    }
+    Ok(())
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    // Rows of bf16 matrices begin at multiples of 16 bytes if they are a multiple of 8 long.
+    let eighths = |most: usize| (1..=most).prop_map(|x| 8 * x);
+    let columns = proptest::collection::vec(prop_oneof![2 => eighths(20), 1 => eighths(70)], 1..=3);
+    let depths = prop_oneof![
+        3 => proptest::collection::vec(eighths(12), 1..=2),
+        1 => eighths(60).prop_map(|k| vec![k]),
+    ];
+    let m = prop_oneof![2 => 1usize..40, 1 => 120usize..300];
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), prop_oneof![Just(0usize), Just(3usize)]);
+    (m, columns, depths, flags, any::<u64>()).prop_map(
+        |(m, columns, depths, (b_transposed, bias, add, c_padding), seed)| Case {
+            m,
+            columns,
+            depths,
+            b_transposed,
+            bias: bias && !add,
+            add,
+            c_padding,
+            seed,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+
+    #[test]
+    fn agrees_with_the_cpu(case in case()) {
+        check(&case)?;
+    }
+}
+
+/// More tiles than blocks, and more stages than the ring has: the ring goes round from one tile into the next. A stage that
+/// was given back too early, or read before it was full, would show as NaN or as a difference between schedules.
+#[test]
+fn the_ring_goes_round_on_any_schedule() {
+    for b_transposed in [false, true] {
+        let case = Case {
+            m: 300,
+            columns: vec![520],
+            depths: vec![16, 392],
+            b_transposed,
+            bias: false,
+            add: false,
+            c_padding: 0,
+            seed: 3,
+        };
+        check(&case).unwrap();
+        let run = |seed| {
+            let executor = Executor::emulated_as(Architecture::Hopper, seed);
+            let mut operands = Case { m: 130, columns: vec![264], ..case.clone() }.operands(&executor);
+            assert!(Case { m: 130, columns: vec![264], ..case.clone() }.launch(&mut operands));
+            operands[0].c.device.read::<u16>().unwrap()
+        };
+        let first = run(0);
+        assert!((1..4).all(|seed| run(seed) == first));
+    }
+}
+
+/// What the kernel does not take is left to others, untouched.
+#[test]
+fn other_devices_and_layouts_are_declined() {
+    let case = Case {
+        m: 70,
+        columns: vec![72],
+        depths: vec![64],
+        b_transposed: true,
+        bias: false,
+        add: false,
+        c_padding: 0,
+        seed: 3,
+    };
+    let run = |architecture, case: &Case| {
+        let executor = Executor::emulated_as(architecture, 0);
+        let mut operands = case.operands(&executor);
+        let ran = case.launch(&mut operands);
+        let c: Vec<bf16> = operands[0].c.device.read().unwrap();
+        assert_eq!(ran, c.into_iter().map(bf16::to_f32).collect::<Vec<_>>() != operands[0].c.host);
+        ran
+    };
+    assert!(run(Architecture::Hopper, &case));
+    assert!(!run(Architecture::Ampere, &case));
+    // Rows of A and B begin at multiples of 2 bytes.
+    assert!(!run(Architecture::Hopper, &Case { depths: vec![63], ..case.clone() }));
+    assert!(!run(Architecture::Hopper, &Case { columns: vec![8; 4], ..case.clone() }));
+    assert!(!run(Architecture::Hopper, &Case { depths: vec![8; 7], ..case }));
+}

@@ -1,0 +1,66 @@
+// The host meaning of wgmma: each thread computes its own sums, when it waits for them.
+#pragma once
+#include "emulator/mma.h"
+#include "emulator/tensor_map.h"
+
+namespace emulator {
+
+/** A product that was started. */
+struct StartedProduct {
+    float* d;
+    uint64_t a, b, b_along;
+};
+
+/** The bf16 at a place of shared memory that a descriptor's swizzle leads to. */
+inline float swizzled_bf16(uint64_t offset) {
+    auto shared = static_cast<const uint8_t*>(tunesmith_emulator_shared_memory(0));
+    uint16_t bits;
+    memcpy(&bits, shared + swizzle_128(offset), sizeof bits);
+    return __uint_as_float(uint32_t(bits) << 16);
+}
+
+inline uint64_t descriptor_start(uint64_t descriptor) { return (descriptor & 0x3fff) << 4; }
+inline uint64_t descriptor_leading(uint64_t descriptor) { return (descriptor >> 16 & 0x3fff) << 4; }
+inline uint64_t descriptor_stride(uint64_t descriptor) { return (descriptor >> 32 & 0x3fff) << 4; }
+
+/** Depth `depth` of a line of a tile whose lines run along the depth. */
+inline float along(uint64_t descriptor, uint64_t line, uint64_t depth) {
+    return swizzled_bf16(descriptor_start(descriptor) + line / 8 * descriptor_stride(descriptor) + line % 8 * 128 + 2 * depth);
+}
+
+/** The same of tiles whose lines lie across the depth. */
+inline float across(uint64_t descriptor, uint64_t line, uint64_t depth) {
+    return swizzled_bf16(descriptor_start(descriptor) + line / 64 * descriptor_leading(descriptor) + 2 * (line % 64) +
+                         depth / 8 * descriptor_stride(descriptor) + depth % 8 * 128);
+}
+
+inline void wgmma_start(float* d, uint64_t a, uint64_t b, bool b_along) {
+    uint64_t work[4] = {reinterpret_cast<uint64_t>(d), a, b, b_along};
+    tunesmith_emulator_defer(&work);
+}
+
+inline void multiply(float* d, uint64_t a, uint64_t b, bool b_along) {
+    uint32_t thread = threadIdx.x % 128, group = thread % 32 / 4, pair = thread % 4, row = 16 * (thread / 32) + group;
+    float rows[2][16];
+    for (uint32_t k = 0; k < 16; k++) {
+        rows[0][k] = along(a, row, k);
+        rows[1][k] = along(a, row + 8, k);
+    }
+    for (uint32_t j = 0; j < 64; j++) {
+        uint32_t column = j / 2 * 8 + 2 * pair + j % 2;
+        for (uint32_t k = 0; k < 16; k++) {
+            float value = b_along ? along(b, column, k) : across(b, column, k);
+            d[j / 2 * 4 + j % 2] += rows[0][k] * value;
+            d[j / 2 * 4 + j % 2 + 2] += rows[1][k] * value;
+        }
+    }
+}
+
+inline void wgmma_wait(uint32_t pending) {
+    uint64_t work[4];
+    while (tunesmith_emulator_deferred(pending, &work)) multiply(reinterpret_cast<float*>(work[0]), work[1], work[2], work[3] != 0);
+    // A warp waits as one.
+    tunesmith_emulator_warp_gather(nullptr, 0, "wgmma.wait_group", 0);
+}
+
+}  // namespace emulator
