@@ -83,9 +83,10 @@ impl Batch {
         self.cu_seqlens.len() - 1
     }
 
-    /// How many tokens there are.
+    /// How many tokens there are, those of a decoder beside its encoder's too.
     pub fn num_tokens(&self) -> usize {
-        self.input_ids.len()
+        let decoded = if self.task == Task::Seq2SeqLm { self.labels.len() } else { 0 };
+        self.input_ids.len() + decoded
     }
 
     /// The labels of a causal model, moved to the token that predicts them: `[num_tokens]`, -100 at the end of every
@@ -132,6 +133,7 @@ mod tests {
         assert_eq!((batch.targets(), batch.cu_label_seqlens, batch.num_targets), (vec![1, 0], vec![0, 1, 2], 2));
         let decoded = [example(&[1, 2, 3], &[7, 1]), example(&[4], &[8, 9, 1])];
         let batch = Batch::from_examples(Task::Seq2SeqLm, &decoded);
+        assert_eq!(batch.num_tokens(), 4 + 5);
         assert_eq!((batch.cu_seqlens, batch.cu_label_seqlens, batch.num_targets), (vec![0, 3, 4], vec![0, 2, 5], 5));
     }
 }

@@ -108,9 +108,12 @@ impl Dataset {
         Example { input_ids: self.input_ids(index).to_vec(), labels }
     }
 
-    /// The tokens of each example.
+    /// The tokens of each example; of an encoder's and a decoder's the more.
     pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
-        self.starts.windows(2).map(|pair| pair[1] - pair[0])
+        (0..self.len()).map(|index| match self.task {
+            Task::Seq2SeqLm => self.input_ids(index).len().max(self.labels(index).len()),
+            _ => self.input_ids(index).len(),
+        })
     }
 
     /// The line that example `index` came from, from 1.
@@ -184,9 +187,10 @@ impl<'a> Builder<'a> {
         let targets = num_targets(data.task, &example.labels);
         let stops = |label: &i64| self.stop_token_ids.iter().any(|&stop| i64::from(stop) == *label);
         data.statistics.examples += 1;
-        data.statistics.tokens += example.input_ids.len() as u64;
+        let decoded = if data.task == Task::Seq2SeqLm { example.labels.len() } else { 0 };
+        data.statistics.tokens += (example.input_ids.len() + decoded) as u64;
         data.statistics.targets += targets as u64;
-        data.statistics.longest = data.statistics.longest.max(example.input_ids.len());
+        data.statistics.longest = data.statistics.longest.max(example.input_ids.len().max(decoded));
         data.statistics.truncated += usize::from(truncated);
         data.statistics.without_targets += usize::from(targets == 0);
         data.statistics.merged += usize::from(merged);

@@ -9,11 +9,11 @@ pub struct Statistics {
     pub rows: usize,
     /// Examples made of them.
     pub examples: usize,
-    /// Tokens of all examples.
+    /// Tokens of all examples, those of a decoder beside its encoder's too.
     pub tokens: u64,
     /// Targets: tokens, or classes, that the loss is taken over.
     pub targets: u64,
-    /// Tokens of the longest example.
+    /// Tokens of the longest example, on the longer side of an encoder and a decoder.
     pub longest: usize,
     /// Examples that were cut at the maximum length.
     pub truncated: usize,

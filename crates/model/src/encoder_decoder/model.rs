@@ -64,6 +64,11 @@ impl EncoderDecoder {
         &self.base
     }
 
+    /// The same, to quantize it.
+    pub fn base_mut(&mut self) -> &mut Base {
+        &mut self.base
+    }
+
     /// The decoder's inputs for `labels`, packed rows that start at `cu_seqlens`: each moved by one to the right behind
     /// [`EncoderDecoderConfig::decoder_start_token_id`], with the padding token in the place of -100.
     ///

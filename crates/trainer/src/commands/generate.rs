@@ -1,4 +1,4 @@
-//! `generate`: continues a prompt, shown as it grows.
+//! `generate`: continues or answers a prompt, shown as it grows.
 
 use std::time::Instant;
 
@@ -23,14 +23,15 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Error> {
         false => None,
     };
     let prompt = encode_prompt(&args.prompt, &tokenizer, template.as_ref())?;
+    let model = base.text_model()?;
     let generation = Generation {
-        model: base.decoder()?,
+        model,
         pass: &pass,
         sampling: Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed },
         max_new_tokens: args.max_new_tokens,
         stop_token_ids: &tokenizer.special_tokens().stop_token_ids,
     };
-    if !args.chat {
+    if model.continues() && !args.chat {
         console.fragment(&args.prompt);
     }
     let started = Instant::now();

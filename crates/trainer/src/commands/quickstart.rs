@@ -78,8 +78,8 @@ impl Exam {
 
     fn take(&self, pass: &Pass) -> Result<Marks, Error> {
         let loss = evaluate(self.base.task.as_ref(), pass, &self.dataset, BATCH_SIZE)?.loss();
-        let decoder = self.base.decoder()?;
-        let answers = self.rows.iter().map(|row| answer(decoder, pass, &self.tokenizer, row));
+        let model = self.base.text_model()?;
+        let answers = self.rows.iter().map(|row| answer(model, pass, &self.tokenizer, row));
         Ok(Marks { loss, answers: answers.collect::<Result<_, _>>()? })
     }
 }

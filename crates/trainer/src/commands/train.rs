@@ -248,7 +248,7 @@ impl Run {
             return Ok(Vec::new());
         };
         let generation = Generation {
-            model: self.setup.base.decoder()?,
+            model: self.setup.base.text_model()?,
             pass: &Pass::evaluation(Arc::clone(method) as Arc<dyn Adapter>),
             sampling: Sampling::GREEDY,
             max_new_tokens: self.config.training.sample_max_new_tokens,

@@ -133,6 +133,9 @@ pub enum TaskType {
     /// The class of each token.
     #[serde(rename = "TOKEN_CLS")]
     TokenClassification,
+    /// A text from another.
+    #[serde(rename = "SEQ_2_SEQ_LM")]
+    Seq2SeqLm,
 }
 
 impl Choice for TaskType {
@@ -140,6 +143,6 @@ impl Choice for TaskType {
         ("CAUSAL_LM", Self::CausalLm),
         ("SEQ_CLS", Self::SequenceClassification),
         ("TOKEN_CLS", Self::TokenClassification),
+        ("SEQ_2_SEQ_LM", Self::Seq2SeqLm),
     ];
-    const ABSENT: &'static [&'static str] = &["SEQ_2_SEQ_LM"];
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use checkpoint::{CheckpointError, read_text};
 use data::Tokenizer;
-use model::{Decoder, Pass};
+use model::Pass;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::generation::{Generation, encode_prompt};
+use crate::generation::{Generation, TextModel, encode_prompt};
 use crate::sampling::Sampling;
 
 /// Tokens that a model may use for an answer; the longest record takes fewer than half.
@@ -58,7 +58,12 @@ pub(crate) struct Answer {
 ///
 /// # Errors
 /// Those of the model and the tokenizer.
-pub(crate) fn answer(model: &Decoder, pass: &Pass, tokenizer: &Tokenizer, row: &TaskRow) -> Result<Answer, Error> {
+pub(crate) fn answer(
+    model: &dyn TextModel,
+    pass: &Pass,
+    tokenizer: &Tokenizer,
+    row: &TaskRow,
+) -> Result<Answer, Error> {
     let generation = Generation {
         model,
         pass,

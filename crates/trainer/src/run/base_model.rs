@@ -7,14 +7,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use checkpoint::{Checkpoint, Dtype, MappedTensor};
 use data::{ChatTemplate, DataError, DataOptions, Dataset, Tokenizer};
 use device::DType;
-use model::{Classifier, ClassifierConfig, Decoder, DecoderConfig};
+use model::{Classifier, ClassifierConfig, Decoder, DecoderConfig, EncoderDecoder, EncoderDecoderConfig};
 use tensor::Nf4Matrix;
 
 use super::identity::model_fingerprint;
 use super::purpose::Purpose;
-use super::task::{CausalLm, Classification, Task};
+use super::task::{CausalLm, Classification, Seq2SeqLm, Task};
 use crate::Error;
 use crate::config::{Quantization, WeightStorage};
+use crate::generation::TextModel;
 
 /// A model and what turns text into its tokens.
 pub struct BaseModel {
@@ -38,6 +39,11 @@ impl BaseModel {
     pub fn open(dir: &Path, dtype: Option<DType>, purpose: Purpose) -> Result<Self, Error> {
         let dtype_of = |named: Option<DType>| dtype.or(named).unwrap_or(DType::F32);
         let (task, weights, dtype): (Box<dyn Task>, _, _) = match purpose.head() {
+            None if purpose.task == data::Task::Seq2SeqLm => {
+                let config = EncoderDecoderConfig::read(dir)?;
+                let (weights, dtype) = (Checkpoint::open(dir)?, dtype_of(config.dtype));
+                (Box::new(Seq2SeqLm::new(EncoderDecoder::from_checkpoint(config, &weights, dtype)?)), weights, dtype)
+            }
             None => {
                 let config = DecoderConfig::read(dir)?;
                 let (weights, dtype) = (Checkpoint::open(dir)?, dtype_of(config.dtype));
@@ -57,9 +63,9 @@ impl BaseModel {
     ///
     /// # Errors
     /// [`Error::NoLanguageModel`] if it is another kind of model.
-    pub fn decoder(&self) -> Result<&Decoder, Error> {
+    pub fn text_model(&self) -> Result<&dyn TextModel, Error> {
         let model_type = self.task.base().dimensions().model_type;
-        self.task.decoder().ok_or_else(|| Error::NoLanguageModel { dir: self.dir.clone(), model_type })
+        self.task.text_model().ok_or_else(|| Error::NoLanguageModel { dir: self.dir.clone(), model_type })
     }
 
     /// Holds its weights as `storage` says: quantizes them where it asks for that.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, SafetensorsFile, read_json};
 use data::{DataOptions, Split, Task};
-use model::TaskHead;
 use model::config::{CONFIG_FILE, ClassifierConfig, Labels};
+use model::{EncoderDecoderFamily, TaskHead};
 use peft::{AdapterConfig, TaskType};
 use serde_json::{Map, Value, json};
 
@@ -33,7 +33,11 @@ pub struct Purpose {
 impl Purpose {
     /// To predict the next token.
     pub fn causal_lm() -> Self {
-        Self { task: Task::CausalLm, labels: Labels::numbered(0), seed: 0 }
+        Self::without_classes(Task::CausalLm)
+    }
+
+    fn without_classes(task: Task) -> Self {
+        Self { task, labels: Labels::numbered(0), seed: 0 }
     }
 
     /// What `config` trains. Classes are those that the rows name, or that the model's `config.json` names.
@@ -43,6 +47,7 @@ impl Purpose {
     pub fn of_config(config: &Config) -> Result<Self, Error> {
         let task = match config.model.task_type {
             config::TaskType::CausalLm => return Ok(Self::causal_lm()),
+            config::TaskType::Seq2SeqLm => return Ok(Self::without_classes(Task::Seq2SeqLm)),
             config::TaskType::SequenceClassification => Task::SequenceClassification,
             config::TaskType::TokenClassification => Task::TokenClassification,
         };
@@ -79,12 +84,11 @@ impl Purpose {
             Some(TaskType::CausalLm) => Task::CausalLm,
             Some(TaskType::SeqCls) => Task::SequenceClassification,
             Some(TaskType::TokenCls) => Task::TokenClassification,
-            Some(TaskType::Seq2SeqLm | TaskType::QuestionAns | TaskType::FeatureExtraction) | None => {
-                task_of_model(model)?
-            }
+            Some(TaskType::Seq2SeqLm) => Task::Seq2SeqLm,
+            Some(TaskType::QuestionAns | TaskType::FeatureExtraction) | None => task_of_model(model)?,
         };
-        if task == Task::CausalLm {
-            return Ok(Self::causal_lm());
+        if matches!(task, Task::CausalLm | Task::Seq2SeqLm) {
+            return Ok(Self::without_classes(task));
         }
         let file = ClassifierConfig::read(model)?.labels;
         let trained = directory.and_then(|directory| num_labels(&directory.weights));
@@ -126,6 +130,9 @@ impl Purpose {
 /// What transformers' class of the model is for, as `architectures` of its `config.json` names it.
 fn task_of_model(dir: &Path) -> Result<Task, Error> {
     let json: Map<String, Value> = read_json(&dir.join(CONFIG_FILE), LIMIT)?;
+    if json.get("model_type").and_then(Value::as_str).is_some_and(|name| EncoderDecoderFamily::find(name).is_some()) {
+        return Ok(Task::Seq2SeqLm);
+    }
     let architecture = json.get("architectures").and_then(|names| names.get(0)?.as_str()).unwrap_or_default();
     Ok(match architecture {
         name if name.ends_with("ForSequenceClassification") => Task::SequenceClassification,

@@ -81,6 +81,7 @@ fn common(config: &Config) -> Common {
             config::TaskType::CausalLm => TaskType::CausalLm,
             config::TaskType::SequenceClassification => TaskType::SeqCls,
             config::TaskType::TokenClassification => TaskType::TokenCls,
+            config::TaskType::Seq2SeqLm => TaskType::Seq2SeqLm,
         }),
         ..Common::default()
     }

@@ -11,7 +11,7 @@
 //! | channels with learned factors | their values before |
 
 use model::config::{BlockConfig, DecoderConfig, MlpInput, Residual};
-use model::{Module, ModuleKind, Modules};
+use model::{Dimensions, Module, ModuleKind, Modules};
 
 use super::{F32_BYTES, Trained};
 
@@ -44,7 +44,7 @@ pub fn decoder_activations(
 ) -> Activations {
     let blocks =
         block_activations(&config.block(), config.layers.len(), modules, trained, tokens, gradient_checkpointing);
-    let workspace = blocks.workspace + head_bytes(config, modules, trained, tokens as u64);
+    let workspace = blocks.workspace + head_bytes(&config.dimensions(), modules, trained, tokens as u64);
     Activations { workspace, ..blocks }
 }
 
@@ -62,8 +62,13 @@ pub fn block_activations(
     let blocks = (0..num_layers).map(|layer| block_elements(config, modules, trained, layer));
     let kept =
         if gradient_checkpointing { num_layers as u64 * hidden + blocks.max().unwrap_or(0) } else { blocks.sum() };
-    let at_once = HIDDEN_AT_ONCE * hidden + INTERMEDIATE_AT_ONCE * config.intermediate_size as u64;
+    let at_once = at_once(config.hidden_size, config.intermediate_size);
     Activations { saved: tokens * kept * F32_BYTES, workspace: tokens * at_once * F32_BYTES }
+}
+
+/// Elements per token of the intermediate results of a block.
+pub(super) fn at_once(hidden_size: usize, intermediate_size: usize) -> u64 {
+    HIDDEN_AT_ONCE * hidden_size as u64 + INTERMEDIATE_AT_ONCE * intermediate_size as u64
 }
 
 /// Elements per token that block `layer` keeps.
@@ -111,7 +116,7 @@ fn projections(config: &BlockConfig, modules: &Modules, trained: &Trained, layer
 }
 
 /// The loss: logits of some rows and what their products pack; all logits where the head is adapted.
-fn head_bytes(config: &DecoderConfig, modules: &Modules, trained: &Trained, tokens: u64) -> u64 {
+pub(super) fn head_bytes(config: &Dimensions, modules: &Modules, trained: &Trained, tokens: u64) -> u64 {
     let vocab = config.vocab_size as u64;
     let row = vocab * F32_BYTES;
     let Some(head) = modules.head() else { return 0 };

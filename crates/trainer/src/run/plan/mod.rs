@@ -4,6 +4,7 @@
 //! They are estimates: what an op saves is known, how blocks of memory are reused between ops is not.
 
 mod activations;
+mod encoder_decoder;
 mod trained;
 
 use serde::Serialize;
@@ -14,6 +15,7 @@ use crate::Error;
 use crate::config::{Config, WeightStorage};
 use crate::memory;
 pub use activations::{Activations, block_activations, decoder_activations};
+pub use encoder_decoder::encoder_decoder_activations;
 pub use trained::Trained;
 
 /// What the program takes with nothing loaded.

@@ -6,6 +6,7 @@ use tensor::{LossSum, Tensor, no_grad};
 
 use super::{Logits, Task};
 use crate::Error;
+use crate::generation::TextModel;
 use crate::run::plan::{Activations, Trained, decoder_activations};
 use crate::run::rows::input;
 
@@ -54,7 +55,7 @@ impl Task for CausalLm {
         decoder_activations(config, modules, trained, tokens, gradient_checkpointing)
     }
 
-    fn decoder(&self) -> Option<&Decoder> {
+    fn text_model(&self) -> Option<&dyn TextModel> {
         Some(&self.decoder)
     }
 }

@@ -3,16 +3,19 @@
 
 mod causal_lm;
 mod classification;
+mod seq2seq_lm;
 
 use data::Batch;
-use model::{Base, Decoder, Pass};
+use model::{Base, Pass};
 use tensor::{LossSum, Tensor};
 
 use super::plan::{Activations, Trained};
 use crate::Error;
+use crate::generation::TextModel;
 
 pub use causal_lm::CausalLm;
 pub use classification::Classification;
+pub use seq2seq_lm::Seq2SeqLm;
 
 /// A frozen model together with its task.
 pub trait Task: Send + Sync {
@@ -43,8 +46,8 @@ pub trait Task: Send + Sync {
     /// What a pass over `tokens` tokens keeps and uses in memory, while `trained` is trained.
     fn activations(&self, trained: &Trained, tokens: usize, gradient_checkpointing: bool) -> Activations;
 
-    /// The language model, if it is one that continues a text.
-    fn decoder(&self) -> Option<&Decoder> {
+    /// The language model, if it is one that writes texts.
+    fn text_model(&self) -> Option<&dyn TextModel> {
         None
     }
 }

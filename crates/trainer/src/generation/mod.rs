@@ -1,17 +1,19 @@
 //! Text, token by token.
 
+mod text_model;
+
 use data::{ChatTemplate, Conversation, Tokenizer};
-use model::config::Positions;
-use model::{Decoder, Pass};
-use tensor::no_grad;
+use model::Pass;
 
 use crate::Error;
 use crate::sampling::Sampling;
 
-/// How a text is continued.
+pub use text_model::{TextModel, Writing};
+
+/// How a text is written.
 pub struct Generation<'a> {
     /// The model.
-    pub model: &'a Decoder,
+    pub model: &'a dyn TextModel,
     /// Its adapter.
     pub pass: &'a Pass,
     /// How tokens are chosen.
@@ -22,7 +24,7 @@ pub struct Generation<'a> {
     pub stop_token_ids: &'a [u32],
 }
 
-/// A continuation.
+/// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Continuation {
     /// The new tokens.
@@ -42,43 +44,23 @@ pub enum FinishReason {
 }
 
 impl Generation<'_> {
-    /// Continues `prompt`; `each` is given every new token as it is chosen.
+    /// Reads `prompt` and writes; `each` is given every new token as it is chosen.
     ///
     /// # Errors
     /// Those of the model and of `each`; [`Error::NotANumber`] if the model computes no numbers.
     pub fn run(&self, prompt: &[u32], mut each: impl FnMut(u32) -> Result<(), Error>) -> Result<Continuation, Error> {
-        let mut cache = self.model.new_cache()?;
+        let mut text = self.model.start(prompt, self.pass)?;
         let mut token_ids = Vec::new();
-        let mut next = prompt.to_vec();
-        let room = self.positions_left(prompt.len());
-        while token_ids.len() < self.max_new_tokens.min(room) {
-            let logits = self.last_logits(&mut cache, &next)?;
+        while token_ids.len() < self.max_new_tokens.min(text.room()) {
+            let logits = text.logits(token_ids.last().copied())?;
             let token = self.sampling.choose(&logits, token_ids.len() as u64).ok_or(Error::NotANumber)?;
             if self.stop_token_ids.contains(&token) {
                 return Ok(Continuation { token_ids, finish_reason: FinishReason::Stop });
             }
             each(token)?;
             token_ids.push(token);
-            next = vec![token];
         }
         Ok(Continuation { token_ids, finish_reason: FinishReason::Length })
-    }
-
-    fn last_logits(&self, cache: &mut model::KvCache, tokens: &[u32]) -> Result<Vec<f32>, Error> {
-        let hidden = self.model.forward_cached(cache, tokens, self.pass)?;
-        let last = hidden.shape()[0].saturating_sub(1) as u32;
-        no_grad(|| {
-            let hidden = tensor::ops::select_rows(&hidden, &[last].into())?;
-            Ok(self.model.logits(&hidden, self.pass)?.to_vec())
-        })
-    }
-
-    fn positions_left(&self, used: usize) -> usize {
-        let config = self.model.config();
-        match config.positions {
-            Positions::Learned { .. } => config.max_position_embeddings.saturating_sub(used),
-            Positions::Rotary(_) => usize::MAX,
-        }
     }
 }
 
