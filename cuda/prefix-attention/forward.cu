@@ -5,8 +5,8 @@
 // next one while the values are summed. Scores, softmax and sums are f32; bf16 rounds the probabilities before they multiply
 // the values, and the result.
 // Source: Dao 2023, "FlashAttention-2", algorithm 1.
+#include "prefix-attention/bias.cuh"
 #include "prefix-attention/scores.cuh"
-#include "prefix-attention/visible.cuh"
 
 namespace {
 
@@ -111,6 +111,7 @@ __device__ __forceinline__ void forward(const AttentionForwardParams& params) {
         float scores[M][KEYS / 8][4] = {};
         add_scores<M, KEYS, D>(scores, shared.q + warp_row, shared.k);
         scoring.score(scores);
+        if (MAY_HAVE_BIAS<D, M>) add_bias(scores, p, tile, kv_head, block.prefix, lane_row, tile.first + rows - 1, block.keys);
         bool whole = block.keys.end - block.keys.start == KEYS && (block.prefix || common.cover(block.keys));
         if (!whole) {
             Keys visible[M][2];
@@ -155,6 +156,9 @@ __device__ __forceinline__ void forward(const AttentionForwardParams& params) {
 
 }  // namespace
 
+// For bf16 with a bias, the tiles are not tall.
+extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, 1) attention_forward_biased_d64_bf16(const __grid_constant__ AttentionForwardParams p) { forward<bf16, 64, 1>(p); }
+extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, 1) attention_forward_biased_d128_bf16(const __grid_constant__ AttentionForwardParams p) { forward<bf16, 128, 1>(p); }
 extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, 1) attention_forward_d64_f32(const __grid_constant__ AttentionForwardParams p) { forward<float, 64, 1>(p); }
 extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, 1) attention_forward_d128_f32(const __grid_constant__ AttentionForwardParams p) { forward<float, 128, 1>(p); }
 extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, 1) attention_forward_d256_f32(const __grid_constant__ AttentionForwardParams p) { forward<float, 256, 1>(p); }

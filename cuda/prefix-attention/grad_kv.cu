@@ -6,8 +6,8 @@
 // its sum, and a second kernel adds the chunks in order. For heads of 256 channels, whose sums for keys and for values do not
 // fit into the registers together, blocks along z compute one or the other.
 // Source: Dao 2023, "FlashAttention-2", algorithm 2.
+#include "prefix-attention/bias.cuh"
 #include "prefix-attention/scores.cuh"
-#include "prefix-attention/visible.cuh"
 
 namespace {
 
@@ -59,6 +59,7 @@ __device__ __forceinline__ void grad_kv(const AttentionGradKvParams& params) {
         TileRow<T, D> k[ROWS], v[ROWS], q[QUERIES], grad_o[QUERIES];
         QueryStatistics statistics[QUERIES];
         Keys visible[QUERIES];
+        const float* bias[QUERIES];
         // Not in registers, which the sums fill.
         Queries queries;
     };
@@ -104,6 +105,7 @@ __device__ __forceinline__ void grad_kv(const AttentionGradKvParams& params) {
             uint64_t head = uint64_t(kv_head) * p.group + row % p.group;
             uint64_t index = head * p.num_q_tokens + queries.tile.q_start + row / p.group;
             shared.statistics[threadIdx.x] = QueryStatistics::read(params.softmax_lse, params.delta, index);
+            if (MAY_HAVE_BIAS<D, 1>) shared.bias[threadIdx.x] = bias_of_row(p, queries.tile, kv_head, prefix, row);
             shared.visible[threadIdx.x] = !inside ? Keys{0, 0} : prefix ? keys : visible_to(p, queries.tile, row);
         }
     };
@@ -139,6 +141,8 @@ __device__ __forceinline__ void grad_kv(const AttentionGradKvParams& params) {
 #pragma unroll
                 for (uint32_t half = 0; half < 2; half++) {
                     uint32_t key = keys.start + warp_row + lane_id() / 4 + 8 * half;
+                    if (MAY_HAVE_BIAS<D, 1> && p.bias && visible.contains(key))
+                        scores[0][n][2 * half + c] += *(shared.bias[query] - uint64_t(key) * p.group);
                     differentiate(scoring, statistics, visible.contains(key), scores[0][n][2 * half + c],
                                   gradients[0][n][2 * half + c]);
                 }

@@ -5,8 +5,8 @@
 // probabilities again from the saved log-sum-exp. The keys of a block arrive while the values are used. All is f32; bf16
 // rounds ds before it multiplies the keys, and the result. A pass of its own, so that no sum is shared between blocks.
 // Source: Dao 2023, "FlashAttention-2", algorithm 2.
+#include "prefix-attention/bias.cuh"
 #include "prefix-attention/scores.cuh"
-#include "prefix-attention/visible.cuh"
 
 namespace {
 
@@ -55,6 +55,7 @@ __device__ __forceinline__ void grad_q(const AttentionGradQParams& params) {
         async_copy_commit();
         add_scores<1, KEYS, D>(scores, shared.q + warp_row, shared.k);
         scoring.score(scores);
+        if (MAY_HAVE_BIAS<D, 1>) add_bias(scores, p, tile, kv_head, block.prefix, lane_row, end - 1, block.keys);
         for (uint32_t half = 0; half < 2; half++) {
             Keys visible = block.prefix ? block.keys : visible_to(p, tile, lane_row + 8 * half);
 #pragma unroll

@@ -15,6 +15,9 @@ static const uint32_t ATTENTION_TALL_ROWS = 128;
 /** The longest head. */
 static const uint32_t ATTENTION_MAX_HEAD_DIM = 256;
 
+/** The longest head with a bias: beyond, sums fill the registers. */
+static const uint32_t ATTENTION_MAX_BIASED_HEAD_DIM = 128;
+
 /** Threads of a block of the elementwise kernels. */
 static const uint32_t ATTENTION_ELEMENT_THREADS = 256;
 
@@ -57,6 +60,13 @@ struct AttentionInputs {
     struct AttentionRows prefix_k;
     /** As `prefix_k`. */
     struct AttentionRows prefix_v;
+    /** `[num_kv_heads, bias_len]` f32 in units of `ln 2`, or 0: what is added to the scores. With `x` a query's position minus
+        its key's, the bias of head `h` of a group is element `(x + bias_behind) * group + h`. */
+    uint64_t bias;
+    /** Elements of one key/value head. */
+    uint64_t bias_len;
+    /** Queries that may stand before the first key. */
+    uint64_t bias_behind;
     /** Query tokens of all sequences. */
     uint64_t num_q_tokens;
     /** Keys of the prefix. */
@@ -77,7 +87,23 @@ struct AttentionInputs {
     float softcap;
 };
 
-static_assert(sizeof(AttentionInputs) == 120, "AttentionInputs is shared with Rust");
+static_assert(sizeof(AttentionInputs) == 144, "AttentionInputs is shared with Rust");
+
+/** `values[kv_head, i]` = `log2 e * table[places[i] + kv_head * group]`: the bias of every difference of positions. */
+struct AttentionBiasParams {
+    /** `[num_buckets, num_heads]` f32 */
+    uint64_t table;
+    /** `[len]` u32: elements of the table, for the first key/value head. */
+    uint64_t places;
+    /** `[num_kv_heads, len]` f32, written. */
+    uint64_t values;
+    /** Elements of one key/value head. */
+    uint64_t len;
+    /** Query heads that share a key/value head. */
+    uint64_t group;
+};
+
+static_assert(sizeof(AttentionBiasParams) == 40, "AttentionBiasParams is shared with Rust");
 
 /** `o` and the log-sum-exp of the scores. */
 struct AttentionForwardParams {
@@ -91,7 +117,7 @@ struct AttentionForwardParams {
     uint64_t softmax_lse;
 };
 
-static_assert(sizeof(AttentionForwardParams) == 144, "AttentionForwardParams is shared with Rust");
+static_assert(sizeof(AttentionForwardParams) == 168, "AttentionForwardParams is shared with Rust");
 
 /** `delta = rowsum(o * grad_o)` for each token and head. */
 struct AttentionDeltaParams {
@@ -127,7 +153,7 @@ struct AttentionGradQParams {
     uint64_t grad_q;
 };
 
-static_assert(sizeof(AttentionGradQParams) == 160, "AttentionGradQParams is shared with Rust");
+static_assert(sizeof(AttentionGradQParams) == 184, "AttentionGradQParams is shared with Rust");
 
 /** The gradients of keys and values: first a block for each tile of the sequences' own keys, then one for each tile of the
     prefix and chunk of queries. */
@@ -158,7 +184,7 @@ struct AttentionGradKvParams {
     uint64_t chunk_tiles;
 };
 
-static_assert(sizeof(AttentionGradKvParams) == 200, "AttentionGradKvParams is shared with Rust");
+static_assert(sizeof(AttentionGradKvParams) == 224, "AttentionGradKvParams is shared with Rust");
 
 /** `sums[i]` = the sum of `partials[.., i]`, in order. */
 struct AttentionSumParams {

@@ -8,6 +8,8 @@ pub const ATTENTION_ROWS: u32 = 64;
 pub const ATTENTION_TALL_ROWS: u32 = 128;
 #[doc = " The longest head."]
 pub const ATTENTION_MAX_HEAD_DIM: u32 = 256;
+#[doc = " The longest head with a bias: beyond, sums fill the registers."]
+pub const ATTENTION_MAX_BIASED_HEAD_DIM: u32 = 128;
 #[doc = " Threads of a block of the elementwise kernels."]
 pub const ATTENTION_ELEMENT_THREADS: u32 = 256;
 #[doc = " Rows of one sequence that a block takes, for one key/value head. The query heads that share it are stacked: row `r` is\nquery `r / group` of head `r % group` within the group."]
@@ -65,6 +67,12 @@ pub struct AttentionInputs {
     pub prefix_k: AttentionRows,
     #[doc = " As `prefix_k`."]
     pub prefix_v: AttentionRows,
+    #[doc = " `[num_kv_heads, bias_len]` f32 in units of `ln 2`, or 0: what is added to the scores. With `x` a query's position minus\nits key's, the bias of head `h` of a group is element `(x + bias_behind) * group + h`."]
+    pub bias: u64,
+    #[doc = " Elements of one key/value head."]
+    pub bias_len: u64,
+    #[doc = " Queries that may stand before the first key."]
+    pub bias_behind: u64,
     #[doc = " Query tokens of all sequences."]
     pub num_q_tokens: u64,
     #[doc = " Keys of the prefix."]
@@ -86,23 +94,53 @@ pub struct AttentionInputs {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of AttentionInputs"][::std::mem::size_of::<AttentionInputs>() - 120usize];
+    ["Size of AttentionInputs"][::std::mem::size_of::<AttentionInputs>() - 144usize];
     ["Alignment of AttentionInputs"][::std::mem::align_of::<AttentionInputs>() - 8usize];
     ["Offset of field: AttentionInputs::q"][::std::mem::offset_of!(AttentionInputs, q) - 0usize];
     ["Offset of field: AttentionInputs::k"][::std::mem::offset_of!(AttentionInputs, k) - 16usize];
     ["Offset of field: AttentionInputs::v"][::std::mem::offset_of!(AttentionInputs, v) - 32usize];
     ["Offset of field: AttentionInputs::prefix_k"][::std::mem::offset_of!(AttentionInputs, prefix_k) - 48usize];
     ["Offset of field: AttentionInputs::prefix_v"][::std::mem::offset_of!(AttentionInputs, prefix_v) - 64usize];
-    ["Offset of field: AttentionInputs::num_q_tokens"][::std::mem::offset_of!(AttentionInputs, num_q_tokens) - 80usize];
-    ["Offset of field: AttentionInputs::prefix_len"][::std::mem::offset_of!(AttentionInputs, prefix_len) - 88usize];
-    ["Offset of field: AttentionInputs::num_kv_heads"][::std::mem::offset_of!(AttentionInputs, num_kv_heads) - 92usize];
-    ["Offset of field: AttentionInputs::group"][::std::mem::offset_of!(AttentionInputs, group) - 96usize];
-    ["Offset of field: AttentionInputs::head_dim"][::std::mem::offset_of!(AttentionInputs, head_dim) - 100usize];
-    ["Offset of field: AttentionInputs::causal"][::std::mem::offset_of!(AttentionInputs, causal) - 104usize];
-    ["Offset of field: AttentionInputs::window"][::std::mem::offset_of!(AttentionInputs, window) - 108usize];
+    ["Offset of field: AttentionInputs::bias"][::std::mem::offset_of!(AttentionInputs, bias) - 80usize];
+    ["Offset of field: AttentionInputs::bias_len"][::std::mem::offset_of!(AttentionInputs, bias_len) - 88usize];
+    ["Offset of field: AttentionInputs::bias_behind"][::std::mem::offset_of!(AttentionInputs, bias_behind) - 96usize];
+    ["Offset of field: AttentionInputs::num_q_tokens"]
+        [::std::mem::offset_of!(AttentionInputs, num_q_tokens) - 104usize];
+    ["Offset of field: AttentionInputs::prefix_len"][::std::mem::offset_of!(AttentionInputs, prefix_len) - 112usize];
+    ["Offset of field: AttentionInputs::num_kv_heads"]
+        [::std::mem::offset_of!(AttentionInputs, num_kv_heads) - 116usize];
+    ["Offset of field: AttentionInputs::group"][::std::mem::offset_of!(AttentionInputs, group) - 120usize];
+    ["Offset of field: AttentionInputs::head_dim"][::std::mem::offset_of!(AttentionInputs, head_dim) - 124usize];
+    ["Offset of field: AttentionInputs::causal"][::std::mem::offset_of!(AttentionInputs, causal) - 128usize];
+    ["Offset of field: AttentionInputs::window"][::std::mem::offset_of!(AttentionInputs, window) - 132usize];
     ["Offset of field: AttentionInputs::softmax_scale"]
-        [::std::mem::offset_of!(AttentionInputs, softmax_scale) - 112usize];
-    ["Offset of field: AttentionInputs::softcap"][::std::mem::offset_of!(AttentionInputs, softcap) - 116usize];
+        [::std::mem::offset_of!(AttentionInputs, softmax_scale) - 136usize];
+    ["Offset of field: AttentionInputs::softcap"][::std::mem::offset_of!(AttentionInputs, softcap) - 140usize];
+};
+#[doc = " `values[kv_head, i]` = `log2 e * table[places[i] + kv_head * group]`: the bias of every difference of positions."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct AttentionBiasParams {
+    #[doc = " `[num_buckets, num_heads]` f32"]
+    pub table: u64,
+    #[doc = " `[len]` u32: elements of the table, for the first key/value head."]
+    pub places: u64,
+    #[doc = " `[num_kv_heads, len]` f32, written."]
+    pub values: u64,
+    #[doc = " Elements of one key/value head."]
+    pub len: u64,
+    #[doc = " Query heads that share a key/value head."]
+    pub group: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AttentionBiasParams"][::std::mem::size_of::<AttentionBiasParams>() - 40usize];
+    ["Alignment of AttentionBiasParams"][::std::mem::align_of::<AttentionBiasParams>() - 8usize];
+    ["Offset of field: AttentionBiasParams::table"][::std::mem::offset_of!(AttentionBiasParams, table) - 0usize];
+    ["Offset of field: AttentionBiasParams::places"][::std::mem::offset_of!(AttentionBiasParams, places) - 8usize];
+    ["Offset of field: AttentionBiasParams::values"][::std::mem::offset_of!(AttentionBiasParams, values) - 16usize];
+    ["Offset of field: AttentionBiasParams::len"][::std::mem::offset_of!(AttentionBiasParams, len) - 24usize];
+    ["Offset of field: AttentionBiasParams::group"][::std::mem::offset_of!(AttentionBiasParams, group) - 32usize];
 };
 #[doc = " `o` and the log-sum-exp of the scores."]
 #[repr(C)]
@@ -119,15 +157,15 @@ pub struct AttentionForwardParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of AttentionForwardParams"][::std::mem::size_of::<AttentionForwardParams>() - 144usize];
+    ["Size of AttentionForwardParams"][::std::mem::size_of::<AttentionForwardParams>() - 168usize];
     ["Alignment of AttentionForwardParams"][::std::mem::align_of::<AttentionForwardParams>() - 8usize];
     ["Offset of field: AttentionForwardParams::inputs"]
         [::std::mem::offset_of!(AttentionForwardParams, inputs) - 0usize];
     ["Offset of field: AttentionForwardParams::tiles"]
-        [::std::mem::offset_of!(AttentionForwardParams, tiles) - 120usize];
-    ["Offset of field: AttentionForwardParams::o"][::std::mem::offset_of!(AttentionForwardParams, o) - 128usize];
+        [::std::mem::offset_of!(AttentionForwardParams, tiles) - 144usize];
+    ["Offset of field: AttentionForwardParams::o"][::std::mem::offset_of!(AttentionForwardParams, o) - 152usize];
     ["Offset of field: AttentionForwardParams::softmax_lse"]
-        [::std::mem::offset_of!(AttentionForwardParams, softmax_lse) - 136usize];
+        [::std::mem::offset_of!(AttentionForwardParams, softmax_lse) - 160usize];
 };
 #[doc = " `delta = rowsum(o * grad_o)` for each token and head."]
 #[repr(C)]
@@ -179,15 +217,15 @@ pub struct AttentionGradQParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of AttentionGradQParams"][::std::mem::size_of::<AttentionGradQParams>() - 160usize];
+    ["Size of AttentionGradQParams"][::std::mem::size_of::<AttentionGradQParams>() - 184usize];
     ["Alignment of AttentionGradQParams"][::std::mem::align_of::<AttentionGradQParams>() - 8usize];
     ["Offset of field: AttentionGradQParams::inputs"][::std::mem::offset_of!(AttentionGradQParams, inputs) - 0usize];
-    ["Offset of field: AttentionGradQParams::tiles"][::std::mem::offset_of!(AttentionGradQParams, tiles) - 120usize];
-    ["Offset of field: AttentionGradQParams::grad_o"][::std::mem::offset_of!(AttentionGradQParams, grad_o) - 128usize];
+    ["Offset of field: AttentionGradQParams::tiles"][::std::mem::offset_of!(AttentionGradQParams, tiles) - 144usize];
+    ["Offset of field: AttentionGradQParams::grad_o"][::std::mem::offset_of!(AttentionGradQParams, grad_o) - 152usize];
     ["Offset of field: AttentionGradQParams::softmax_lse"]
-        [::std::mem::offset_of!(AttentionGradQParams, softmax_lse) - 136usize];
-    ["Offset of field: AttentionGradQParams::delta"][::std::mem::offset_of!(AttentionGradQParams, delta) - 144usize];
-    ["Offset of field: AttentionGradQParams::grad_q"][::std::mem::offset_of!(AttentionGradQParams, grad_q) - 152usize];
+        [::std::mem::offset_of!(AttentionGradQParams, softmax_lse) - 160usize];
+    ["Offset of field: AttentionGradQParams::delta"][::std::mem::offset_of!(AttentionGradQParams, delta) - 168usize];
+    ["Offset of field: AttentionGradQParams::grad_q"][::std::mem::offset_of!(AttentionGradQParams, grad_q) - 176usize];
 };
 #[doc = " The gradients of keys and values: first a block for each tile of the sequences' own keys, then one for each tile of the\nprefix and chunk of queries."]
 #[repr(C)]
@@ -220,30 +258,30 @@ pub struct AttentionGradKvParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of AttentionGradKvParams"][::std::mem::size_of::<AttentionGradKvParams>() - 200usize];
+    ["Size of AttentionGradKvParams"][::std::mem::size_of::<AttentionGradKvParams>() - 224usize];
     ["Alignment of AttentionGradKvParams"][::std::mem::align_of::<AttentionGradKvParams>() - 8usize];
     ["Offset of field: AttentionGradKvParams::inputs"][::std::mem::offset_of!(AttentionGradKvParams, inputs) - 0usize];
     ["Offset of field: AttentionGradKvParams::key_tiles"]
-        [::std::mem::offset_of!(AttentionGradKvParams, key_tiles) - 120usize];
+        [::std::mem::offset_of!(AttentionGradKvParams, key_tiles) - 144usize];
     ["Offset of field: AttentionGradKvParams::q_tiles"]
-        [::std::mem::offset_of!(AttentionGradKvParams, q_tiles) - 128usize];
+        [::std::mem::offset_of!(AttentionGradKvParams, q_tiles) - 152usize];
     ["Offset of field: AttentionGradKvParams::grad_o"]
-        [::std::mem::offset_of!(AttentionGradKvParams, grad_o) - 136usize];
+        [::std::mem::offset_of!(AttentionGradKvParams, grad_o) - 160usize];
     ["Offset of field: AttentionGradKvParams::softmax_lse"]
-        [::std::mem::offset_of!(AttentionGradKvParams, softmax_lse) - 144usize];
-    ["Offset of field: AttentionGradKvParams::delta"][::std::mem::offset_of!(AttentionGradKvParams, delta) - 152usize];
+        [::std::mem::offset_of!(AttentionGradKvParams, softmax_lse) - 168usize];
+    ["Offset of field: AttentionGradKvParams::delta"][::std::mem::offset_of!(AttentionGradKvParams, delta) - 176usize];
     ["Offset of field: AttentionGradKvParams::grad_k"]
-        [::std::mem::offset_of!(AttentionGradKvParams, grad_k) - 160usize];
+        [::std::mem::offset_of!(AttentionGradKvParams, grad_k) - 184usize];
     ["Offset of field: AttentionGradKvParams::grad_v"]
-        [::std::mem::offset_of!(AttentionGradKvParams, grad_v) - 168usize];
+        [::std::mem::offset_of!(AttentionGradKvParams, grad_v) - 192usize];
     ["Offset of field: AttentionGradKvParams::prefix_partials"]
-        [::std::mem::offset_of!(AttentionGradKvParams, prefix_partials) - 176usize];
+        [::std::mem::offset_of!(AttentionGradKvParams, prefix_partials) - 200usize];
     ["Offset of field: AttentionGradKvParams::num_key_tiles"]
-        [::std::mem::offset_of!(AttentionGradKvParams, num_key_tiles) - 184usize];
+        [::std::mem::offset_of!(AttentionGradKvParams, num_key_tiles) - 208usize];
     ["Offset of field: AttentionGradKvParams::num_q_tiles"]
-        [::std::mem::offset_of!(AttentionGradKvParams, num_q_tiles) - 188usize];
+        [::std::mem::offset_of!(AttentionGradKvParams, num_q_tiles) - 212usize];
     ["Offset of field: AttentionGradKvParams::chunk_tiles"]
-        [::std::mem::offset_of!(AttentionGradKvParams, chunk_tiles) - 192usize];
+        [::std::mem::offset_of!(AttentionGradKvParams, chunk_tiles) - 216usize];
 };
 #[doc = " `sums[i]` = the sum of `partials[.., i]`, in order."]
 #[repr(C)]

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use device::DType;
 use device::launch::{DeviceBuffer, Executor};
 
+use super::bias::{Expanded, RelativeBias};
 use super::params::{ATTENTION_ROWS, AttentionTile};
 use super::variant::Variant;
 use crate::spec::Sequence;
@@ -17,6 +18,7 @@ use crate::{AttentionError, AttentionShape};
 pub struct Batch<'a> {
     shape: AttentionShape<'a>,
     pub(super) variant: &'static Variant,
+    pub(super) bias: Option<Expanded>,
     /// Tiles of as many rows as the forward takes, of 64 rows, and of 64 keys.
     pub(super) forward_tiles: Tiles,
     pub(super) q_tiles: Tiles,
@@ -68,10 +70,24 @@ impl<'a> Batch<'a> {
         Ok(Self {
             shape,
             variant,
+            bias: None,
             forward_tiles: Tiles::new(executor, q_tiles(variant.forward_rows()))?,
             q_tiles: Tiles::new(executor, q_tiles(ATTENTION_ROWS))?,
             key_tiles: Tiles::new(executor, key_tiles)?,
         })
+    }
+
+    /// Adds `bias` to the scores of every call.
+    ///
+    /// # Errors
+    /// [`AttentionError::BiasWithSoftcap`]; [`AttentionError::KernelHeadDim`] for heads of more than 128 channels;
+    /// [`AttentionError::Length`] for a table that does not fit; [`AttentionError::Device`] without memory, for a table on
+    /// another device, and for what a launch refuses.
+    pub fn with_bias(self, bias: RelativeBias<'_>) -> Result<Self, AttentionError> {
+        self.variant.forward_biased(self.shape.spec().head_dim)?;
+        Executor::of(bias.table, [&self.q_tiles.buffer])?;
+        let bias = Some(Expanded::new(&self.shape, bias)?);
+        Ok(Self { bias, ..self })
     }
 
     /// What it was made from.

@@ -5,7 +5,7 @@ use device::launch::{DeviceBuffer, Executor};
 
 use super::batch::Batch;
 use super::operands::{Operands, Prefix, TokenRows, check_len};
-use super::params::AttentionForwardParams;
+use super::params::{ATTENTION_ROWS, AttentionForwardParams};
 use crate::AttentionError;
 
 /// Operands of [`forward()`], all on one device.
@@ -35,7 +35,11 @@ pub struct Forward<'a> {
 /// fit the batch; [`AttentionError::Device`] for buffers of different devices and for what a launch refuses.
 pub fn forward(batch: &Batch<'_>, args: Forward<'_>) -> Result<(), AttentionError> {
     let Forward { q, k, v, prefix, o, softmax_lse } = args;
-    let (shape, variant, tiles) = (batch.shape(), batch.variant, &batch.forward_tiles);
+    let (shape, variant) = (batch.shape(), batch.variant);
+    let (kernel, rows, tiles) = match &batch.bias {
+        None => (variant.forward, variant.forward_rows(), &batch.forward_tiles),
+        Some(_) => (variant.forward_biased(shape.spec().head_dim)?, ATTENTION_ROWS, &batch.q_tiles),
+    };
     let operands = Operands { q, k, v, prefix };
     let inputs = operands.resolve(batch)?;
     check_len("o", o, batch.dtype(), shape.num_q_tokens() * batch.q_row_len())?;
@@ -47,8 +51,8 @@ pub fn forward(batch: &Batch<'_>, args: Forward<'_>) -> Result<(), AttentionErro
         o: o.address(),
         softmax_lse: softmax_lse.address(),
     };
-    let grid = variant.forward_grid(tiles.count, shape.spec().num_kv_heads);
+    let grid = variant.forward_grid(rows, tiles.count, shape.spec().num_kv_heads);
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, of which the tiles were cut;
     // `o` and `softmax_lse` are borrowed mutably.
-    Ok(unsafe { executor.launch(variant.forward, grid, &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid, &params) }?)
 }

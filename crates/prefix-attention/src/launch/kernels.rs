@@ -1,7 +1,8 @@
 //! The kernels of `cuda/prefix-attention`.
 
 use super::params::{
-    AttentionDeltaParams, AttentionForwardParams, AttentionGradKvParams, AttentionGradQParams, AttentionSumParams,
+    AttentionBiasParams, AttentionDeltaParams, AttentionForwardParams, AttentionGradKvParams, AttentionGradQParams,
+    AttentionSumParams,
 };
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

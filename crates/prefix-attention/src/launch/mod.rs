@@ -11,10 +11,11 @@
 //! | backward | `rowsum(o * grad_o)`; `grad_q` by tiles of queries; `grad_k`, `grad_v` and parts of the prefix's by tiles of keys; the sum of those parts |
 //!
 //! No two thread blocks add to one number: gradients are the same bits in every run. Keys and values of the prefix are read
-//! where they are, by every sequence. Heads are padded to 64, 128 or 256 channels within a tile, in memory not at all.
+//! where they are, by every sequence. A relative bias is expanded once for a [`Batch`], and has no gradient here. Heads are padded to 64, 128 or 256 channels within a tile, in memory not at all.
 
 mod backward;
 mod batch;
+mod bias;
 mod forward;
 mod kernels;
 mod operands;
@@ -23,5 +24,6 @@ mod variant;
 
 pub use backward::{Backward, GradKeyValue, backward};
 pub use batch::Batch;
+pub use bias::RelativeBias;
 pub use forward::{Forward, forward};
 pub use operands::{Prefix, TokenRows};

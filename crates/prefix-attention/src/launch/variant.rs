@@ -5,8 +5,8 @@ use device::launch::{Grid, Kernel};
 
 use super::kernels;
 use super::params::{
-    ATTENTION_MAX_HEAD_DIM, ATTENTION_ROWS, ATTENTION_TALL_ROWS, ATTENTION_THREADS, AttentionDeltaParams,
-    AttentionForwardParams, AttentionGradKvParams, AttentionGradQParams,
+    ATTENTION_MAX_BIASED_HEAD_DIM, ATTENTION_MAX_HEAD_DIM, ATTENTION_ROWS, ATTENTION_TALL_ROWS, ATTENTION_THREADS,
+    AttentionDeltaParams, AttentionForwardParams, AttentionGradKvParams, AttentionGradQParams,
 };
 use crate::AttentionError;
 
@@ -18,6 +18,8 @@ pub(super) struct Variant {
     /// Channels of a tile's row.
     channels: u32,
     pub(super) forward: &'static Kernel<AttentionForwardParams>,
+    /// With a bias, where registers are left for one: tiles of 64 rows.
+    forward_biased: Option<&'static Kernel<AttentionForwardParams>>,
     pub(super) delta: &'static Kernel<AttentionDeltaParams>,
     pub(super) grad_q: &'static Kernel<AttentionGradQParams>,
     pub(super) grad_kv: &'static Kernel<AttentionGradKvParams>,
@@ -28,6 +30,7 @@ static VARIANTS: [Variant; 6] = [
         dtype: DType::F32,
         channels: 64,
         forward: &kernels::ATTENTION_FORWARD_D64_F32,
+        forward_biased: Some(&kernels::ATTENTION_FORWARD_D64_F32),
         delta: &kernels::ATTENTION_DELTA_F32,
         grad_q: &kernels::ATTENTION_GRAD_Q_D64_F32,
         grad_kv: &kernels::ATTENTION_GRAD_KV_D64_F32,
@@ -36,6 +39,7 @@ static VARIANTS: [Variant; 6] = [
         dtype: DType::F32,
         channels: 128,
         forward: &kernels::ATTENTION_FORWARD_D128_F32,
+        forward_biased: Some(&kernels::ATTENTION_FORWARD_D128_F32),
         delta: &kernels::ATTENTION_DELTA_F32,
         grad_q: &kernels::ATTENTION_GRAD_Q_D128_F32,
         grad_kv: &kernels::ATTENTION_GRAD_KV_D128_F32,
@@ -44,6 +48,7 @@ static VARIANTS: [Variant; 6] = [
         dtype: DType::F32,
         channels: 256,
         forward: &kernels::ATTENTION_FORWARD_D256_F32,
+        forward_biased: None,
         delta: &kernels::ATTENTION_DELTA_F32,
         grad_q: &kernels::ATTENTION_GRAD_Q_D256_F32,
         grad_kv: &kernels::ATTENTION_GRAD_KV_D256_F32,
@@ -52,6 +57,7 @@ static VARIANTS: [Variant; 6] = [
         dtype: DType::BF16,
         channels: 64,
         forward: &kernels::ATTENTION_FORWARD_D64_BF16,
+        forward_biased: Some(&kernels::ATTENTION_FORWARD_BIASED_D64_BF16),
         delta: &kernels::ATTENTION_DELTA_BF16,
         grad_q: &kernels::ATTENTION_GRAD_Q_D64_BF16,
         grad_kv: &kernels::ATTENTION_GRAD_KV_D64_BF16,
@@ -60,6 +66,7 @@ static VARIANTS: [Variant; 6] = [
         dtype: DType::BF16,
         channels: 128,
         forward: &kernels::ATTENTION_FORWARD_D128_BF16,
+        forward_biased: Some(&kernels::ATTENTION_FORWARD_BIASED_D128_BF16),
         delta: &kernels::ATTENTION_DELTA_BF16,
         grad_q: &kernels::ATTENTION_GRAD_Q_D128_BF16,
         grad_kv: &kernels::ATTENTION_GRAD_KV_D128_BF16,
@@ -68,6 +75,7 @@ static VARIANTS: [Variant; 6] = [
         dtype: DType::BF16,
         channels: 256,
         forward: &kernels::ATTENTION_FORWARD_D256_BF16,
+        forward_biased: None,
         delta: &kernels::ATTENTION_DELTA_BF16,
         grad_q: &kernels::ATTENTION_GRAD_Q_D256_BF16,
         grad_kv: &kernels::ATTENTION_GRAD_KV_D256_BF16,
@@ -87,6 +95,14 @@ impl Variant {
     /// Rows of a tile in the forward.
     pub(super) fn forward_rows(&self) -> u32 {
         if self.dtype == DType::BF16 && self.channels <= 128 { ATTENTION_TALL_ROWS } else { ATTENTION_ROWS }
+    }
+
+    /// The forward with a bias.
+    pub(super) fn forward_biased(
+        &self,
+        head_dim: usize,
+    ) -> Result<&'static Kernel<AttentionForwardParams>, AttentionError> {
+        self.forward_biased.ok_or(AttentionError::KernelHeadDim { head_dim, max: ATTENTION_MAX_BIASED_HEAD_DIM })
     }
 
     /// `KEY_COLUMNS` of `scores.cuh`.
@@ -112,9 +128,9 @@ impl Variant {
         rows * (self.channels * self.dtype.size_bytes() as u32 + 16)
     }
 
-    /// A block for each tile and head: tiles of queries, keys and values.
-    pub(super) fn forward_grid(&self, tiles: usize, heads: usize) -> Grid {
-        grid(tiles, heads).with_shared(self.rows_bytes(self.forward_rows() + 2 * self.key_columns()))
+    /// A block for each tile of `rows` rows and head: tiles of queries, keys and values.
+    pub(super) fn forward_grid(&self, rows: u32, tiles: usize, heads: usize) -> Grid {
+        grid(tiles, heads).with_shared(self.rows_bytes(rows + 2 * self.key_columns()))
     }
 
     /// Likewise with a tile of gradients of the result.
@@ -122,14 +138,14 @@ impl Variant {
         grid(tiles, heads).with_shared(self.rows_bytes(2 * ATTENTION_ROWS + 2 * self.key_columns()))
     }
 
-    /// Tiles as above, 16 bytes of statistics for each query and the place that the block has come to. The sums of long
+    /// Tiles as above, 24 bytes about each query and the place that the block has come to. The sums of long
     /// heads take two blocks.
     pub(super) fn grad_kv_grid(&self, tiles: usize, heads: usize) -> Grid {
         const PLACE_BYTES: u32 = 48;
         let mut grid = grid(tiles, heads);
         grid.blocks[2] = if self.channels == 256 { 2 } else { 1 };
         let rows_bytes = self.rows_bytes(2 * ATTENTION_ROWS + 2 * self.query_columns());
-        grid.with_shared(rows_bytes + 16 * self.query_columns() + PLACE_BYTES)
+        grid.with_shared(rows_bytes + 24 * self.query_columns() + PLACE_BYTES)
     }
 }
 

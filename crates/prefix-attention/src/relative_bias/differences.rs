@@ -31,7 +31,7 @@ pub(crate) struct Differences {
 
 impl Differences {
     /// Those of all sequences of a batch.
-    fn of_batch(shape: &AttentionShape<'_>, buckets: RelativeBuckets) -> Self {
+    pub(crate) fn of_batch(shape: &AttentionShape<'_>, buckets: RelativeBuckets) -> Self {
         let prefix_len = shape.prefix_len();
         let sequences = (0..shape.num_sequences()).map(|i| shape.sequence(i));
         let (q_len, kv_len) = sequences.fold((0, 0), |(q, kv), s| (s.q_len.max(q), s.kv_len.max(kv)));
@@ -41,6 +41,11 @@ impl Differences {
     /// Those of one sequence of the batch.
     pub(crate) fn of_sequence(&self, sequence: &Sequence) -> Self {
         Self { behind: sequence.q_len, ahead: sequence.kv_len + self.prefix_len, ..*self }
+    }
+
+    /// Queries that may stand before the first key.
+    pub(crate) fn behind(&self) -> usize {
+        self.behind
     }
 
     /// Elements of one key/value head. The rows of a tile are rounded up to whole registers, past the last query.

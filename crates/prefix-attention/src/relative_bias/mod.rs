@@ -30,9 +30,14 @@ impl RelativeBias<'_> {
         if expected != got {
             return Err(AttentionError::Length { argument: "bias.table", expected, got });
         }
-        match shape.spec().softcap {
-            Some(softcap) => Err(AttentionError::BiasWithSoftcap { softcap }),
-            None => Ok(()),
-        }
+        check_scores(shape)
+    }
+}
+
+/// Refuses a bias on scores that are bounded.
+pub(crate) fn check_scores(shape: &AttentionShape<'_>) -> Result<(), AttentionError> {
+    match shape.spec().softcap {
+        Some(softcap) => Err(AttentionError::BiasWithSoftcap { softcap }),
+        None => Ok(()),
     }
 }

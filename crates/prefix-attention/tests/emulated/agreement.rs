@@ -85,6 +85,17 @@ fn long_sequences_and_every_tile() {
         let spec =
             AttentionSpec { num_heads: 2, num_kv_heads: 1, head_dim, softmax_scale, causal: true, window, softcap };
         // Several chunks of queries for the prefix; sequences with and without a cache, and one that sees no key.
-        check(&Case { spec, q_lens: vec![300, 20, 9], kv_lens: vec![300, 150, 0], prefix_len: 66, dtype, gap: 0 }, 3);
+        check(
+            &Case {
+                spec,
+                q_lens: vec![300, 20, 9],
+                kv_lens: vec![300, 150, 0],
+                prefix_len: 66,
+                dtype,
+                gap: 0,
+                buckets: None,
+            },
+            3,
+        );
     }
 }

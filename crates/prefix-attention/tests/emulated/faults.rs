@@ -3,9 +3,9 @@
 use device::launch::{DeviceBuffer, Executor};
 use device::{DType, DeviceError};
 use tunesmith_prefix_attention::launch::{
-    Backward, Batch, Forward, GradKeyValue, Prefix, TokenRows, backward, forward,
+    Backward, Batch, Forward, GradKeyValue, Prefix, RelativeBias, TokenRows, backward, forward,
 };
-use tunesmith_prefix_attention::{AttentionError, AttentionShape, AttentionSpec};
+use tunesmith_prefix_attention::{AttentionError, AttentionShape, AttentionSpec, RelativeBuckets};
 
 use crate::problem::Case;
 
@@ -65,6 +65,18 @@ fn what_the_kernels_do_not_know_is_refused() {
     assert!(matches!(refused(16, DType::F16), AttentionError::KernelDType { got: DType::F16 }));
     let long = refused(257, DType::BF16);
     assert_eq!(long.to_string(), "attention: head_dim is 257, the kernels take up to 256; use cpu");
+    let shape = |spec| AttentionShape::new(spec, &[], &[], 0).unwrap();
+    let with_bias = |spec, len: usize| {
+        let table = executor.upload(&vec![0.0f32; len]).unwrap();
+        let bias = RelativeBias { table: &table, buckets: RelativeBuckets::new(8, 16, true).unwrap() };
+        Batch::new(&executor, shape(spec), DType::BF16).unwrap().with_bias(bias).unwrap_err()
+    };
+    let long = with_bias(AttentionSpec { head_dim: 129, ..SPEC }, 16);
+    assert!(matches!(long, AttentionError::KernelHeadDim { head_dim: 129, max: 128 }));
+    let bounded = with_bias(AttentionSpec { softcap: Some(30.0), ..SPEC }, 16);
+    assert!(matches!(bounded, AttentionError::BiasWithSoftcap { .. }));
+    let short = with_bias(SPEC, 15);
+    assert!(matches!(short, AttentionError::Length { argument: "bias.table", expected: 16, got: 15 }));
     let starts = [0, u32::MAX];
     let shape = AttentionShape::new(SPEC, &starts, &starts, 0).unwrap();
     assert!(matches!(Batch::new(&executor, shape, DType::F32).unwrap_err(), AttentionError::TooLarge { .. }));
@@ -72,8 +84,15 @@ fn what_the_kernels_do_not_know_is_refused() {
 
 #[test]
 fn gradients_that_are_not_asked_for_do_not_change_the_others() {
-    let case =
-        Case { spec: SPEC, q_lens: vec![70, 9], kv_lens: vec![70, 20], prefix_len: 3, dtype: DType::F32, gap: 0 };
+    let case = Case {
+        spec: SPEC,
+        q_lens: vec![70, 9],
+        kv_lens: vec![70, 20],
+        prefix_len: 3,
+        dtype: DType::F32,
+        gap: 0,
+        buckets: None,
+    };
     let problem = case.problem(5);
     let executor = Executor::emulated(5);
     let all = problem.launch(&executor);
@@ -111,12 +130,13 @@ fn gradients_that_are_not_asked_for_do_not_change_the_others() {
 #[test]
 fn nothing_to_do_is_done() {
     for (q_lens, kv_lens) in [(vec![], vec![]), (vec![0, 0], vec![0, 0])] {
-        let case = Case { spec: SPEC, q_lens, kv_lens, prefix_len: 0, dtype: DType::BF16, gap: 0 };
+        let case = Case { spec: SPEC, q_lens, kv_lens, prefix_len: 0, dtype: DType::BF16, gap: 0, buckets: None };
         let got = case.problem(0).launch(&Executor::emulated(0));
         assert!(got.o.is_empty() && got.grad_k.is_empty() && got.grad_prefix_k.is_empty());
     }
     // Keys and a prefix, but no query: their gradients are zero.
-    let case = Case { spec: SPEC, q_lens: vec![0], kv_lens: vec![3], prefix_len: 2, dtype: DType::F32, gap: 0 };
+    let case =
+        Case { spec: SPEC, q_lens: vec![0], kv_lens: vec![3], prefix_len: 2, dtype: DType::F32, gap: 0, buckets: None };
     let got = case.problem(0).launch(&Executor::emulated(0));
     assert!(got.o.is_empty() && got.grad_k == [0.0; 48] && got.grad_prefix_v == [0.0; 32]);
 }

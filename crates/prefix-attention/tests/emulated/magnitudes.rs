@@ -11,7 +11,7 @@ pub(crate) struct Magnitudes {
     pub(crate) grad_v: Vec<f64>,
     pub(crate) grad_prefix_k: Vec<f64>,
     pub(crate) grad_prefix_v: Vec<f64>,
-    /// The largest `softmax_scale sum_c |q_c k_c|` of a visible pair.
+    /// The largest `softmax_scale sum_c |q_c k_c|`, plus its bias, of a visible pair.
     pub(crate) scores: f64,
     /// The most terms that a sum over keys or queries has.
     pub(crate) terms: usize,
@@ -23,6 +23,7 @@ struct Key<'a> {
     v: &'a [f32],
     prefix: bool,
     offset: usize,
+    bias: f64,
 }
 
 /// `sum_c |x_c y_c|`
@@ -49,7 +50,8 @@ impl Magnitudes {
         let (mut q_start, mut kv_start) = (0, 0);
         for (&q_len, &kv_len) in case.q_lens.iter().zip(&case.kv_lens) {
             for (query, head) in (0..q_len).flat_map(|i| (0..case.spec.num_heads).map(move |h| (i, h))) {
-                let keys = visible(problem, (kv_start, kv_len), query as i64 + kv_len as i64 - q_len as i64, head);
+                let position = query as i64 + kv_len as i64 - q_len as i64;
+                let keys = visible(problem, (kv_start, kv_len), position, head);
                 let row = (q_start + query) * case.q_row() + head * case.spec.head_dim;
                 out.add_query(problem, o, row, &keys);
             }
@@ -65,14 +67,14 @@ impl Magnitudes {
         let scale = f64::from(spec.softmax_scale);
         let score = |key: &Key<'_>| {
             let s: f64 = scale * q.iter().zip(key.k).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>();
-            spec.softcap.map(f64::from).map_or(s, |cap| cap * (s / cap).tanh())
+            key.bias + spec.softcap.map(f64::from).map_or(s, |cap| cap * (s / cap).tanh())
         };
         let scores: Vec<f64> = keys.iter().map(score).collect();
         let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
         let delta = product(&of_row(o), &grad_o);
         for (key, s) in keys.iter().zip(&scores) {
-            self.scores = self.scores.max(scale * product(&q, key.k));
+            self.scores = self.scores.max(scale * product(&q, key.k) + key.bias.abs());
             let p = (s - max).exp() / sum;
             let ds = scale * p * (product(&grad_o, key.v) + delta);
             let (grad_k, grad_v) = if key.prefix {
@@ -95,15 +97,19 @@ fn visible(problem: &Problem, (kv_start, kv_len): (usize, usize), position: i64,
     let (case, spec) = (&problem.case, &problem.case.spec);
     let (dim, width) = (spec.head_dim, case.kv_row());
     let column = head / (spec.num_heads / spec.num_kv_heads) * dim;
+    let bias = |of_key: i64| {
+        let buckets = case.buckets.map(|buckets| buckets.bucket(of_key - position));
+        buckets.map_or(0.0, |bucket| f64::from(problem.bias[bucket * spec.num_heads + head]))
+    };
     let prefix = (0..case.prefix_len).map(|j| {
-        let offset = j * width + column;
-        Key { k: &problem.prefix_k[offset..][..dim], v: &problem.prefix_v[offset..][..dim], prefix: true, offset }
+        let (offset, bias) = (j * width + column, bias(j as i64 - case.prefix_len as i64));
+        Key { k: &problem.prefix_k[offset..][..dim], v: &problem.prefix_v[offset..][..dim], prefix: true, offset, bias }
     });
     let sees = |j: i64| !spec.causal || (j <= position && spec.window.is_none_or(|w| position - (w as i64) < j));
     let own = (0..kv_len).filter(|&j| sees(j as i64)).map(|j| {
         let row = &problem.kv[(kv_start + j) * (2 * width + case.gap)..];
         let offset = (kv_start + j) * width + column;
-        Key { k: &row[column..][..dim], v: &row[width + column..][..dim], prefix: false, offset }
+        Key { k: &row[column..][..dim], v: &row[width + column..][..dim], prefix: false, offset, bias: bias(j as i64) }
     });
     prefix.chain(own).collect()
 }

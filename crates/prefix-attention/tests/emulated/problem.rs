@@ -6,7 +6,7 @@ use device::philox::Stream;
 use half::bf16;
 use proptest::prelude::*;
 use tunesmith_prefix_attention::launch::{self, Batch};
-use tunesmith_prefix_attention::{AttentionShape, AttentionSpec};
+use tunesmith_prefix_attention::{AttentionShape, AttentionSpec, RelativeBias, RelativeBuckets};
 use tunesmith_prefix_attention::{Backward, Forward, GradKeyValue, Prefix, TokenRows, backward, forward};
 
 /// Sizes of a batch, and how its operands are stored.
@@ -19,6 +19,7 @@ pub(crate) struct Case {
     pub(crate) dtype: DType,
     /// Columns beside keys and values, which are parts of one array as a fused projection has.
     pub(crate) gap: usize,
+    pub(crate) buckets: Option<RelativeBuckets>,
 }
 
 /// A case with its operands as the device holds them, widened.
@@ -31,6 +32,8 @@ pub(crate) struct Problem {
     pub(crate) prefix_k: Vec<f32>,
     pub(crate) prefix_v: Vec<f32>,
     pub(crate) grad_o: Vec<f32>,
+    /// `[num_buckets, num_heads]`, where there are buckets.
+    pub(crate) bias: Vec<f32>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,10 +89,13 @@ impl Case {
     }
 
     pub(crate) fn problem(&self, seed: u64) -> Problem {
-        let values = |site, count: usize| -> Vec<f32> {
+        let normal = |site, count: usize| -> Vec<f32> {
             let stream = Stream::new(seed, 0, site);
+            (0..count as u64).map(|i| stream.normal(i)).collect()
+        };
+        let values = |site, count: usize| -> Vec<f32> {
             let round = |x: f32| if self.dtype == DType::BF16 { bf16::from_f32(x).to_f32() } else { x };
-            (0..count as u64).map(|i| round(stream.normal(i))).collect()
+            normal(site, count).into_iter().map(round).collect()
         };
         Problem {
             case: self.clone(),
@@ -98,6 +104,7 @@ impl Case {
             prefix_k: values(2, self.prefix_len * self.kv_row()),
             prefix_v: values(3, self.prefix_len * self.kv_row()),
             grad_o: values(4, self.num_q() * self.q_row()),
+            bias: normal(5, self.buckets.map_or(0, |buckets| buckets.num_buckets() * self.spec.num_heads)),
         }
     }
 }
@@ -112,7 +119,8 @@ impl Problem {
         let mut o = vec![f32::NAN; self.q.len()];
         let mut softmax_lse = vec![f32::NAN; self.case.num_q() * self.case.spec.num_heads];
         let [q, k, v] = self.rows();
-        let args = Forward { q, k, v, prefix: self.prefix(), bias: None, o: &mut o, softmax_lse: &mut softmax_lse };
+        let args =
+            Forward { q, k, v, prefix: self.prefix(), bias: self.bias(), o: &mut o, softmax_lse: &mut softmax_lse };
         self.case.with_shape(|shape| forward(shape, args)).unwrap();
         (o, softmax_lse)
     }
@@ -129,7 +137,7 @@ impl Problem {
             k,
             v,
             prefix: self.prefix(),
-            bias: None,
+            bias: self.bias(),
             o: &results.o,
             softmax_lse: &results.softmax_lse,
             grad_o: &self.grad_o,
@@ -155,11 +163,19 @@ impl Problem {
         (self.case.prefix_len > 0).then(|| Prefix { k: rows(&self.prefix_k), v: rows(&self.prefix_v) })
     }
 
+    fn bias(&self) -> Option<RelativeBias<'_>> {
+        self.case.buckets.map(|buckets| RelativeBias { table: &self.bias, buckets })
+    }
+
     /// Forward and backward of the kernels.
     pub(crate) fn launch(&self, executor: &Executor) -> Results {
         self.case.with_shape(|shape| {
             let dtype = self.case.dtype;
-            let batch = Batch::new(executor, *shape, dtype).unwrap();
+            let mut batch = Batch::new(executor, *shape, dtype).unwrap();
+            let table = executor.upload(&self.bias).unwrap();
+            if let Some(buckets) = self.case.buckets {
+                batch = batch.with_bias(launch::RelativeBias { table: &table, buckets }).unwrap();
+            }
             let [q_buffer, kv, prefix_k, prefix_v, grad_o] =
                 [&self.q, &self.kv, &self.prefix_k, &self.prefix_v, &self.grad_o].map(|x| upload(executor, dtype, x));
             let q = launch::TokenRows::contiguous(&q_buffer, self.case.q_row());
@@ -237,10 +253,17 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
         Just((true, None)),
         prop_oneof![Just(1), 2usize..80, Just(1000)].prop_map(|window| (true, Some(window))),
     ];
-    let softcap = prop::option::of(prop_oneof![Just(0.5f32), Just(30.0)]);
+    // The scores as they are, bounded, or with a bias.
+    let bias = (1usize..9, 10usize..60, any::<bool>())
+        .prop_map(|(n, distance, both)| RelativeBuckets::new(4 * n, distance + 2 * n, both).unwrap());
+    let scores = prop_oneof![
+        2 => Just((None, None)),
+        1 => prop_oneof![Just(0.5f32), Just(30.0)].prop_map(|softcap| (Some(softcap), None)),
+        1 => bias.prop_map(|buckets| (None, Some(buckets))),
+    ];
     let gap = prop_oneof![Just(0usize), Just(3), Just(8)];
-    (head_dim, heads, lens, prefix, mask, softcap, any::<bool>(), gap).prop_map(
-        |(head_dim, (num_kv_heads, group), lens, prefix_len, (causal, window), softcap, wide, gap)| Case {
+    (head_dim, heads, lens, prefix, mask, scores, any::<bool>(), gap).prop_map(
+        |(head_dim, (num_kv_heads, group), lens, prefix_len, (causal, window), (softcap, buckets), wide, gap)| Case {
             spec: AttentionSpec {
                 num_heads: num_kv_heads * group,
                 num_kv_heads,
@@ -256,6 +279,8 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
             prefix_len,
             dtype: if wide { DType::F32 } else { DType::BF16 },
             gap,
+            // As far as the kernels take it.
+            buckets: buckets.filter(|_| head_dim <= 128),
         },
     )
 }
