@@ -1,5 +1,6 @@
 //! Integration tests.
 
+mod bottleneck;
 mod cli;
 mod faults;
 mod laws;

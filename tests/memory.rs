@@ -30,6 +30,7 @@ fn the_plan_is_within_15_percent_of_the_peak() {
         &[all_linear, "training.per_device_train_batch_size=4", "training.gradient_checkpointing=true"],
         &["training.per_device_train_batch_size=2"],
         &["training.per_device_train_batch_size=1", "adapter.method=full"],
+        &["training.per_device_train_batch_size=2", "adapter.method=bottleneck", "adapter.bottleneck_config=houlsby"],
     ] {
         let (planned, measured) = planned_and_measured(&workspace, set);
         assert!((planned / measured - 1.0).abs() <= 0.15, "{set:?}: planned {planned}, measured {measured}");

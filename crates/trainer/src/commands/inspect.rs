@@ -80,6 +80,21 @@ fn adapter(dir: &Path) -> Result<(Map<String, Value>, Vec<String>), Error> {
             "feedforward_modules": ia3.feedforward_modules,
             "modules_to_save": ia3.modules_to_save,
         }))),
+        AdapterConfig::Bottleneck(bottleneck) => found.extend(object(json!({
+            "method": "bottleneck (AdapterHub)",
+            "name": bottleneck.name,
+            "base_model": bottleneck.model.model_name,
+            "model_type": bottleneck.model.model_type,
+            "mh_adapter": bottleneck.mh_adapter,
+            "output_adapter": bottleneck.output_adapter,
+            "cross_adapter": bottleneck.cross_adapter,
+            "is_parallel": bottleneck.is_parallel,
+            "reduction_factor": bottleneck.reduction_factor,
+            "non_linearity": bottleneck.non_linearity,
+            "scaling": bottleneck.scaling,
+            "leave_out": bottleneck.leave_out,
+            "phm_layer": bottleneck.phm_layer,
+        }))),
         other => {
             found.insert("config".to_owned(), json!(format!("{other:?}")));
         }

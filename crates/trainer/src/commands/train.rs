@@ -21,7 +21,7 @@ use crate::run::facts::{self, Fact};
 use crate::run::identity::Identity;
 use crate::run::journal::Journal;
 use crate::run::log::Log;
-use crate::run::model_card::{MODEL_CARD, ModelCard};
+use crate::run::model_card::{Kind, MODEL_CARD, ModelCard};
 use crate::run::optimizer::Optimizer;
 use crate::run::output_dir::OutputDir;
 use crate::run::plan::RunPlan;
@@ -278,11 +278,15 @@ impl Run {
             log: journal.entries(),
             samples,
         };
-        let is_adapter = self.config.adapter.method != config::Method::Full;
-        let card = ModelCard { base_model: &base_model, is_adapter, facts, settings: &self.settings, dir };
+        let kind = match self.config.adapter.method {
+            config::Method::Full => Kind::Model,
+            config::Method::Bottleneck => Kind::AdapterHub,
+            config::Method::Lora | config::Method::Ia3 => Kind::Peft,
+        };
+        let card = ModelCard { base_model: &base_model, kind, facts, settings: &self.settings, dir };
         let mut documents = vec![(REPORT_FILE, report.to_html()), (MODEL_CARD, card.to_markdown())];
         let purpose = &self.setup.base.purpose;
-        if is_adapter {
+        if kind != Kind::Model {
             documents.extend(purpose.labels_text().map(|text| (LABELS_FILE, text)));
         } else {
             // What is saved is a model of its own, in the type that it was trained in.

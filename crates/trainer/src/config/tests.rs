@@ -229,7 +229,7 @@ fn duplicate_keys_are_refused_with_a_caret() {
 #[test]
 fn what_is_not_there_yet_is_said_so() {
     for (set, expected) in [
-        ("adapter.method=p_tuning_v2", "available: lora, ia3, full"),
+        ("adapter.method=p_tuning_v2", "available: lora, ia3, bottleneck, full"),
         ("model.task_type=SEQ_CLS", "available: CAUSAL_LM"),
     ] {
         let message = refusal(set);

@@ -9,8 +9,8 @@ pub const MODEL_CARD: &str = "README.md";
 pub struct ModelCard<'a> {
     /// The base model, as it was named.
     pub base_model: &'a str,
-    /// Whether the files are an adapter in PEFT's format, or else a whole model.
-    pub is_adapter: bool,
+    /// What the files are.
+    pub kind: Kind,
     /// Name and value.
     pub facts: &'a [(String, String)],
     /// The settings as TOML.
@@ -19,12 +19,34 @@ pub struct ModelCard<'a> {
     pub dir: &'a Path,
 }
 
+/// What a run wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An adapter in PEFT's format.
+    Peft,
+    /// An adapter in AdapterHub's format.
+    AdapterHub,
+    /// A whole model.
+    Model,
+}
+
+impl Kind {
+    /// What the Hugging Face hub calls the library that loads it.
+    fn library(self) -> &'static str {
+        match self {
+            Kind::Peft => "peft",
+            Kind::AdapterHub => "adapter-transformers",
+            Kind::Model => "transformers",
+        }
+    }
+}
+
 impl ModelCard<'_> {
     /// The card.
     pub fn to_markdown(&self) -> String {
         let base = one_line(self.base_model);
-        let library = if self.is_adapter { "peft" } else { "transformers" };
-        let kind = if self.is_adapter { "An adapter for" } else { "A fine-tuned copy of" };
+        let library = self.kind.library();
+        let kind = if self.kind == Kind::Model { "A fine-tuned copy of" } else { "An adapter for" };
         let mut card = format!(
             "---\nbase_model: {}\nlibrary_name: {library}\ntags:\n- tunesmith\n---\n\n# {kind} `{base}`\n\n\
              Trained with tunesmith. `report.html` shows the curves, `metrics.jsonl` holds the numbers.\n\n\
@@ -35,20 +57,30 @@ impl ModelCard<'_> {
             card.push_str(&format!("| {} | {} |\n", cell(name), cell(value)));
         }
         let dir = one_line(&self.dir.display().to_string());
-        card.push_str(&if self.is_adapter {
-            format!(
-                "\n## Use\n\n```sh\ntunesmith generate --model {base} --adapter {dir} --prompt \"...\"\n```\n\n\
-                 ```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n\
-                 base = AutoModelForCausalLM.from_pretrained({0})\n\
-                 model = PeftModel.from_pretrained(base, {1})\n```\n",
-                yaml(&base),
-                yaml(&dir)
-            )
-        } else {
-            format!("\n## Use\n\n```sh\ntunesmith generate --model {dir} --prompt \"...\"\n```\n")
-        });
+        card.push_str("\n## Use\n\n");
+        card.push_str(&self.usage(&base, &dir));
         card.push_str(&format!("\n## Settings\n\n```toml\n{}```\n", self.settings.replace("```", "'''")));
         card
+    }
+}
+
+impl ModelCard<'_> {
+    /// Commands and code that use the files.
+    fn usage(&self, base: &str, dir: &str) -> String {
+        let generate = format!("```sh\ntunesmith generate --model {base} --adapter {dir} --prompt \"...\"\n```\n");
+        let load = "from transformers import AutoModelForCausalLM\n\nbase = AutoModelForCausalLM.from_pretrained";
+        let (base, quoted) = (yaml(base), yaml(dir));
+        match self.kind {
+            Kind::Peft => format!(
+                "{generate}\n```python\nfrom peft import PeftModel\n{load}({base})\n\
+                 model = PeftModel.from_pretrained(base, {quoted})\n```\n"
+            ),
+            Kind::AdapterHub => format!(
+                "{generate}\n```python\nimport adapters\n{load}({base})\nadapters.init(base)\n\
+                 base.load_adapter({quoted}, with_head=False, use_safetensors=True, set_active=True)\n```\n"
+            ),
+            Kind::Model => format!("```sh\ntunesmith generate --model {dir} --prompt \"...\"\n```\n"),
+        }
     }
 }
 
@@ -74,7 +106,7 @@ mod tests {
         let facts = [("loss".to_owned(), "a|b\n<i>".to_owned())];
         let card = ModelCard {
             base_model: "models/\"x\"\n---\nlicense: mit",
-            is_adapter: true,
+            kind: Kind::Peft,
             facts: &facts,
             settings: "[model]\npath = \"```\"\n",
             dir: Path::new("out"),

@@ -1,5 +1,6 @@
 //! `[adapter]`: which parameters are trained. Names and meanings are those of PEFT's configurations.
 
+mod bottleneck;
 mod conflicts;
 mod ia3;
 mod lora;
@@ -14,6 +15,7 @@ use super::problem::Problem;
 use super::section::Section;
 use super::value::{Choice, FromNode, wrong_type};
 
+pub use bottleneck::BottleneckSettings;
 pub use ia3::Ia3Settings;
 pub use lora::LoraSettings;
 
@@ -22,7 +24,7 @@ pub use lora::LoraSettings;
 pub struct Adapter {
     /// The method. Default `lora`.
     pub method: Method,
-    /// Go on from this adapter, a directory in PEFT's format, whose structure is then taken over.
+    /// Go on from this adapter, a directory in PEFT's format or AdapterHub's, whose structure is then taken over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_from: Option<PathBuf>,
     /// Which modules it changes.
@@ -34,6 +36,9 @@ pub struct Adapter {
     /// Settings of `method = "ia3"`.
     #[serde(flatten)]
     pub ia3: Ia3Settings,
+    /// Settings of `method = "bottleneck"`.
+    #[serde(flatten)]
+    pub bottleneck: BottleneckSettings,
 }
 
 /// Which modules a method changes, for the methods that choose. What is `None` takes PEFT's default, or the value of
@@ -65,6 +70,7 @@ impl Adapter {
             },
             lora: LoraSettings::read(s),
             ia3: Ia3Settings::read(s),
+            bottleneck: BottleneckSettings::read(s),
         }
     }
 }
@@ -77,6 +83,8 @@ pub enum Method {
     Lora,
     /// Learned scaling of channels.
     Ia3,
+    /// Bottleneck adapters, in AdapterHub's format.
+    Bottleneck,
     /// Every parameter of the base.
     Full,
 }
@@ -93,15 +101,16 @@ impl std::fmt::Display for Method {
         f.write_str(match self {
             Method::Lora => "lora",
             Method::Ia3 => "ia3",
+            Method::Bottleneck => "bottleneck",
             Method::Full => "full",
         })
     }
 }
 
 impl Choice for Method {
-    const CHOICES: &'static [(&'static str, Self)] = &[("lora", Self::Lora), ("ia3", Self::Ia3), ("full", Self::Full)];
-    const ABSENT: &'static [&'static str] =
-        &["prompt_tuning", "prefix_tuning", "p_tuning", "p_tuning_v2", "bottleneck"];
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("lora", Self::Lora), ("ia3", Self::Ia3), ("bottleneck", Self::Bottleneck), ("full", Self::Full)];
+    const ABSENT: &'static [&'static str] = &["prompt_tuning", "prefix_tuning", "p_tuning", "p_tuning_v2"];
 }
 
 impl FromNode for ModuleNames {

@@ -9,6 +9,7 @@
 //! | the activation of the MLP | its inputs |
 //! | a projection with a trainable part | its input and, under LoRA, `x A^T` |
 //! | channels with learned factors | their values before |
+//! | a bottleneck adapter | its input and what is projected down |
 
 use model::config::{BlockConfig, DecoderConfig, MlpInput, Residual};
 use model::{Dimensions, Module, ModuleKind, Modules};
@@ -89,7 +90,8 @@ fn block_elements(config: &BlockConfig, modules: &Modules, trained: &Trained, la
         MlpInput::Plain { .. } => intermediate,
         MlpInput::Gated { .. } | MlpInput::FusedGated { .. } => 2 * intermediate,
     };
-    attention + head_norms + norms * hidden + activation + projections(config, modules, trained, layer)
+    let bottlenecks = trained.bottlenecks[layer] as u64;
+    attention + head_norms + norms * hidden + activation + bottlenecks + projections(config, modules, trained, layer)
 }
 
 /// Inputs that the projections of block `layer` keep: one for those that share it.

@@ -19,6 +19,8 @@ pub struct Trained {
     pub scaled: Vec<usize>,
     /// By the number of the parameter: whether the base's own is trained.
     pub base: Vec<bool>,
+    /// By the number of the layer: elements per token that bottleneck adapters keep, their inputs and what is projected down.
+    pub bottlenecks: Vec<usize>,
 }
 
 impl Trained {
@@ -41,8 +43,15 @@ impl Trained {
     }
 
     fn nothing(modules: &Modules) -> Self {
+        let layers = modules.residuals().map(|residual| residual.layer + 1).max().unwrap_or(0);
         let (modules, parameters) = (modules.iter().len(), modules.parameters().len());
-        Self { parameters: 0, ranks: vec![0; modules], scaled: vec![0; modules], base: vec![false; parameters] }
+        Self {
+            parameters: 0,
+            ranks: vec![0; modules],
+            scaled: vec![0; modules],
+            base: vec![false; parameters],
+            bottlenecks: vec![0; layers],
+        }
     }
 
     /// Paths of the adapted modules, in model order.
@@ -60,9 +69,21 @@ impl Trained {
         self.base[id.index()]
     }
 
-    /// Takes a trainable parameter by its name in PEFT's file into account.
+    /// Takes a trainable parameter by its name in the adapter's file into account.
     fn add(&mut self, name: &str, shape: &[usize], modules: &Modules) {
         self.parameters += shape.iter().product::<usize>();
+        if let Some((path, parameter)) = name.split_once(".adapter_down.") {
+            let at = modules.residuals().find(|residual| path.starts_with(&format!("{}.", residual.path)));
+            let elements = match (parameter, shape) {
+                ("0.weight", [size, hidden]) => size + hidden,
+                // One factor has the input's size and the other that of the bottleneck.
+                ("0.W_left", [n, columns, _]) => n * columns,
+                ("0.W_right", [n, _, columns]) => n * columns,
+                _ => 0,
+            };
+            at.iter().for_each(|residual| self.bottlenecks[residual.layer] += elements);
+            return;
+        }
         let name = name.strip_prefix(names::PREFIX).unwrap_or(name);
         let owner = modules
             .iter()
