@@ -37,19 +37,21 @@ fn a_run_leaves_adapterhubs_files_and_every_command_reads_them() {
     let card = std::fs::read_to_string(out.join("README.md")).unwrap();
     assert!(card.contains("\nlibrary_name: adapter-transformers\n") && card.contains("base.load_adapter("), "{card}");
 
-    let entries = metrics(&out);
-    assert!(entries[5]["loss"].as_f64() < entries[0]["loss"].as_f64(), "{entries:?}");
-    let eval = ["eval", "--model", "model", "--adapter", "out", "--data", "train.jsonl", "--json"];
-    let loss = workspace.run(&eval).expect(0).json()["loss"].as_f64().unwrap();
-    let logged = entries.last().unwrap()["eval_loss"].as_f64().unwrap();
+    let eval = |more: &[&str]| {
+        let base = ["eval", "--model", "model", "--data", "train.jsonl", "--json"];
+        workspace.run(&[&base[..], more].concat()).expect(0).json()["loss"].as_f64().unwrap()
+    };
+    let (adapted, base) = (eval(&["--adapter", "out"]), eval(&[]));
+    let logged = metrics(&out).last().unwrap()["eval_loss"].as_f64().unwrap();
     // The log rounds to f32.
-    assert!((loss - logged).abs() <= 1e-7 * logged, "{loss} and {logged}");
+    assert!((adapted - logged).abs() <= 1e-7 * logged, "{adapted} and {logged}");
+    assert!(adapted < base, "{adapted} and {base}");
     let generate = ["generate", "--model", "model", "--adapter", "out", "--prompt", "w5 w6", "--max-new-tokens", "3"];
     workspace.run(&generate).expect(0);
     let inspected = workspace.run(&["inspect", "out", "--json"]).expect(0).json();
     assert_eq!((&inspected["name"], &inspected["parameters"]), (&"stories".into(), &2208.into()));
     let merge = ["merge", "--model", "model", "--adapter", "out", "--output", "merged"];
-    let refused = workspace.run(&merge).expect(2);
+    let refused = workspace.run(&merge).expect(3);
     assert!(refused.stderr.contains("a bottleneck adapter has an activation between its layers"), "{}", refused.stderr);
     assert!(!workspace.path("merged").exists());
 }

@@ -108,6 +108,17 @@ pub enum PeftError {
         /// Which.
         problems: Problems,
     },
+    /// A Compacter adapter without the rule that its layers share.
+    #[error(
+        "{}: tensor {} is missing: AdapterHub leaves it out where a model is its own base, as T5 is, and without it the \
+         adapter cannot be computed; save it in Python out of model.shared_parameters", path.display(), Quoted(key)
+    )]
+    NoSharedRule {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+    },
     /// A file that holds weights of a base model which is not this one.
     #[error("{}: tensor {} differs from the base model's own; the adapter belongs to another base model", path.display(), Quoted(tensor))]
     OtherBase {

@@ -218,9 +218,11 @@ impl Error {
             Error::Peft(error) => match error.as_ref() {
                 PeftError::Checkpoint(error) => of_checkpoint(error),
                 PeftError::Tensor(error) => of_tensor(error),
-                PeftError::NoTargets { .. } | PeftError::NoDefaultTargets { .. } | PeftError::Pattern { .. } => {
-                    EXIT_USAGE
-                }
+                // Of a file they would be told with its name.
+                PeftError::Setting { .. }
+                | PeftError::NoTargets { .. }
+                | PeftError::NoDefaultTargets { .. }
+                | PeftError::Pattern { .. } => EXIT_USAGE,
                 _ => EXIT_INPUT,
             },
             Error::Tensor(error) => of_tensor(error),

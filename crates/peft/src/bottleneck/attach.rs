@@ -37,9 +37,12 @@ impl Bottleneck {
     /// The adapters that were saved with `config` in `file`.
     ///
     /// # Errors
-    /// As [`Bottleneck::new`], and those of [`load()`](crate::load()).
+    /// As [`Bottleneck::new`], and those of [`load()`](crate::load()); [`PeftError::NoSharedRule`].
     pub fn load(config: BottleneckConfig, base: &Base, file: &SafetensorsFile) -> Result<(Self, Warnings), PeftError> {
         let (plan, skeleton) = planned(config, base)?;
+        if let Some(key) = skeleton.shared_rule().filter(|key| !file.contains(key)) {
+            return Err(PeftError::NoSharedRule { path: file.path().to_owned(), key: key.to_owned() });
+        }
         // Before anything is allocated by the sizes that the configuration asks for.
         fit(&skeleton.saved, &skeleton.shapes(), file)?;
         let (bottleneck, warnings) = Self::attach(plan, skeleton, base, 0)?;
@@ -49,7 +52,7 @@ impl Bottleneck {
 
     fn attach(plan: Plan, skeleton: Skeleton, base: &Base, seed: u64) -> Result<(Self, Warnings), PeftError> {
         let Plan { config, activation, warnings, .. } = plan;
-        let Skeleton { declarations, sites, saved } = skeleton;
+        let Skeleton { declarations, sites, saved, .. } = skeleton;
         let parameters = declarations.build(base, seed)?;
         let leaves: Vec<Tensor> = parameters.tensors().cloned().collect();
         let sites = sites.into_iter().map(|site| site.map(|site| site.with(&leaves))).collect();

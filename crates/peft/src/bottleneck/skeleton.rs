@@ -15,6 +15,8 @@ pub(super) struct Skeleton {
     /// By the number of the residual connection.
     pub(super) sites: Vec<Option<DeclaredSite>>,
     pub(super) saved: Vec<SavedTensor>,
+    /// Position of the rule that all layers share, if they do.
+    rule: Option<usize>,
 }
 
 /// Positions of one adapter's parameters.
@@ -48,9 +50,9 @@ impl Skeleton {
         skeleton.sites.resize_with(num_residuals, || None);
         let config = &plan.config;
         let first = plan.sites.first().filter(|_| config.phm_layer && config.shared_phm_rule);
-        let rule = first.map(|(residual, _)| {
+        skeleton.rule = first.map(|(residual, _)| {
             let start = rule_start(config, config.phm_init_range as f32, 1.0);
-            skeleton.rule(names::shared(residual, &config.name, "phm_rule"), config, start)
+            skeleton.declare_rule(names::shared(residual, &config.name, "phm_rule"), config, start)
         });
         for (residual, size) in &plan.sites {
             let path = names::site(residual, model_type, &config.name);
@@ -59,8 +61,8 @@ impl Skeleton {
             let down = Sizes { input: hidden, output: size, start: down };
             let up = Sizes { input: size, output: hidden, start: up };
             let site = DeclaredSite {
-                down: skeleton.projection(&format!("{path}.adapter_down.0"), config, rule, &down),
-                up: skeleton.projection(&format!("{path}.adapter_up"), config, rule, &up),
+                down: skeleton.projection(&format!("{path}.adapter_down.0"), config, &down),
+                up: skeleton.projection(&format!("{path}.adapter_up"), config, &up),
                 norm_after: config.ln_after.then(|| {
                     let norm = format!("{path}.adapter_norm_after");
                     let weight = skeleton.declare(format!("{norm}.weight"), &[hidden], Start::Ones);
@@ -77,13 +79,12 @@ impl Skeleton {
         self.declarations.shapes().map(|(_, shape)| shape).collect()
     }
 
-    fn projection(
-        &mut self,
-        path: &str,
-        config: &BottleneckConfig,
-        shared_rule: Option<usize>,
-        sizes: &Sizes,
-    ) -> DeclaredProjection {
+    /// The key of the rule that all layers share.
+    pub(super) fn shared_rule(&self) -> Option<&str> {
+        self.rule.map(|rule| self.saved[rule].name.as_str())
+    }
+
+    fn projection(&mut self, path: &str, config: &BottleneckConfig, sizes: &Sizes) -> DeclaredProjection {
         let Sizes { input, output, start } = *sizes;
         if !config.phm_layer {
             let weight = self.declare(format!("{path}.weight"), &[output, input], start);
@@ -91,9 +92,9 @@ impl Skeleton {
             return DeclaredProjection { weight: DeclaredWeight::Dense(weight), bias: Some(bias) };
         }
         let (n, rank) = (config.phm_dim, config.phm_rank);
-        let rule = shared_rule.unwrap_or_else(|| {
+        let rule = self.rule.unwrap_or_else(|| {
             let start = rule_start(config, 0.01, 0.01);
-            self.rule(format!("{path}.phm_rule"), config, start)
+            self.declare_rule(format!("{path}.phm_rule"), config, start)
         });
         let left = self.declare(format!("{path}.W_left"), &[n, input / n, rank], glorot(input / n, rank));
         let right = self.declare(format!("{path}.W_right"), &[n, rank, output / n], glorot(output / n, rank));
@@ -101,7 +102,7 @@ impl Skeleton {
         DeclaredProjection { weight: DeclaredWeight::Phm { rule, left, right }, bias }
     }
 
-    fn rule(&mut self, name: String, config: &BottleneckConfig, start: Start) -> usize {
+    fn declare_rule(&mut self, name: String, config: &BottleneckConfig, start: Start) -> usize {
         self.declare(name, &[config.phm_dim; 3], start)
     }
 
