@@ -10,10 +10,11 @@ use crate::{Dataset, Example, IGNORE_INDEX, Task};
 /// | `input_ids`, `positions` | `[num_tokens]` |
 /// | `cu_seqlens` | `[num_sequences + 1]`: where each sequence starts, then `num_tokens` |
 /// | `labels` | `[num_tokens]`; `[num_sequences]` for `SEQ_CLS`, the decoders' tokens for `SEQ_2_SEQ_LM` |
+/// | `values` | `[num_sequences]` for a regression, else empty |
 /// | `cu_label_seqlens` | `[num_sequences + 1]`: where the labels of each sequence start, then their number |
 ///
 /// Attention goes over one sequence at a time, and positions begin anew with each, so that sequences do not see each other.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// What `labels` are; see [`Example`].
     pub task: Task,
@@ -25,6 +26,8 @@ pub struct Batch {
     pub cu_seqlens: Vec<u32>,
     /// Labels as the rows have them, not shifted.
     pub labels: Vec<i64>,
+    /// The numbers that a regression predicts.
+    pub values: Vec<f32>,
     /// Starts of the sequences' labels, then their number.
     pub cu_label_seqlens: Vec<u32>,
     /// How many labels the loss is taken over: those that are not -100 and, for `CAUSAL_LM`, not a sequence's first.
@@ -40,6 +43,7 @@ impl Batch {
         let mut batch = Self::empty(dataset.task());
         for &index in indices {
             batch.push(dataset.input_ids(index), dataset.labels(index));
+            batch.values.extend(dataset.value(index));
         }
         batch
     }
@@ -52,6 +56,7 @@ impl Batch {
         let mut batch = Self::empty(task);
         for example in examples {
             batch.push(&example.input_ids, &example.labels);
+            batch.values.extend(&example.values);
         }
         batch
     }
@@ -63,6 +68,7 @@ impl Batch {
             positions: Vec::new(),
             cu_seqlens: vec![0],
             labels: Vec::new(),
+            values: Vec::new(),
             cu_label_seqlens: vec![0],
             num_targets: 0,
         }
@@ -112,7 +118,7 @@ mod tests {
     use super::*;
 
     fn example(input_ids: &[u32], labels: &[i64]) -> Example {
-        Example { input_ids: input_ids.to_vec(), labels: labels.to_vec() }
+        Example { input_ids: input_ids.to_vec(), labels: labels.to_vec(), values: Vec::new() }
     }
 
     #[test]

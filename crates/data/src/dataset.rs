@@ -22,6 +22,8 @@ pub struct Dataset {
     /// A label is -100 or below 2^31, which [`DataOptions`] ensures.
     labels: Vec<i32>,
     label_starts: Vec<usize>,
+    /// One for each example of a regression, or none.
+    values: Vec<f32>,
     /// The line that each example came from.
     lines: Vec<usize>,
     statistics: Statistics,
@@ -99,13 +101,18 @@ impl Dataset {
         &self.labels[self.label_starts[index]..self.label_starts[index + 1]]
     }
 
+    /// The number that example `index` of a regression is to predict.
+    pub fn value(&self, index: usize) -> Option<f32> {
+        self.values.get(index).copied()
+    }
+
     /// A copy of example `index`.
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn example(&self, index: usize) -> Example {
         let labels = self.labels(index).iter().map(|&label| i64::from(label)).collect();
-        Example { input_ids: self.input_ids(index).to_vec(), labels }
+        Example { input_ids: self.input_ids(index).to_vec(), labels, values: self.value(index).into_iter().collect() }
     }
 
     /// The tokens of each example; of an encoder's and a decoder's the more.
@@ -140,6 +147,7 @@ impl Dataset {
         }
         self.input_ids.iter().for_each(|id| hasher.update(id.to_le_bytes()));
         self.labels.iter().for_each(|label| hasher.update(label.to_le_bytes()));
+        self.values.iter().for_each(|value| hasher.update(value.to_le_bytes()));
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
@@ -163,6 +171,7 @@ impl<'a> Builder<'a> {
             starts: vec![0],
             labels: Vec::new(),
             label_starts: vec![0],
+            values: Vec::new(),
             lines: Vec::new(),
             statistics: Statistics::default(),
         };
@@ -202,6 +211,7 @@ impl<'a> Builder<'a> {
         // No label is lost: the encoder checked them against sizes below 2^31.
         data.labels.extend(example.labels.iter().map(|&l| i32::try_from(l).unwrap_or(IGNORE_INDEX as i32)));
         data.label_starts.push(data.labels.len());
+        data.values.extend(&example.values);
         data.lines.push(line);
     }
 
@@ -210,7 +220,7 @@ impl<'a> Builder<'a> {
         if data.lines.is_empty() {
             return Err(DataError::NoRows { path: path.to_owned() });
         }
-        if data.statistics.targets == 0 {
+        if data.statistics.targets == 0 && data.task != Task::FeatureExtraction {
             return Err(DataError::NothingSupervised {
                 path: path.to_owned(),
                 rows: data.statistics.rows,

@@ -41,6 +41,7 @@ impl Encoder<'_> {
             (Task::CausalLm, Row::Messages(conversation)) => self.messages(&conversation),
             (Task::CausalLm, Row::Turns { conversation, prompt }) => one(self.turns(&conversation, prompt)?),
             (Task::SequenceClassification, Row::Text { text, label }) => one(self.classified(&text, label)?),
+            (Task::FeatureExtraction, Row::Text { text, .. }) => one(self.embedded(&text)?),
             (Task::Seq2SeqLm, Row::Completion { prompt, completion }) => one(self.seq2seq(&prompt, &completion)?),
             (task, row) => Err(DataError::UnknownRow { keys: vec![row.key().to_owned()], task }),
         }
@@ -71,7 +72,7 @@ impl Encoder<'_> {
         let truncated = input_ids.len() > self.options.max_length;
         input_ids.truncate(self.options.max_length);
         labels.truncate(self.options.max_length);
-        Encoded { example: Example { input_ids, labels }, truncated, merged: false }
+        Encoded { example: Example { input_ids, labels, values: Vec::new() }, truncated, merged: false }
     }
 
     fn in_vocabulary(&self, id: i64) -> Result<u32, DataError> {

@@ -11,14 +11,17 @@ pub const IGNORE_INDEX: i64 = -100;
 /// |---|---|
 /// | `CAUSAL_LM` | one for each token, not shifted: token `t` predicts label `t + 1`, so the first label is never used |
 /// | `TOKEN_CLS` | one for each token, its own class |
-/// | `SEQ_CLS` | one, the class of the sequence |
+/// | `SEQ_CLS` | one, the class of the sequence; with a single class 0, and the number to predict in `values` |
+/// | `FEATURE_EXTRACTION` | none |
 /// | `SEQ_2_SEQ_LM` | the tokens of the decoder, of their own length |
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Example {
     /// Token ids, no padding.
     pub input_ids: Vec<u32>,
     /// Labels; [`IGNORE_INDEX`] is not trained on.
     pub labels: Vec<i64>,
+    /// The number to predict, of a regression.
+    pub values: Vec<f32>,
 }
 
 /// How many of `labels`, those of one example, are predicted from something and trained on.

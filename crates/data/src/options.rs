@@ -19,6 +19,9 @@ pub enum Task {
     /// One class for each token.
     #[serde(rename = "TOKEN_CLS")]
     TokenClassification,
+    /// Embed each sequence; nothing is predicted.
+    #[serde(rename = "FEATURE_EXTRACTION")]
+    FeatureExtraction,
     /// Predict the tokens of one sequence from another.
     #[serde(rename = "SEQ_2_SEQ_LM")]
     Seq2SeqLm,
@@ -31,6 +34,7 @@ impl Task {
             Self::CausalLm => "CAUSAL_LM",
             Self::SequenceClassification => "SEQ_CLS",
             Self::TokenClassification => "TOKEN_CLS",
+            Self::FeatureExtraction => "FEATURE_EXTRACTION",
             Self::Seq2SeqLm => "SEQ_2_SEQ_LM",
         }
     }
@@ -43,6 +47,7 @@ impl Task {
             }
             Self::SequenceClassification => "{text, label}, {input_ids, label}",
             Self::TokenClassification => "{input_ids, labels}",
+            Self::FeatureExtraction => "{text}, {input_ids}",
             Self::Seq2SeqLm => "{prompt, completion}, {instruction, input, output}, {input_ids, labels}",
         }
     }
@@ -63,7 +68,7 @@ pub struct DataOptions {
     pub max_length: usize,
     /// The model's: the rows of its embedding.
     pub vocab_size: usize,
-    /// Classes, for `SEQ_CLS` and `TOKEN_CLS`.
+    /// Classes, for `SEQ_CLS` and `TOKEN_CLS`. One class of a sequence is no class: rows then have a number to predict.
     pub num_labels: usize,
     /// Names of the classes, by number; may be empty.
     pub label_names: Vec<String>,

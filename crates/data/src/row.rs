@@ -5,12 +5,14 @@ use serde_json::{Map, Value};
 use crate::{Conversation, DataError, Task};
 
 /// A class, by number or by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Label {
     /// From 0.
     Id(i64),
     /// As `id2label` names it.
     Name(String),
+    /// A number with a fraction, which a regression predicts.
+    Value(f64),
 }
 
 /// A row, before it is encoded.
@@ -76,7 +78,8 @@ impl Row {
                 if object.contains_key("input") { text(&mut object, "input", "instruction")? } else { String::new() };
             let completion = text(&mut object, "output", "instruction")?;
             Ok(Self::Completion { prompt: alpaca_prompt(&instruction, &input), completion })
-        } else if has("text") && matches!(task, Task::CausalLm | Task::SequenceClassification) {
+        } else if has("text") && matches!(task, Task::CausalLm | Task::SequenceClassification | Task::FeatureExtraction)
+        {
             let label = if task == Task::SequenceClassification { label(&mut object, "label")? } else { None };
             Ok(Self::Text { text: text(&mut object, "text", "text")?, label })
         } else {
@@ -165,14 +168,18 @@ fn list(object: &mut Map<String, Value>, key: &'static str) -> Result<Vec<Value>
     }
 }
 
+/// What a `label` may be.
+pub(crate) const EXPECTED_LABEL: &str = "a class number or a class name";
+
 fn label(object: &mut Map<String, Value>, key: &'static str) -> Result<Option<Label>, DataError> {
-    let expected = "a class number or a class name";
+    let expected = EXPECTED_LABEL;
     match object.remove(key) {
         None => Ok(None),
         Some(Value::String(name)) => Ok(Some(Label::Name(name))),
-        Some(value) => match value.as_i64() {
-            Some(id) => Ok(Some(Label::Id(id))),
-            None => Err(DataError::WrongType { key, expected, got: kind(&value) }),
+        Some(value) => match (value.as_i64(), value.as_f64()) {
+            (Some(id), _) => Ok(Some(Label::Id(id))),
+            (None, Some(number)) => Ok(Some(Label::Value(number))),
+            (None, None) => Err(DataError::WrongType { key, expected, got: kind(&value) }),
         },
     }
 }
@@ -266,8 +273,8 @@ mod tests {
         assert!(message(json!({"messages": "hi"})).contains("`messages` is a string"));
         assert!(message(json!({"input_ids": [1, 2.5]})).contains("element 1 of `input_ids` is 2.5"));
         assert!(message(json!({"input_ids": ["1"]})).contains("element 0 of `input_ids` is a string"));
-        let text = row(json!({"text": "a", "label": 0.5}), Task::SequenceClassification).unwrap_err().to_string();
-        assert!(text.contains("`label` is a number with a fraction"), "{text}");
+        let text = row(json!({"text": "a", "label": [0]}), Task::SequenceClassification).unwrap_err().to_string();
+        assert!(text.contains("`label` is a list"), "{text}");
         let text = row(json!({"text": "a"}), Task::TokenClassification).unwrap_err().to_string();
         assert!(text.contains("TOKEN_CLS") && text.contains("{input_ids, labels}"), "{text}");
     }

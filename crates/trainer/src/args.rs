@@ -29,6 +29,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Loss and accuracy of a model, with or without an adapter, on a file of rows.
     Eval(EvalArgs),
+    /// A vector for each row: the mean of an encoder's last hidden states.
+    Embed(EmbedArgs),
     /// Continue a prompt.
     Generate(GenerateArgs),
     /// Write a model with an adapter's changes in its weights.
@@ -188,6 +190,29 @@ pub struct EvalArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `embed`.
+#[derive(Args, Debug)]
+pub struct EmbedArgs {
+    /// What embeds.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The rows, {"text"} or {"input_ids"}: a JSON Lines file, or a directory with valid.jsonl.
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    /// Where to write `embeddings`, f32 [rows, hidden_size], as safetensors.
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Make every vector as long as 1.
+    #[arg(long)]
+    pub normalize: bool,
+    /// Sequences of a batch.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub batch_size: u32,
+    /// Tokens of a sequence; longer ones are cut and counted.
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    pub max_length: u32,
 }
 
 /// `generate`.

@@ -15,6 +15,7 @@ impl Encoder<'_> {
             labels.truncate(self.options.max_length);
         }
         let labels = labels.into_iter().map(i64::from).collect();
-        Ok(Encoded { example: Example { input_ids, labels }, truncated: prompt_cut || completion_cut, merged: false })
+        let example = Example { input_ids, labels, values: Vec::new() };
+        Ok(Encoded { example, truncated: prompt_cut || completion_cut, merged: false })
     }
 }

@@ -136,6 +136,38 @@ fn classes_have_numbers_or_names() {
 }
 
 #[test]
+fn a_single_label_is_a_number() {
+    let mut one_label = options(Task::SequenceClassification);
+    one_label.num_labels = 1;
+    let example = |row| one(row, &one_label).example;
+    let text = example(json!({"text": "a", "label": -1.5}));
+    assert_eq!((text.labels, text.values), (vec![0], vec![-1.5]));
+    let tokens = example(json!({"input_ids": [5, 6], "label": 3}));
+    assert_eq!((tokens.labels, tokens.values), (vec![0], vec![3.0]));
+    let refused = |label: Value| {
+        let row =
+            Row::from_object(json!({"input_ids": [5], "label": label}).as_object().unwrap().clone(), one_label.task);
+        let encoder = Encoder { tokenizer: None, template: None, options: &one_label };
+        encoder.encode(row.unwrap()).unwrap_err().to_string()
+    };
+    assert!(refused(json!(1e39)).contains("`label` is a larger number"));
+    assert!(refused(json!("yes")).contains("`label` is a string, expected a number"));
+    assert!(
+        error(json!({"text": "a", "label": 0.5}), Task::SequenceClassification).contains("a number with a fraction")
+    );
+}
+
+#[test]
+fn what_is_embedded_has_no_target() {
+    let embedded = options(Task::FeatureExtraction);
+    let a = FIRST_BYTE + u32::from(b'a' - b'!');
+    let text = one(json!({"text": "a"}), &embedded).example;
+    assert_eq!((text.input_ids, text.labels), (vec![BOS, a], vec![]));
+    let tokens = one(json!({"input_ids": [5, 6], "label": 7}), &embedded).example;
+    assert_eq!((tokens.input_ids, tokens.labels), (vec![5, 6], vec![]));
+}
+
+#[test]
 fn a_pair_of_texts_is_encoded_apart() {
     let example = one(json!({"prompt": "a", "completion": "b"}), &options(Task::Seq2SeqLm)).example;
     let byte = |c: u8| u32::from(c - b'!') + FIRST_BYTE;

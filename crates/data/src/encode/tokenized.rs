@@ -30,8 +30,14 @@ impl Encoder<'_> {
         };
         let mut ids = keep(input_ids).into_iter().map(|id| self.in_vocabulary(id)).collect::<Result<Vec<u32>, _>>()?;
         let missing = DataError::MissingKey { key: "labels", beside: "input_ids" };
+        let mut values = Vec::new();
         let mut labels = match (task, labels) {
-            (Task::SequenceClassification, _) => vec![self.class(label, "input_ids")?],
+            (Task::SequenceClassification, _) => {
+                let target = self.target(label, "input_ids")?;
+                values = target.values;
+                target.labels
+            }
+            (Task::FeatureExtraction, _) => Vec::new(),
             (Task::CausalLm, None) => ids.iter().map(|&id| i64::from(id)).collect(),
             (Task::Seq2SeqLm, Some(labels)) => labels,
             (Task::CausalLm | Task::TokenClassification, Some(labels)) => {
@@ -51,7 +57,7 @@ impl Encoder<'_> {
         if cut_labels {
             labels.truncate(limit);
         }
-        Ok(Encoded { example: Example { input_ids: ids, labels }, truncated, merged: false })
+        Ok(Encoded { example: Example { input_ids: ids, labels, values }, truncated, merged: false })
     }
 }
 

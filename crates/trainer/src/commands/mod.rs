@@ -1,6 +1,7 @@
 //! One command a file. Each takes its arguments, does its work, and returns the exit code or an error.
 
 mod doctor;
+mod embed;
 mod eval;
 mod generate;
 mod inspect;
@@ -41,6 +42,7 @@ pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Embed(args) => embed::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Plan(args) => plan::run(&args),

@@ -50,7 +50,7 @@ pub fn set_purpose(config: &mut Map<String, Value>, purpose: &Purpose, base: &Ba
     let end = match purpose.task {
         Task::SequenceClassification => "ForSequenceClassification",
         Task::TokenClassification => "ForTokenClassification",
-        Task::CausalLm | Task::Seq2SeqLm => return,
+        Task::CausalLm | Task::Seq2SeqLm | Task::FeatureExtraction => return,
     };
     purpose.write_labels(config);
     let class = base.dimensions().architecture;

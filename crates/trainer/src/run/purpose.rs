@@ -106,7 +106,7 @@ impl Purpose {
         match self.task {
             Task::SequenceClassification => Some(TaskHead::SequenceClassification { num_labels }),
             Task::TokenClassification => Some(TaskHead::TokenClassification { num_labels }),
-            Task::CausalLm | Task::Seq2SeqLm => None,
+            Task::CausalLm | Task::Seq2SeqLm | Task::FeatureExtraction => None,
         }
     }
 

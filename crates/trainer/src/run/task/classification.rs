@@ -1,4 +1,5 @@
-//! `SEQ_CLS` and `TOKEN_CLS`: the class of a sequence, or of each of its tokens.
+//! `SEQ_CLS` and `TOKEN_CLS`: the class of a sequence, or of each of its tokens. A sequence with a single label has no class
+//! but a number, as in transformers: its loss is the squared error.
 
 use data::{Batch, Task as DataTask};
 use model::{Base, Classifier, Pass};
@@ -21,6 +22,11 @@ impl Classification {
         Self { model, num_labels }
     }
 
+    /// Whether a number is predicted.
+    fn is_regression(&self, batch: &Batch) -> bool {
+        batch.task == DataTask::SequenceClassification && self.num_labels == 1
+    }
+
     /// `[rows, num_labels]`: a row for each label of the batch.
     fn scores(&self, batch: &Batch, pass: &Pass) -> Result<Tensor, Error> {
         Ok(self.model.logits(&input(batch)?, pass)?)
@@ -37,11 +43,19 @@ impl Task for Classification {
     }
 
     fn loss(&self, batch: &Batch, pass: &Pass) -> Result<Tensor, Error> {
-        Ok(ops::cross_entropy(&self.scores(batch, pass)?, &batch.labels, None)?)
+        let scores = self.scores(batch, pass)?;
+        match self.is_regression(batch) {
+            true => Ok(ops::squared_error(&scores, &batch.values)?),
+            false => Ok(ops::cross_entropy(&scores, &batch.labels, None)?),
+        }
     }
 
     fn evaluate(&self, batch: &Batch, pass: &Pass) -> Result<LossSum, Error> {
         let scores = no_grad(|| self.scores(batch, pass))?;
+        if self.is_regression(batch) {
+            let loss = f64::from(no_grad(|| ops::squared_error(&scores, &batch.values))?.item()?);
+            return Ok(LossSum { loss, num_supervised: batch.num_targets, num_correct: 0 });
+        }
         Ok(ops::cross_entropy_statistics(&scores, &batch.labels, None)?)
     }
 
