@@ -135,13 +135,13 @@ struct GemmWgmmaSum {
 /** `C_i = alpha sum_t A_it B_it`, plus a bias or what C holds, for a few results with as many rows. */
 struct GemmWgmmaParams {
     /** `[m, k]`, of the terms of the first result, then of the next. */
-    GemmTensorMap a[6];
+    GemmTensorMap a[GEMM_WGMMA_MAX_TERMS];
     /** `[n, k]` or `[k, n]`, as the kernel says. */
-    GemmTensorMap b[6];
+    GemmTensorMap b[GEMM_WGMMA_MAX_TERMS];
     /** Columns of A. */
-    uint64_t k[6];
+    uint64_t k[GEMM_WGMMA_MAX_TERMS];
     /** The results. */
-    GemmWgmmaSum sums[3];
+    GemmWgmmaSum sums[GEMM_WGMMA_MAX_SUMS];
     /** Rows of each C. */
     uint64_t m;
     /** Factor of the products. */

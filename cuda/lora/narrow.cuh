@@ -8,6 +8,9 @@
 #include "gemm/product.cuh"
 #include "lora/dropout.cuh"
 
+static_assert(NarrowTile::M == LORA_NARROW_TILE && NarrowTile::N == LORA_NARROW_TILE && NarrowTile::THREADS == LORA_NARROW_THREADS);
+static_assert(sizeof(TileMemory<float, NarrowTile>) == LORA_NARROW_SHARED_BYTES && sizeof(TileMemory<bf16, NarrowTile>) == LORA_NARROW_SHARED_BYTES);
+
 /** The operand that dropout masks. */
 enum class Dropped { NONE, A, B };
 

@@ -82,7 +82,7 @@ static_assert(sizeof(LoraProjection) == 136, "LoraProjection is shared with Rust
 /** Projections of one input. */
 struct LoraParams {
     /** The first `count` are computed. */
-    LoraProjection projections[3];
+    LoraProjection projections[LORA_MAX_PROJECTIONS];
     /** `[num_tokens, in_features]` */
     uint64_t x;
     /** `[num_tokens, in_features]`, written by the kernel of that name. */

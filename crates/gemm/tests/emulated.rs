@@ -1,6 +1,6 @@
 //! The kernels, emulated, against the CPU implementation.
 
-use device::launch::{DeviceBuffer, Executor};
+use device::launch::{Architecture, DeviceBuffer, Executor};
 use device::philox::Stream;
 use device::{DType, DeviceError, Elements};
 use half::bf16;
@@ -87,13 +87,14 @@ struct Case {
     wide: bool,
     alpha: f32,
     update: With,
+    architecture: Architecture,
     seed: u64,
 }
 
 /// Computes a case on both sides and compares every element, and what lies between rows.
 fn check(case: Case) -> Result<(), TestCaseError> {
     let Case { m, n, k, dtype, alpha, .. } = case;
-    let executor = Executor::emulated(case.seed);
+    let executor = Executor::emulated_as(case.architecture, case.seed);
     let a = Operand::new(&executor, dtype, [m, k], case.a, 1);
     let b = Operand::new(&executor, dtype, [k, n], case.b, 2);
     let bias = Operand::new(&executor, dtype, [1, n], Stored { transposed: false, padding: 0 }, 3);
@@ -170,11 +171,12 @@ fn case() -> impl Strategy<Value = Case> {
     let stored = move || stored().prop_map(|(transposed, padding)| Stored { transposed, padding });
     let update = proptest::sample::select(vec![With::Nothing, With::C, With::Bias]);
     let depth = prop_oneof![3 => size(), 1 => 1020usize..1100];
+    let architecture = proptest::sample::select(vec![Architecture::Ampere, Architecture::Hopper]);
     let kind = (any::<bool>(), any::<bool>(), proptest::sample::select(vec![1.0f32, -0.5]), update);
-    (size(), size(), depth, stored(), stored(), 0usize..5, kind, any::<u64>()).prop_map(
-        |(m, n, k, a, b, c_padding, (f32, wide, alpha, update), seed)| {
+    (size(), size(), depth, stored(), stored(), 0usize..5, kind, architecture, any::<u64>()).prop_map(
+        |(m, n, k, a, b, c_padding, (f32, wide, alpha, update), architecture, seed)| {
             let dtype = if f32 { DType::F32 } else { DType::BF16 };
-            Case { m, n, k, a, b, c_padding, dtype, wide, alpha, update, seed }
+            Case { m, n, k, a, b, c_padding, dtype, wide, alpha, update, architecture, seed }
         },
     )
 }
@@ -203,6 +205,7 @@ fn many_tiles_and_slabs() {
         wide: false,
         alpha: 1.0,
         update: With::Nothing,
+        architecture: Architecture::Ampere,
         seed: 1,
     };
     check(base).unwrap();
