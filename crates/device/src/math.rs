@@ -6,6 +6,7 @@
 //! | function | largest error |
 //! |---|---|
 //! | [`exp`] | 1.1 ulp fused, 1.6 ulp separate |
+//! | [`exp2`], up to 1/2 | 2.2e-7 relative |
 //! | [`sigmoid`] | 3 ulp |
 //! | [`tanh`] | 3 ulp |
 //! | [`normal`] | 1.5e-7 absolute, 8 ulp in the tail down to -4 |
@@ -42,6 +43,26 @@ pub fn exp<I: Isa>(x: f32) -> f32 {
     let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let half = n >> 1;
     mantissa * power_of_two(half) * power_of_two(n.wrapping_sub(half))
+}
+
+/// `2^x` for `x <= 0.5`: all that a softmax needs of the exponential, once scores are in units of `ln 2`. Exactly 1 at 0,
+/// exactly 0 below -126.5 and at minus infinity, NaN for NaN.
+///
+/// Half the time of [`exp`], which it cannot replace: multiplying by `log2 e` first would make the relative error grow with
+/// `x`, and results below the smallest normal number are 0.
+#[inline(always)]
+pub fn exp2<I: Isa>(x: f32) -> f32 {
+    /// 1.5 * 2^23 rounds what is added to it to an integer, which then stands in the low bits; the other summand is the
+    /// bias of an f32's exponent.
+    const ROUND: f32 = 12_582_912.0 + 127.0;
+    // At the bound the exponent field is 0, and so is the factor. The comparison lets NaN pass.
+    let x = if x < -127.0 { -127.0 } else { x };
+    let rounded = x + ROUND;
+    let r = x - (rounded - ROUND);
+    // 2^r = 1 + r (ln 2 + r p(r)) for |r| <= 1/2, relative error of the fit 1.1e-7.
+    let p =
+        polynomial::<I, 5>(r, [std::f32::consts::LN_2, 0.240_222_83, 0.055_505_585, 0.009_669_691, 0.001_330_060_5]);
+    I::mul_add(r, p, 1.0) * f32::from_bits(rounded.to_bits() << 23)
 }
 
 #[inline(always)]
@@ -118,7 +139,8 @@ mod tests {
     }
 
     fn largest(points: impl Iterator<Item = f32>, error: impl Fn(f32) -> f64) -> f64 {
-        points.map(error).fold(0.0, |max, e| if e <= max { max } else { e })
+        // A NaN stays.
+        points.map(error).fold(0.0, |max: f64, e| if e <= max || max.is_nan() { max } else { e })
     }
 
     /// Taylor series of erf, or the continued fraction of erfc where the series would cancel: the cdf in f64.
@@ -149,6 +171,22 @@ mod tests {
         assert_eq!(exp::<Fused>(f32::INFINITY), f32::INFINITY);
         assert_eq!(exp::<Fused>(88.9), f32::INFINITY);
         assert!(exp::<Fused>(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn exp2_is_accurate() {
+        let relative = |got: f32, x: f32| (f64::from(got) / f64::from(x).exp2() - 1.0).abs();
+        let points = || (0..=4_000_000).map(|i| 0.5 - 126.5 * (i as f32 / 4e6));
+        let fused = largest(points(), |x| relative(exp2::<Fused>(x), x));
+        let separate = largest(points(), |x| relative(exp2::<Separate>(x), x));
+        assert!(fused <= 2.2e-7 && separate <= 2.2e-7, "{fused:e} {separate:e}");
+        assert_eq!(exp2::<Fused>(0.0), 1.0);
+        assert_eq!(exp2::<Fused>(-1.0), 0.5);
+        assert_eq!(exp2::<Separate>(-126.0), f32::MIN_POSITIVE);
+        for x in [-126.6, -127.0, -200.0, f32::MIN, f32::NEG_INFINITY] {
+            assert_eq!(exp2::<Fused>(x).to_bits(), 0, "{x}");
+        }
+        assert!(exp2::<Fused>(f32::NAN).is_nan() && exp2::<Separate>(f32::NAN).is_nan());
     }
 
     #[test]

@@ -29,7 +29,6 @@ mod backward;
 mod blocks;
 mod dots;
 mod error;
-mod exp2;
 mod forward;
 mod isa;
 pub mod launch;

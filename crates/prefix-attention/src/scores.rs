@@ -5,10 +5,9 @@
 
 use std::f32::consts::LOG2_E;
 
-use device::math;
+use device::math::{self, exp2};
 use device::simd::{Isa, Kernel};
 
-use crate::exp2::exp2;
 use crate::tile::ROWS;
 
 /// `s = softcap * log2 e * tanh(s)`, for scores that were scaled by `softmax_scale / softcap`.

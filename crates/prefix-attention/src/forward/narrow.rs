@@ -3,6 +3,7 @@
 //!
 //! Source: Dao, Haziza, Massa, Sizov 2023, "Flash-Decoding for long-context inference".
 
+use device::math::exp2;
 use device::simd::{self, Isa, Kernel};
 use device::{Buffer, DType, Device};
 use rayon::prelude::*;
@@ -10,7 +11,6 @@ use rayon::prelude::*;
 use super::{Results, score_factor};
 use crate::blocks::{KeyBlock, Operands, Source, key_blocks};
 use crate::dots::Dots;
-use crate::exp2::exp2;
 use crate::isa::MAX_LANES;
 use crate::product::{Product, Start};
 use crate::relative_bias::Bias;
