@@ -1,7 +1,7 @@
 // Barriers in shared memory at which threads and bulk copies arrive (sm_90).
 //
-// A barrier goes through phases, of parity 0, 1, 0, ... A phase is over when as many threads have arrived as the barrier counts
-// and all bytes that they announced have landed. Waiting for the phase before the first, of parity 1, does not wait.
+// A barrier goes through phases, of parity 0, 1, 0, ... A phase is over when as many threads have arrived as the barrier
+// counts and all bytes that they announced have landed. Waiting for the phase before the first, of parity 1, does not wait.
 #pragma once
 #include "common/device.cuh"
 
@@ -10,7 +10,7 @@ struct alignas(8) Mbarrier {
     uint64_t state;
 };
 
-/** Lets `count` threads arrive in each phase. Threads that use the barrier meet at `mbarrier_init_fence` and a barrier first. */
+/** Lets `count` threads arrive in each phase. Before another thread uses it: `mbarrier_init_fence`, then `__syncthreads`. */
 __device__ __forceinline__ void mbarrier_init(Mbarrier& barrier, uint32_t count) {
 #ifdef TUNESMITH_EMULATOR
     tunesmith_emulator_mbarrier_init(&barrier, count);

@@ -1,8 +1,8 @@
-// Hopper's tensor cores (sm_90a): products of tiles in shared memory by a warpgroup, four warps whose first is a multiple of four.
+// Hopper's tensor cores (sm_90a): products of tiles in shared memory by a warpgroup, four warps from a multiple of four on.
 //
 // Tiles hold 64 elements, 128 bytes, of each line, with the 128-byte swizzle of `tensor_load`, and start at multiples of 1024.
-// Along the depth of the product, a line is a row of A or a column of B; across, the 64 elements of one depth follow each other
-// and 64 columns of B make a tile of their own.
+// Along the depth of the product, a line is a row of A or a column of B; across, the 64 elements of one depth follow each
+// other and 64 columns of B make a tile of their own.
 //
 // Thread t of the warpgroup holds of D (64 x 256), with `group = t % 32 / 4` and `pair = t % 4`, rows 16 (t / 32) + group and
 // that + 8: d[4 j], d[4 j + 1] are columns 8 j + 2 pair and the next of the first row, d[4 j + 2], d[4 j + 3] of the second.

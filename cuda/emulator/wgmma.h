@@ -5,12 +5,6 @@
 
 namespace emulator {
 
-/** A product that was started. */
-struct StartedProduct {
-    float* d;
-    uint64_t a, b, b_along;
-};
-
 /** The bf16 at a place of shared memory that a descriptor's swizzle leads to. */
 inline float swizzled_bf16(uint64_t offset) {
     auto shared = static_cast<const uint8_t*>(tunesmith_emulator_shared_memory(0));
@@ -34,6 +28,7 @@ inline float across(uint64_t descriptor, uint64_t line, uint64_t depth) {
                          depth / 8 * descriptor_stride(descriptor) + depth % 8 * 128);
 }
 
+/** Keeps the product until it is waited for. */
 inline void wgmma_start(float* d, uint64_t a, uint64_t b, bool b_along) {
     uint64_t work[4] = {reinterpret_cast<uint64_t>(d), a, b, b_along};
     tunesmith_emulator_defer(&work);
@@ -58,7 +53,8 @@ inline void multiply(float* d, uint64_t a, uint64_t b, bool b_along) {
 
 inline void wgmma_wait(uint32_t pending) {
     uint64_t work[4];
-    while (tunesmith_emulator_deferred(pending, &work)) multiply(reinterpret_cast<float*>(work[0]), work[1], work[2], work[3] != 0);
+    while (tunesmith_emulator_deferred(pending, &work))
+        multiply(reinterpret_cast<float*>(work[0]), work[1], work[2], work[3] != 0);
     // A warp waits as one.
     tunesmith_emulator_warp_gather(nullptr, 0, "wgmma.wait_group", 0);
 }

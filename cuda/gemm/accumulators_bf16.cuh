@@ -49,7 +49,7 @@ struct Accumulators<bf16, Tile> {
     __device__ __forceinline__ static uint32_t first_row() { return warp_id() / Tile::WARPS_N * ROWS; }
     __device__ __forceinline__ static uint32_t first_column() { return warp_id() % Tile::WARPS_N * COLUMNS; }
 
-    /** Loads 16 lines by 16 depths as four 8 x 8 matrices, lane by lane told which half of lines and depths its row is of. */
+    /** Loads 16 lines by 16 depths as four 8 x 8 matrices. A lane is told of which half of lines and of depths its row is. */
     template <bool ALONG, uint32_t LINES>
     __device__ __forceinline__ static void load(uint32_t (&registers)[4], OperandTile<bf16, LINES, K>& tile, uint32_t line,
                                                 uint32_t depth, uint32_t line_half, uint32_t depth_half) {
@@ -71,9 +71,11 @@ struct Accumulators<bf16, Tile> {
         for (uint32_t depth = 0; depth < K; depth += 16) {
             uint32_t a[TILES_M][4], b[TILES_N / 2][4];
 #pragma unroll
-            for (uint32_t i = 0; i < TILES_M; i++) load<A_ALONG>(a[i], stage.a, first_row() + 16 * i, depth, low, high);
+            for (uint32_t i = 0; i < TILES_M; i++)
+                load<A_ALONG>(a[i], stage.a, first_row() + 16 * i, depth, low, high);
 #pragma unroll
-            for (uint32_t j = 0; j < TILES_N / 2; j++) load<B_ALONG>(b[j], stage.b, first_column() + 16 * j, depth, high, low);
+            for (uint32_t j = 0; j < TILES_N / 2; j++)
+                load<B_ALONG>(b[j], stage.b, first_column() + 16 * j, depth, high, low);
 #pragma unroll
             for (uint32_t i = 0; i < TILES_M; i++) {
 #pragma unroll

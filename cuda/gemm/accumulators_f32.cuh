@@ -1,7 +1,7 @@
 // Sums of products of f32: fused multiply-adds in the order of the depth, by the ordinary units.
 //
-// Tensor cores have no f32 operands. Three products of tf32 pieces would be faster, but drop the product of the low pieces and
-// truncate their sums, so that no bound like the CPU's holds for them. f32 is the format for exactness here; for speed there
+// Tensor cores have no f32 operands. Three products of tf32 pieces would be faster, but drop the product of the low pieces
+// and truncate their sums, so that no bound like the CPU's holds for them. f32 is the format for exactness here; for speed there
 // is bf16.
 #pragma once
 #include "gemm/accumulators.cuh"
@@ -42,7 +42,8 @@ struct Accumulators<float, Tile> {
         for (uint32_t i = 0; i < ROWS; i++) {
 #pragma unroll
             for (uint32_t j = 0; j < COLUMNS; j += RUN)
-                body(COLUMNS * i + j, line<THREADS_M>(threadIdx.x / THREADS_N, i), line<THREADS_N>(threadIdx.x % THREADS_N, j), &sums[i][j]);
+                body(COLUMNS * i + j, line<THREADS_M>(threadIdx.x / THREADS_N, i),
+                     line<THREADS_N>(threadIdx.x % THREADS_N, j), &sums[i][j]);
         }
     }
 
@@ -55,8 +56,8 @@ struct Accumulators<float, Tile> {
 
     /** Four depths of this thread's lines. */
     template <bool ALONG, uint32_t THREADS, uint32_t COUNT, uint32_t LINES>
-    __device__ __forceinline__ static void load(float (&values)[COUNT][4], OperandTile<float, LINES, K>& tile, uint32_t thread,
-                                                uint32_t depth) {
+    __device__ __forceinline__ static void load(float (&values)[COUNT][4], OperandTile<float, LINES, K>& tile,
+                                                uint32_t thread, uint32_t depth) {
 #pragma unroll
         for (uint32_t i = 0; i < COUNT; i += 4) {
 #pragma unroll

@@ -10,9 +10,12 @@
 namespace {
 
 static_assert(SquareTile::M == GEMM_TILE && SquareTile::N == GEMM_TILE && SquareTile::THREADS == GEMM_THREADS);
-static_assert(NarrowTile::M == GEMM_NARROW_TILE && NarrowTile::N == GEMM_NARROW_TILE && NarrowTile::THREADS == GEMM_NARROW_THREADS);
-static_assert(sizeof(TileMemory<float, SquareTile>) == GEMM_SHARED_BYTES && sizeof(TileMemory<bf16, SquareTile>) == GEMM_SHARED_BYTES);
-static_assert(sizeof(TileMemory<float, NarrowTile>) == GEMM_NARROW_SHARED_BYTES && sizeof(TileMemory<bf16, NarrowTile>) == GEMM_NARROW_SHARED_BYTES);
+static_assert(NarrowTile::M == GEMM_NARROW_TILE && NarrowTile::N == GEMM_NARROW_TILE);
+static_assert(NarrowTile::THREADS == GEMM_NARROW_THREADS);
+static_assert(sizeof(TileMemory<float, SquareTile>) == GEMM_SHARED_BYTES);
+static_assert(sizeof(TileMemory<bf16, SquareTile>) == GEMM_SHARED_BYTES);
+static_assert(sizeof(TileMemory<float, NarrowTile>) == GEMM_NARROW_SHARED_BYTES);
+static_assert(sizeof(TileMemory<bf16, NarrowTile>) == GEMM_NARROW_SHARED_BYTES);
 
 /** The one product, over the depths of one slab. */
 template <typename T>

@@ -80,7 +80,8 @@ __device__ __forceinline__ void for_own_chunks(OperandTile<T, LINES, DEPTH>& til
     }
 }
 
-/** Starts copying the depths from `depth` on; behind the edges there are zeroes. Without alignment the copy is done at once. */
+/** Starts copying the depths from `depth` on; behind the edges there are zeroes. Without alignment the copy is done at
+    once. */
 template <bool ALONG, uint32_t THREADS, typename T, uint32_t LINES, uint32_t DEPTH>
 __device__ __forceinline__ void copy_tile(OperandTile<T, LINES, DEPTH>& tile, const Operand<T>& operand, uint64_t depth,
                                           uint64_t depth_end) {

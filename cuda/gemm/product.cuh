@@ -44,7 +44,8 @@ struct TermCursor {
 
 /** Adds the products of `terms` to `sums`. Ends with a barrier, after which the stages may be overwritten. */
 template <typename T, typename Tile, typename Terms>
-__device__ __forceinline__ void add_products(Accumulators<T, Tile>& sums, Stage<T, Tile> (&stages)[Tile::STAGES], const Terms& terms) {
+__device__ __forceinline__ void add_products(Accumulators<T, Tile>& sums, Stage<T, Tile> (&stages)[Tile::STAGES],
+                                             const Terms& terms) {
     constexpr uint32_t K = Tile::template K<T>, STAGES = Tile::STAGES;
     TermCursor copied, added;
     auto copy = [&](Stage<T, Tile>& stage) {

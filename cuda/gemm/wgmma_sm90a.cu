@@ -3,8 +3,8 @@
 // Blocks stay for the whole launch and take one tile of 128 x 256 after the other. Within a block, one thread of the first
 // warpgroup asks the tensor memory accelerator for stages of 64 depths, up to four ahead and on into the next tile; two
 // warpgroups multiply, 64 rows each, with one group of products under way while the stage before it is given back. Further
-// terms, as LoRA's low-rank product, are further stages, filled up with zeroes: to skip those, a branch between the products of
-// a stage would make the compiler wait between them. Sums are f32 and rounded once.
+// terms, as LoRA's low-rank product, are further stages, filled up with zeroes: a branch that skips those would stand between
+// the products of a stage. Sums are f32 and rounded once.
 //
 // Proved on the emulator and inspected as machine code. It has not run on a GPU yet, let alone been timed.
 #include "common/tensor_map.cuh"

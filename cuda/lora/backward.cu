@@ -62,7 +62,8 @@ struct GradXTerms : PlainTerms {
     __device__ __forceinline__ Term<T> operator()(uint32_t term) const {
         if (term < p.count) {
             const LoraProjection& q = p.projections[term];
-            Operand<T> grad_s(q.grad_s, q.rank, row, p.num_tokens, true), lora_a(q.lora_a, p.in_features, column, p.in_features, false);
+            Operand<T> grad_s(q.grad_s, q.rank, row, p.num_tokens, true);
+            Operand<T> lora_a(q.lora_a, p.in_features, column, p.in_features, false);
             return {grad_s, lora_a, q.rank};
         }
         const LoraProjection& q = p.projections[term - p.count];
@@ -92,7 +93,8 @@ __device__ __forceinline__ void grad_x(const LoraParams& p) {
     TileOrigin<SquareTile> tile(blockIdx.x, p.num_tokens, p.in_features);
     Accumulators<T, SquareTile> sums;
     add_products(sums, memory.stages, GradXTerms<T>{{}, p, tile.row, tile.column});
-    Output<T, T> grad_x{global_pointer<T>(p.grad_x), p.in_features, p.num_tokens, p.in_features, nullptr, 1.0f, (p.add & 1) != 0};
+    T* data = global_pointer<T>(p.grad_x);
+    Output<T, T> grad_x{data, p.in_features, p.num_tokens, p.in_features, nullptr, 1.0f, p.add != 0};
     for_each_vector(sums, memory.result, [&](uint32_t row, uint32_t column, float (&values)[VECTOR]) {
         grad_x.write(tile.row + row, tile.column + column, values);
     });

@@ -9,7 +9,8 @@
 namespace {
 
 static_assert(SquareTile::M == LORA_TILE && SquareTile::N == LORA_TILE && SquareTile::THREADS == LORA_THREADS);
-static_assert(sizeof(TileMemory<float, SquareTile>) == LORA_SHARED_BYTES && sizeof(TileMemory<bf16, SquareTile>) == LORA_SHARED_BYTES);
+static_assert(sizeof(TileMemory<float, SquareTile>) == LORA_SHARED_BYTES);
+static_assert(sizeof(TileMemory<bf16, SquareTile>) == LORA_SHARED_BYTES);
 
 template <typename T>
 __device__ __forceinline__ void project(const LoraParams& p) {
@@ -51,19 +52,21 @@ __device__ __forceinline__ void forward(const LoraParams& p) {
     auto& memory = shared_memory<TileMemory<T, SquareTile>>();
     // The tiles of one projection follow those of the last.
     uint32_t index = blockIdx.x, which = 0;
-    for (uint32_t tiles; index >= (tiles = TileOrigin<SquareTile>::count(p.num_tokens, p.projections[which].out_features)); which++) index -= tiles;
+    auto tiles = [&] { return TileOrigin<SquareTile>::count(p.num_tokens, p.projections[which].out_features); };
+    for (; index >= tiles(); which++) index -= tiles();
     const LoraProjection& projection = p.projections[which];
     TileOrigin<SquareTile> tile(index, p.num_tokens, projection.out_features);
     Accumulators<T, SquareTile> sums;
     add_products(sums, memory.stages, ForwardTerms<T>{{}, p, projection, tile.row, tile.column});
     uint64_t columns = projection.out_features;
-    Output<T, T> y{global_pointer<T>(projection.y), columns, p.num_tokens, columns, global_pointer<const T>(projection.bias), 1.0f, false};
+    const T* bias = global_pointer<const T>(projection.bias);
+    Output<T, T> y{global_pointer<T>(projection.y), columns, p.num_tokens, columns, bias, 1.0f, false};
     const T* lora_bias = global_pointer<const T>(projection.lora_bias);
     for_each_vector(sums, memory.result, [&](uint32_t row, uint32_t column, float (&values)[VECTOR]) {
         if (lora_bias) {
-            float bias[VECTOR];
-            load_up_to(lora_bias, tile.column + column, columns, vector_aligned(lora_bias), bias);
-            for (uint32_t i = 0; i < VECTOR; i++) values[i] += projection.scaling * bias[i];
+            float addend[VECTOR];
+            load_up_to(lora_bias, tile.column + column, columns, vector_aligned(lora_bias), addend);
+            for (uint32_t i = 0; i < VECTOR; i++) values[i] += projection.scaling * addend[i];
         }
         y.write(tile.row + row, tile.column + column, values);
     });

@@ -8,8 +8,10 @@
 #include "gemm/product.cuh"
 #include "lora/dropout.cuh"
 
-static_assert(NarrowTile::M == LORA_NARROW_TILE && NarrowTile::N == LORA_NARROW_TILE && NarrowTile::THREADS == LORA_NARROW_THREADS);
-static_assert(sizeof(TileMemory<float, NarrowTile>) == LORA_NARROW_SHARED_BYTES && sizeof(TileMemory<bf16, NarrowTile>) == LORA_NARROW_SHARED_BYTES);
+static_assert(NarrowTile::M == LORA_NARROW_TILE && NarrowTile::N == LORA_NARROW_TILE);
+static_assert(NarrowTile::THREADS == LORA_NARROW_THREADS);
+static_assert(sizeof(TileMemory<float, NarrowTile>) == LORA_NARROW_SHARED_BYTES);
+static_assert(sizeof(TileMemory<bf16, NarrowTile>) == LORA_NARROW_SHARED_BYTES);
 
 /** The operand that dropout masks. */
 enum class Dropped { NONE, A, B };
@@ -48,7 +50,9 @@ struct NarrowProduct {
 };
 
 /** This block's projection. */
-__device__ __forceinline__ const LoraProjection& narrow_projection(const LoraParams& p) { return p.projections[blockIdx.x % p.count]; }
+__device__ __forceinline__ const LoraProjection& narrow_projection(const LoraParams& p) {
+    return p.projections[blockIdx.x % p.count];
+}
 
 /** Computes this block's tile and slab of `product` for its projection's result, of elements `C`. */
 template <typename T, typename C, Layout A, Layout B, Dropped DROPPED>
@@ -65,7 +69,8 @@ __device__ __forceinline__ void narrow_product(const LoraParams& p, const Narrow
     };
     Operand<T> a = operand(product.a, tile.row, product.m, A == Layout::ALONG);
     Operand<T> b = operand(product.b, tile.column, product.n, B == Layout::ALONG);
-    NarrowTerm<T, A, B, DROPPED> terms{{}, {a, b, min(product.k - depth, p.slab_depth)}, projection.dropout, global_pointer<const T>(p.x)};
+    Term<T> term = {a, b, min(product.k - depth, p.slab_depth)};
+    NarrowTerm<T, A, B, DROPPED> terms{{}, term, projection.dropout, global_pointer<const T>(p.x)};
     Accumulators<T, NarrowTile> sums;
     add_products(sums, memory.stages, terms);
     auto write = [&](const auto& c) {
@@ -73,10 +78,12 @@ __device__ __forceinline__ void narrow_product(const LoraParams& p, const Narrow
             c.write(tile.row + row, tile.column + column, values);
         });
     };
+    uint64_t rows = product.m, columns = product.n;
     if (projection.partials) {
-        float* partials = global_pointer<float>(projection.partials) + blockIdx.y * product.m * product.n;
-        write(Output<float, T>{partials, product.n, product.m, product.n, nullptr, 1.0f, false});
+        float* partials = global_pointer<float>(projection.partials) + blockIdx.y * rows * columns;
+        write(Output<float, T>{partials, columns, rows, columns, nullptr, 1.0f, false});
     } else {
-        write(Output<C, T>{global_pointer<C>(projection.result), product.n, product.m, product.n, nullptr, projection.alpha, projection.add != 0});
+        C* result = global_pointer<C>(projection.result);
+        write(Output<C, T>{result, columns, rows, columns, nullptr, projection.alpha, projection.add != 0});
     }
 }

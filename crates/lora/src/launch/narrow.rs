@@ -31,33 +31,49 @@ pub(super) unsafe fn launch(
     mut params: LoraParams,
     mut products: Vec<Product<'_>>,
 ) -> Result<(), LoraError> {
-    let tiles_of =
-        |[m, n, _]: [usize; 3]| m.div_ceil(LORA_NARROW_TILE as usize) * n.div_ceil(LORA_NARROW_TILE as usize);
-    let tiles = products.iter().map(|product| tiles_of(product.sizes));
+    let tile = LORA_NARROW_TILE as usize;
+    let tiles = products.iter().map(|Product { sizes: [m, n, _], .. }| m.div_ceil(tile) * n.div_ceil(tile));
     let depth = products.iter().map(|product| product.sizes[2]).max().unwrap_or_default();
     let slabs = Slabs::new(tiles.clone().sum(), depth);
     params.slab_depth = slabs.depth as u64;
     let mut partials = Vec::new();
     for (product, projection) in products.iter().zip(&mut params.projections) {
-        let [m, n, k] = product.sizes;
-        let slabs = Slabs::of_depth(k, slabs.depth);
+        let own = Partials::allocate(executor, product.sizes, slabs)?;
         projection.result = product.result.address();
         projection.alpha = product.alpha;
         projection.add = u32::from(product.add);
-        partials.push((slabs, (slabs > 1).then(|| executor.allocate(slabs * m * n * size_of::<f32>())).transpose()?));
-        projection.partials = partials.last().and_then(|(_, buffer)| buffer.as_ref()).map_or(0, DeviceBuffer::address);
+        projection.partials = own.as_ref().map_or(0, |own| own.buffer.address());
+        partials.push(own);
     }
     let blocks = products.len().saturating_mul(tiles.max().unwrap_or_default());
     let grid = Grid::covering(blocks, 1, LORA_NARROW_THREADS).with_shared(LORA_NARROW_SHARED_BYTES);
     let grid = Grid { blocks: [grid.blocks[0], slabs.count as u32, 1], ..grid };
     // SAFETY: the caller's promise; `partials` were just made for these slabs.
     unsafe { executor.launch(kernel, grid, &params)? };
-    for (product, (slabs, partials)) in products.iter_mut().zip(&partials) {
+    for (product, partials) in products.iter_mut().zip(&partials) {
         let [m, n, _] = product.sizes;
-        if let Some(partials) = partials {
+        if let Some(Partials { buffer, slabs }) = partials {
             let mut result = MatrixMut::new(product.result, product.dtype, m, n);
-            sum_slabs(product.alpha, partials, *slabs, product.add, &mut result)?;
+            sum_slabs(product.alpha, buffer, *slabs, product.add, &mut result)?;
         }
     }
     Ok(())
+}
+
+/// What the blocks of several slabs write.
+struct Partials {
+    buffer: DeviceBuffer,
+    slabs: usize,
+}
+
+impl Partials {
+    /// For a product of these sizes; `None` if one slab is all of it.
+    fn allocate(executor: &Executor, [m, n, k]: [usize; 3], slabs: Slabs) -> Result<Option<Self>, LoraError> {
+        let slabs = Slabs::of_depth(k, slabs.depth);
+        if slabs == 1 {
+            return Ok(None);
+        }
+        let bytes = slabs.saturating_mul(m * n).saturating_mul(size_of::<f32>());
+        Ok(Some(Self { buffer: executor.allocate(bytes)?, slabs }))
+    }
 }
