@@ -4,7 +4,7 @@
     PYTHON scripts/golden_adapterhub.py [CASE ...]
 
 PYTHON is the interpreter of an environment with adapters==1.2.0 (and the transformers 4.51 that it asks for) and torch.
-The base models are those of tests/data/peft. Everything is re-created from fixed seeds; tests/data/README.md says what
+The base models are those of tests/data/peft and tests/data/peft-classifiers. Everything is re-created from fixed seeds; tests/data/README.md says what
 the files hold.
 """
 
@@ -91,7 +91,7 @@ def write_case(name):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     family = name.split("-")[0]
-    base = DATA / "peft" / f"base-{family}"
+    base = DATA / ("peft-classifiers" if family == "bert" else "peft") / f"base-{family}"
     config = AutoConfig.from_pretrained(base, attn_implementation="eager")
     model = MODELS[family].from_pretrained(base, config=config).eval()
     model.name_or_path = model.config._name_or_path = f"tiny/{family}"
@@ -126,7 +126,7 @@ def write_case(name):
         losses.append(loss.item())
     with torch.no_grad():
         record["logits_final"] = model(**batch).logits
-    model.save_adapter(str(folder), NAME, with_head=False, use_safetensors=True)
+    model.save_adapter(str(folder), NAME, with_head=family == "bert", use_safetensors=True)
     save_file(init, folder / "trainable_init.safetensors")
     save_file({name: tensor.contiguous() for name, tensor in record.items()}, folder / "io.safetensors")
     (folder / "losses.json").write_text(json.dumps(losses) + "\n")

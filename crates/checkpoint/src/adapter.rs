@@ -11,7 +11,9 @@ pub const ADAPTER_CONFIG: &str = "adapter_config.json";
 pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 /// The tensors of an adapter that AdapterHub saved.
 pub const ADAPTERHUB_WEIGHTS: &str = "adapter.safetensors";
-/// The same as a pickle, AdapterHub's default.
+/// The model's head, trained with it.
+pub const ADAPTERHUB_HEAD: &str = "model_head.safetensors";
+/// The tensors of the adapter as a pickle, AdapterHub's default.
 const ADAPTERHUB_PICKLE: &str = "pytorch_adapter.bin";
 /// What training needs to go on from an adapter whose tensors are computed by an encoder: the encoder. PEFT does not have it.
 pub const ENCODER_STATE: &str = "encoder_state.safetensors";
@@ -28,6 +30,8 @@ pub struct AdapterDirectory {
     pub weights: SafetensorsFile,
     /// [`ENCODER_STATE`], if it is there.
     pub encoder_state: Option<SafetensorsFile>,
+    /// [`ADAPTERHUB_HEAD`], if it is there.
+    pub head: Option<SafetensorsFile>,
 }
 
 impl AdapterDirectory {
@@ -59,9 +63,12 @@ impl AdapterDirectory {
         };
         let config = read_text(&dir.join(ADAPTER_CONFIG), MAX_CONFIG)?;
         let weights = SafetensorsFile::open(dir.join(file))?;
-        let has_state = names.iter().any(|name| name == ENCODER_STATE);
-        let encoder_state = has_state.then(|| SafetensorsFile::open(dir.join(ENCODER_STATE))).transpose()?;
-        Ok(Self { dir, config, weights, encoder_state })
+        let optional = |file: &str| {
+            let has_it = names.iter().any(|name| name == file);
+            has_it.then(|| SafetensorsFile::open(dir.join(file))).transpose()
+        };
+        let (encoder_state, head) = (optional(ENCODER_STATE)?, optional(ADAPTERHUB_HEAD)?);
+        Ok(Self { dir, config, weights, encoder_state, head })
     }
 
     /// The directory.

@@ -37,7 +37,9 @@ mod writer;
 #[cfg(feature = "fault-injection")]
 pub mod faulty;
 
-pub use adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, ADAPTERHUB_WEIGHTS, AdapterDirectory, ENCODER_STATE};
+pub use adapter::{
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, ADAPTERHUB_HEAD, ADAPTERHUB_WEIGHTS, AdapterDirectory, ENCODER_STATE,
+};
 pub use atomic::{atomic_write, remove_leftovers};
 pub use bus_error::{EXIT_BUS_ERROR, exit_on_bus_error};
 pub use digest::{sha256_file, sha256_hex};

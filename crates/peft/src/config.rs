@@ -140,7 +140,7 @@ impl AdapterConfig {
             AdapterConfig::Lora(config) => config.common.task_type,
             AdapterConfig::Ia3(config) => config.common.task_type,
             AdapterConfig::PromptLearning(config) => config.common.task_type,
-            AdapterConfig::Bottleneck(_) => None,
+            AdapterConfig::Bottleneck(config) => config.model.task_type(),
         }
     }
 

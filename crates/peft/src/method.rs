@@ -37,6 +37,11 @@ pub trait Method: Adapter {
         Vec::new()
     }
 
+    /// Parameters of the model's head that are trained, where they have a file of their own, [`checkpoint::ADAPTERHUB_HEAD`].
+    fn head(&self) -> Vec<SavedTensor> {
+        Vec::new()
+    }
+
     /// Whether [`Method::merge`] changes this parameter of the base.
     fn merges(&self, id: ParameterId) -> bool;
 

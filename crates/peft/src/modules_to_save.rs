@@ -32,6 +32,14 @@ pub(crate) fn add_new(names: &mut Option<Vec<String>>, base: &Base) -> Warnings 
     warnings
 }
 
+/// The parameters of a classifier's head, and those that the base's files do not have, in model order. Both are trained with
+/// whatever else is: `new` start at random.
+pub(crate) fn heads(modules: &Modules, new: &[ParameterId]) -> Vec<ParameterId> {
+    let is_head = |path: &str| HEADS.iter().any(|head| is_saved(path, head));
+    let trained = modules.parameters().filter(|p| new.contains(&p.id) || is_head(&modules.get(p.module).path));
+    trained.filter(|parameter| parameter.tied_to.is_none()).map(|parameter| parameter.id).collect()
+}
+
 /// The parameters of the modules that `names` mean, in model order.
 ///
 /// # Errors

@@ -58,7 +58,7 @@ pub fn restore(
     match config.with_heads(None).0 {
         AdapterConfig::Lora(config) => shared(Lora::load(config, base, file)),
         AdapterConfig::Ia3(config) => shared(Ia3::load(config, base, file)),
-        AdapterConfig::Bottleneck(config) => shared(Bottleneck::load(config, base, file)),
+        AdapterConfig::Bottleneck(config) => shared(Bottleneck::load(config, base, directory)),
         AdapterConfig::PromptLearning(config) => shared(PromptLearning::load(config, base, directory)),
     }
 }

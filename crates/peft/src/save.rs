@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use checkpoint::{
-    ADAPTER_CONFIG, Dtype, ENCODER_STATE, Fs, StagedDirectory, TensorSpec, atomic_write, write_safetensors,
+    ADAPTER_CONFIG, ADAPTERHUB_HEAD, Dtype, ENCODER_STATE, Fs, StagedDirectory, TensorSpec, atomic_write,
+    write_safetensors,
 };
 use device::{DType, Elements};
 use tensor::{Parameters, Shape, Tensor};
@@ -46,10 +47,9 @@ fn files(method: &dyn Method) -> Result<Vec<(&'static str, Plan<'_>)>, PeftError
         finite::check(name, leaf)?;
     }
     let mut files = vec![(method.weights_file(), Plan::new(method, method.tensors()))];
-    let encoder_state = method.encoder_state();
-    if !encoder_state.is_empty() {
-        files.push((ENCODER_STATE, Plan::new(method, encoder_state)));
-    }
+    let beside = [(ENCODER_STATE, method.encoder_state()), (ADAPTERHUB_HEAD, method.head())];
+    let beside = beside.into_iter().filter(|(_, tensors)| !tensors.is_empty());
+    files.extend(beside.map(|(name, tensors)| (name, Plan::new(method, tensors))));
     Ok(files)
 }
 

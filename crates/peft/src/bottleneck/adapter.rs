@@ -25,6 +25,10 @@ struct Paths {
 }
 
 impl Adapter for Bottleneck {
+    fn parameter(&self, id: ParameterId) -> Option<&Tensor> {
+        self.stand_ins.get(id)
+    }
+
     fn residual(&self, id: ResidualId, join: Join<'_>, context: &Context) -> Result<Tensor> {
         let Some(site) = &self.sites[id.index()] else { return join.finish(join.output) };
         let Paths { x, skip, skip_and_residual } = self.paths(&join)?;
@@ -119,6 +123,10 @@ impl Method for Bottleneck {
 
     fn tensors(&self) -> Vec<SavedTensor> {
         self.saved.clone()
+    }
+
+    fn head(&self) -> Vec<SavedTensor> {
+        self.head.clone()
     }
 
     fn merges(&self, _id: ParameterId) -> bool {

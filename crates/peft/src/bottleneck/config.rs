@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::TaskType;
+
 /// Where the two layers start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,13 +98,28 @@ pub struct ModelFacts {
     pub hidden_size: Option<usize>,
 }
 
+impl ModelFacts {
+    /// What a model of this class is for, if it is known.
+    pub fn task_type(&self) -> Option<TaskType> {
+        /// Ends of names in transformers.
+        const TASKS: [(&str, TaskType); 5] = [
+            ("ForSequenceClassification", TaskType::SeqCls),
+            ("ForTokenClassification", TaskType::TokenCls),
+            ("ForConditionalGeneration", TaskType::Seq2SeqLm),
+            ("ForCausalLM", TaskType::CausalLm),
+            ("LMHeadModel", TaskType::CausalLm),
+        ];
+        TASKS.iter().find(|(end, _)| self.model_class.ends_with(end)).map(|(_, task)| *task)
+    }
+}
+
 /// A bottleneck adapter under AdapterHub's names. [`BottleneckConfig::default`] is AdapterHub's default, `seq_bn`; the others
 /// are [`BottleneckConfig::preset`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct BottleneckConfig {
     /// The adapter's name, which is a part of every key of its file.
     pub name: String,
-    /// What it is for. Attaching the adapter fills it in, but for the name.
+    /// What it is for. Attaching the adapter fills it in, but for the name, and the class if it is known.
     pub model: ModelFacts,
     /// Whether there is an adapter after attention.
     pub mh_adapter: bool,

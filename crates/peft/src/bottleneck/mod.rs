@@ -19,6 +19,8 @@
 //! | with `phm_layer`, in the place of each weight: `W_left`, `W_right` and `b` | `[n, in / n, phm_rank]`, `[n, phm_rank, out / n]`, `[out]` |
 //! | `phm_rule`, or one for all layers in `shared_parameters.<name>.phm_rule` | `[n, n, n]` with `n = phm_dim` |
 //! | with `ln_after`: `adapter_norm_after.weight`, `.bias` | `[hidden]` |
+//!
+//! A classifier's head is trained with them and saved as AdapterHub does, in `model_head.safetensors`, under its own names.
 
 mod adapter;
 mod attach;
@@ -32,6 +34,7 @@ mod skeleton;
 use tensor::{Activation, Parameters, Result, Tensor, ops};
 
 use crate::method::SavedTensor;
+use crate::stand_ins::StandIns;
 
 pub use attach::trainable;
 pub use config::{BottleneckConfig, Init, ModelFacts, ReductionFactor, ResidualBeforeLn, RuleInit};
@@ -44,6 +47,10 @@ pub struct Bottleneck {
     /// By the number of the residual connection.
     sites: Vec<Option<Site>>,
     saved: Vec<SavedTensor>,
+    /// What is trained of the head.
+    stand_ins: StandIns,
+    /// In the file beside the adapter's.
+    head: Vec<SavedTensor>,
 }
 
 /// The adapter at one residual connection.

@@ -1,10 +1,10 @@
 //! What a configuration means in a model: where adapters stand, and their sizes.
 
-use model::{Dimensions, Modules, Part, Residual};
+use model::{Dimensions, Modules, ParameterId, Part, Residual};
 use tensor::Activation;
 
 use super::config::{BottleneckConfig, Init, ResidualBeforeLn};
-use crate::{PeftError, Warnings};
+use crate::{PeftError, Warnings, modules_to_save};
 
 /// No bottleneck is near this. It keeps every product of sizes far from overflow.
 const MAX_SIZE: usize = 1 << 20;
@@ -15,12 +15,19 @@ pub(super) struct Plan {
     pub(super) activation: Activation,
     /// The connections with an adapter, in model order, and the size of its bottleneck.
     pub(super) sites: Vec<(Residual, usize)>,
+    /// Parameters of the head that are trained.
+    pub(super) head: Vec<ParameterId>,
     /// What was configured and means nothing.
     pub(super) warnings: Warnings,
 }
 
 impl Plan {
-    pub(super) fn new(config: BottleneckConfig, dimensions: &Dimensions, modules: &Modules) -> Result<Self, PeftError> {
+    pub(super) fn new(
+        config: BottleneckConfig,
+        dimensions: &Dimensions,
+        modules: &Modules,
+        newly_initialized: &[ParameterId],
+    ) -> Result<Self, PeftError> {
         let activation = check(&config)?;
         let mut sites = Vec::new();
         for residual in modules.residuals().filter(|residual| has_adapter(&config, residual)) {
@@ -40,7 +47,8 @@ impl Plan {
         if config.init_weights_seed.is_some() {
             warnings.push("`init_weights_seed` does not give AdapterHub's starting values here".to_owned());
         }
-        Ok(Self { config, activation, sites, warnings })
+        let head = modules_to_save::heads(modules, newly_initialized);
+        Ok(Self { config, activation, sites, head, warnings })
     }
 }
 

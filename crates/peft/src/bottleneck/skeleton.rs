@@ -1,5 +1,6 @@
 //! The parameters that a plan asks for, declared and not yet made: all that can be said without the base's weights.
 
+use model::Modules;
 use tensor::{Shape, Tensor};
 
 use super::config::{BottleneckConfig, Init, RuleInit};
@@ -7,9 +8,9 @@ use super::plan::Plan;
 use super::{Projection, ProjectionWeight, Site, names};
 use crate::declare::{Declarations, Start};
 use crate::method::SavedTensor;
+use crate::stand_ins::DeclaredStandIns;
 
 /// Declared parameters, and what each is for.
-#[derive(Default)]
 pub(super) struct Skeleton {
     pub(super) declarations: Declarations,
     /// By the number of the residual connection.
@@ -17,6 +18,10 @@ pub(super) struct Skeleton {
     pub(super) saved: Vec<SavedTensor>,
     /// Position of the rule that all layers share, if they do.
     rule: Option<usize>,
+    /// What is trained of the head.
+    pub(super) stand_ins: DeclaredStandIns,
+    /// In the file beside the adapter's.
+    pub(super) head: Vec<SavedTensor>,
 }
 
 /// Positions of one adapter's parameters.
@@ -44,10 +49,16 @@ struct Sizes {
 }
 
 impl Skeleton {
-    /// The parameters of `plan` in a model of `model_type` with `num_residuals` connections.
-    pub(super) fn new(plan: &Plan, model_type: &str, num_residuals: usize) -> Self {
-        let mut skeleton = Self::default();
-        skeleton.sites.resize_with(num_residuals, || None);
+    /// The parameters of `plan` in a model of `model_type` and these modules.
+    pub(super) fn new(plan: &Plan, model_type: &str, modules: &Modules) -> Self {
+        let mut skeleton = Self {
+            declarations: Declarations::default(),
+            sites: modules.residuals().map(|_| None).collect(),
+            saved: Vec::new(),
+            rule: None,
+            stand_ins: DeclaredStandIns::none(modules),
+            head: Vec::new(),
+        };
         let config = &plan.config;
         let first = plan.sites.first().filter(|_| config.phm_layer && config.shared_phm_rule);
         skeleton.rule = first.map(|(residual, _)| {
@@ -70,6 +81,10 @@ impl Skeleton {
                 }),
             };
             skeleton.sites[residual.id.index()] = Some(site);
+        }
+        for parameter in plan.head.iter().map(|id| modules.parameter(*id)) {
+            let Self { declarations, stand_ins, head, .. } = &mut skeleton;
+            stand_ins.add(parameter, parameter.name.clone(), declarations, head);
         }
         skeleton
     }

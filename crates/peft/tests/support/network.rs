@@ -1,7 +1,7 @@
 //! Models of every kind, as a training step sees them.
 
-use model::{Base, Decoder, EncoderDecoder, Pass};
-use tensor::Tensor;
+use model::{Base, Classifier, ClassifierConfig, Decoder, EncoderDecoder, Pass, TaskHead};
+use tensor::{Tensor, ops};
 
 use super::Batch;
 
@@ -52,10 +52,34 @@ impl Network for EncoderDecoder {
     }
 }
 
+/// Of sequences; its scores are what is hidden.
+impl Network for Classifier {
+    fn base(&self) -> &Base {
+        self.base()
+    }
+
+    fn hidden(&self, batch: &Batch, pass: &Pass) -> Tensor {
+        self.logits(&batch.input, pass).unwrap()
+    }
+
+    fn logits_of(&self, hidden: &Tensor, _pass: &Pass) -> Tensor {
+        hidden.clone()
+    }
+
+    fn loss_of(&self, hidden: &Tensor, batch: &Batch, _pass: &Pass) -> Tensor {
+        ops::cross_entropy(hidden, &batch.targets, None).unwrap()
+    }
+}
+
 /// The model in a folder of reference data, whose name says of which kind it is.
 pub(crate) fn network(dir: &std::path::Path, family: &str) -> Box<dyn Network> {
     match family {
         "t5" => Box::new(EncoderDecoder::load(dir, device::DType::F32).unwrap()),
+        "bert" => {
+            let num_labels = ClassifierConfig::read(dir).unwrap().labels.len();
+            let head = TaskHead::SequenceClassification { num_labels };
+            Box::new(Classifier::load(dir, head, device::DType::F32, 1).unwrap())
+        }
         _ => Box::new(Decoder::load(dir, device::DType::F32).unwrap()),
     }
 }

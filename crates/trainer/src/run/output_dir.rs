@@ -11,7 +11,8 @@ use super::OutputError;
 /// Held locked while a run writes. It stays behind, and tells that the other files are a run's.
 pub const LOCK_FILE: &str = ".tunesmith.lock";
 /// Files that a run writes and that other programs write too.
-const WRITTEN_BY_OTHERS: [&str; 7] = [
+const WRITTEN_BY_OTHERS: [&str; 8] = [
+    "model_head.safetensors",
     "adapter.safetensors",
     "adapter_config.json",
     "adapter_model.safetensors",

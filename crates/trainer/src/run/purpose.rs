@@ -91,7 +91,8 @@ impl Purpose {
             return Ok(Self::without_classes(task));
         }
         let file = ClassifierConfig::read(model)?.labels;
-        let trained = directory.and_then(|directory| num_labels(&directory.weights));
+        let head = |directory: &AdapterDirectory| num_labels(directory.head.as_ref().unwrap_or(&directory.weights));
+        let trained = directory.as_ref().and_then(head);
         let labels = match (adapter.map(read_labels).transpose()?.flatten(), trained) {
             (Some(labels), _) => labels,
             (None, Some(num_labels)) if num_labels != file.len() => Labels::numbered(num_labels),
@@ -143,7 +144,9 @@ fn task_of_model(dir: &Path) -> Result<Task, Error> {
 
 /// Classes of the head in an adapter's file.
 fn num_labels(weights: &SafetensorsFile) -> Option<usize> {
-    let head = weights.tensors().find(|tensor| HEADS.iter().any(|end| tensor.name().ends_with(end)))?;
+    // AdapterHub's names begin with the head's.
+    let is_head = |name: &str| HEADS.iter().any(|end| name.ends_with(end) || name == &end[1..]);
+    let head = weights.tensors().find(|tensor| is_head(tensor.name()))?;
     head.shape().first().copied()
 }
 

@@ -39,7 +39,7 @@ pub fn adapter_config(config: &Config, base: &Base) -> Result<Option<AdapterConf
     Ok(match config.adapter.method {
         config::Method::Full if config.adapter.init_from.is_some() => return Err(Error::FullFromAdapter),
         config::Method::Full => None,
-        config::Method::Bottleneck => Some(AdapterConfig::Bottleneck(bottleneck::config(config)?)),
+        config::Method::Bottleneck => Some(AdapterConfig::Bottleneck(bottleneck::config(config, base)?)),
         config::Method::Lora => Some(AdapterConfig::Lora(lora::config(config, base)?)),
         config::Method::Ia3 => Some(AdapterConfig::Ia3(ia3::config(config, base)?)),
     })
