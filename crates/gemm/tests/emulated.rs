@@ -235,6 +235,41 @@ fn the_result_does_not_depend_on_the_schedule() {
 }
 
 #[test]
+fn column_sums_are_those_of_the_cpu() {
+    let (rows, cols) = (700, 37);
+    let executor = Executor::emulated(2);
+    for dtype in [DType::F32, DType::BF16] {
+        for transposed in [false, true] {
+            let a = Operand::new(&executor, dtype, [rows, cols], Stored { transposed, padding: 3 }, 1);
+            let start: Vec<f32> = (0..cols).map(|i| i as f32).collect();
+            let (mut expected, mut got) = (start.clone(), executor.upload(&start).unwrap());
+            tunesmith_gemm::column_sums(0.5, a.host(), Update::Accumulate, &mut expected).unwrap();
+            launch::column_sums(0.5, a.device(), launch::Update::Accumulate, &mut got).unwrap();
+            for (got, expected) in got.read::<f32>().unwrap().into_iter().zip(expected) {
+                // 700 terms below 6, each rounded at most 700 times on either side.
+                let bound = 2.0 * 703.0 * UNIT * (0.5 * 700.0 * 6.0 + 37.0);
+                let difference = (f64::from(got) - f64::from(expected)).abs();
+                assert!(difference <= bound, "{got}, expected {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn slabs_are_added_in_order() {
+    let executor = Executor::emulated(0);
+    // In another order the 1 would be lost beside 2^24.
+    let partials = executor.upload(&[16_777_216.0f32, 1.0, -16_777_216.0, 2.0, 1.0, 3.0]).unwrap();
+    let mut c = executor.upload(&[10.0f32, 20.0]).unwrap();
+    let mut sum =
+        |slabs, dtype| launch::sum_slabs(2.0, &partials, slabs, true, &mut launch::MatrixMut::new(&mut c, dtype, 1, 2));
+    sum(3, DType::F32).unwrap();
+    assert!(matches!(sum(2, DType::F32), Err(GemmError::Length { expected: 4, got: 6, .. })));
+    assert!(matches!(sum(3, DType::BF16), Err(GemmError::Length { operand: "C", expected: 2, got: 4, .. })));
+    assert_eq!(c.read::<f32>().unwrap(), [12.0, 32.0]);
+}
+
+#[test]
 fn what_does_not_fit_is_refused_before_a_launch() {
     let executor = Executor::emulated(0);
     let values = executor.upload(&[1.0f32; 12]).unwrap();
