@@ -143,6 +143,14 @@ pub enum PeftError {
         /// Why.
         reason: &'static str,
     },
+    /// Adapters that cannot become one.
+    #[error("the adapters cannot be combined: {} {reason}", Quoted(module))]
+    Combination {
+        /// The module, or a tensor.
+        module: String,
+        /// Why.
+        reason: String,
+    },
     /// The model refused.
     #[error(transparent)]
     Model(#[from] ModelError),

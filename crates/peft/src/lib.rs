@@ -10,6 +10,7 @@
 //! | a new one, or one from a directory | [`attach`], [`open()`], [`restore`] |
 //! | what one would train, before weights are read | [`trainable`] |
 //! | its files | [`save()`], [`stage`], [`load()`] |
+//! | several adapters as one | [`combine`] |
 //! | a base with the method folded in | [`Method::merge`], [`breaks_ties`] |
 //!
 //! A method joins with a file or folder of its own: a configuration, a type that is a [`model::Adapter`] and a [`Method`],
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bottleneck;
+pub mod combine;
 mod config;
 mod declare;
 mod default_targets;

@@ -35,6 +35,8 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Write a model with an adapter's changes in its weights.
     Merge(MergeArgs),
+    /// Make one LoRA adapter of several.
+    Combine(CombineArgs),
     /// What would be trained and how much memory it takes; reads file headers only.
     Plan(PlanArgs),
     /// What a directory holds: a model or an adapter.
@@ -257,6 +259,35 @@ pub struct MergeArgs {
     #[arg(long, value_name = "DIR")]
     pub adapter: PathBuf,
     /// Where to write the merged model.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+/// `combine`.
+#[derive(Args, Debug)]
+pub struct CombineArgs {
+    /// A LoRA adapter; repeated for each.
+    #[arg(long = "adapter", value_name = "DIR", required = true)]
+    pub adapters: Vec<PathBuf>,
+    /// A weight for each adapter, separated by commas; 1 for all if left out.
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true)]
+    pub weights: Vec<f32>,
+    /// How: cat, svd, linear, ties, dare_linear, dare_ties, magnitude_prune, or one of the last four with _svd.
+    #[arg(long = "type", value_name = "TYPE", default_value = "cat")]
+    pub combination_type: String,
+    /// Rank of the result with an SVD; the largest of the adapters' if left out.
+    #[arg(long)]
+    pub svd_rank: Option<usize>,
+    /// Share of the values to keep, from 0 to 1, for the types that thin out.
+    #[arg(long, allow_negative_numbers = true)]
+    pub density: Option<f64>,
+    /// Let the sign prevail that more values have, and not that of their sum.
+    #[arg(long)]
+    pub majority_by_frequency: bool,
+    /// Seed of what is dropped at random.
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// Where to write the combined adapter.
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
 }

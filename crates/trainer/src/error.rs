@@ -114,6 +114,20 @@ pub enum Error {
         /// As given.
         got: f32,
     },
+    /// Adapters and weights that are not as many.
+    #[error("{weights} weights are given for {adapters} adapters; give one for each, or none")]
+    Weights {
+        /// How many are given.
+        weights: usize,
+        /// For how many.
+        adapters: usize,
+    },
+    /// An adapter of a method that cannot be combined.
+    #[error("{} is no LoRA adapter; only these can be combined", .dir.display())]
+    NotLora {
+        /// The adapter.
+        dir: PathBuf,
+    },
     /// A prompt that encodes to nothing, for a model without a token that begins a text.
     #[error("the prompt {} has no tokens; give a text", Quoted(.prompt))]
     EmptyPrompt {
@@ -204,6 +218,7 @@ impl Error {
             | Error::NumLabels { .. }
             | Error::OtherStructure { .. }
             | Error::Flag { .. }
+            | Error::Weights { .. }
             | Error::EmptyPrompt { .. }
             | Error::Toml(_) => EXIT_USAGE,
             Error::Output(error) => of_output(error),
@@ -230,7 +245,7 @@ impl Error {
             Error::Device(error) => of_device(error),
             Error::WillNotFit { .. } => EXIT_MEMORY,
             Error::Diverged { .. } => EXIT_DIVERGED,
-            Error::NotANumber => EXIT_INPUT,
+            Error::NotANumber | Error::NotLora { .. } => EXIT_INPUT,
             Error::Signals(_) => EXIT_DEVICE,
         }
     }

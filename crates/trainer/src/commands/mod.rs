@@ -1,5 +1,6 @@
 //! One command a file. Each takes its arguments, does its work, and returns the exit code or an error.
 
+mod combine;
 mod doctor;
 mod embed;
 mod eval;
@@ -45,6 +46,7 @@ pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Embed(args) => embed::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Merge(args) => merge::run(&args),
+        Command::Combine(args) => combine::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor => doctor::run(),
