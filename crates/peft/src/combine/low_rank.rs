@@ -68,7 +68,8 @@ fn truncated(left: &DMatrix<f64>, values: &[f64], right: &DMatrix<f64>, rank: us
     let (out, input) = (left.nrows(), right.ncols());
     let mut a = vec![0.0; rank * input];
     let mut b = vec![0.0; out * rank];
-    for (k, &value) in values.iter().enumerate().take(kept) {
+    // The vectors of a value that is zero mean nothing.
+    for (k, &value) in values.iter().enumerate().take(kept).filter(|(_, value)| **value > 0.0) {
         (0..input).for_each(|j| a[k * input + j] = right[(k, j)] as f32);
         (0..out).for_each(|i| b[i * rank + k] = (left[(i, k)] * value) as f32);
     }

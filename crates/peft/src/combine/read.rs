@@ -244,7 +244,7 @@ fn factors(module: &str, [a, b]: [&MappedTensor; 2], rank: usize, embedding: boo
             Some(element) => {
                 Err(PeftError::NonFinite { tensor: tensor.name().to_owned(), element }.in_file(tensor.file().path()))
             }
-            None => Ok(values.into()),
+            None => Ok(values),
         }
     };
     Ok(Factors { a: values(a)?, b: values(b)?, rank, embedding })
