@@ -1,6 +1,7 @@
 //! Integration tests.
 
 mod bottleneck;
+mod classifiers;
 mod cli;
 mod faults;
 mod laws;

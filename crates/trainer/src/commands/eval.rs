@@ -1,4 +1,4 @@
-//! `eval`: loss and next-token accuracy on a file of rows, and on request the logits of its first batch.
+//! `eval`: loss and accuracy on a file of rows, and on request the logits of its first batch.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::run::base_model::now;
 use crate::run::evaluate::{batches, evaluate};
 use crate::run::facts;
 use crate::run::task::Task;
-use crate::units::Grouped;
+use crate::units::Counted;
 
 pub(super) fn run(args: &EvalArgs) -> Result<u8, Error> {
     let console = Console::new(args.json);
@@ -38,21 +38,26 @@ pub(super) fn run(args: &EvalArgs) -> Result<u8, Error> {
         base.task.base().check_finite()?;
         return Err(Error::NotANumber);
     }
-    let (loss, perplexity, accuracy) = (result.loss(), result.perplexity(), result.accuracy());
+    let loss = result.loss();
+    // A number has no probability, and is neither right nor wrong.
+    let of_classes = (!base.purpose.is_regression()).then(|| (result.perplexity(), result.accuracy()));
     if args.json {
+        let (perplexity, accuracy) = of_classes.unzip();
         console.result(&json!({
             "loss": loss, "perplexity": perplexity, "tokens": result.tokens, "accuracy": accuracy,
         }))?;
-    } else {
-        let tokens = Grouped(result.tokens);
-        console.line(format_args!(
-            "loss {loss:.6} | perplexity {perplexity:.4} | accuracy {accuracy:.4} | {tokens} tokens"
-        ));
+        return Ok(EXIT_DONE);
+    }
+    let supervised = Counted(result.tokens, base.purpose.unit());
+    match of_classes {
+        Some((perplexity, accuracy)) => console
+            .line(format_args!("loss {loss:.6} | perplexity {perplexity:.4} | accuracy {accuracy:.4} | {supervised}")),
+        None => console.line(format_args!("loss {loss:.6} | {supervised}")),
     }
     Ok(EXIT_DONE)
 }
 
-/// Writes the logits of `batch` as f32, for causal models `[batch, seq, vocab]`, zero after the end of a shorter row.
+/// Writes the logits of `batch` as f32: `[batch, seq, vocab]`, zero after the end of a shorter row, or `[batch, num_labels]`.
 fn write_logits(path: &Path, task: &dyn Task, pass: &Pass, batch: &Batch) -> Result<(), Error> {
     let logits = task.logits(batch, pass)?;
     let spec = TensorSpec { name: "logits".to_owned(), dtype: Dtype::F32, shape: logits.shape };

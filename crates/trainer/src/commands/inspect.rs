@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, Checkpoint, SafetensorsFile};
-use model::DecoderConfig;
+use model::config::TrunkConfig;
+use model::{ClassifierConfig, Dimensions};
 use peft::AdapterConfig;
 use serde_json::{Map, Value, json};
 
@@ -30,26 +31,36 @@ pub(super) fn run(args: &InspectArgs) -> Result<u8, Error> {
 }
 
 fn model(dir: &Path) -> Result<Map<String, Value>, Error> {
-    let config = DecoderConfig::read(dir)?;
+    let config = ClassifierConfig::read(dir)?;
+    let Dimensions { model_type, num_layers, hidden_size, intermediate_size, heads, vocab_size, .. } =
+        config.dimensions();
     let weights = Checkpoint::open(dir)?;
     let files = weights.files();
     let mut found = object(json!({ "kind": "model" }));
     found.extend(summary(files));
     found.extend(object(json!({
-        "model_type": config.family.model_type,
-        "num_hidden_layers": config.layers.len(),
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size,
-        "num_attention_heads": config.heads.num_attention_heads,
-        "num_key_value_heads": config.heads.num_key_value_heads,
-        "head_dim": config.heads.head_dim,
-        "vocab_size": config.vocab_size,
-        "max_position_embeddings": config.max_position_embeddings,
-        "tie_word_embeddings": config.tie_word_embeddings,
+        "model_type": model_type,
+        "num_hidden_layers": num_layers,
+        "hidden_size": hidden_size,
+        "intermediate_size": intermediate_size,
+        "num_attention_heads": heads.num_attention_heads,
+        "num_key_value_heads": heads.num_key_value_heads,
+        "head_dim": heads.head_dim,
+        "vocab_size": vocab_size,
         "files": files.iter().filter_map(|file| file.path().file_name()?.to_str()).collect::<Vec<_>>(),
         "tokenizer": dir.join("tokenizer.json").exists(),
         "notes": weights.notes(),
     })));
+    found.extend(match config.trunk {
+        TrunkConfig::Decoder(decoder) => object(json!({
+            "max_position_embeddings": decoder.max_position_embeddings,
+            "tie_word_embeddings": decoder.tie_word_embeddings,
+        })),
+        TrunkConfig::Encoder(encoder) => object(json!({
+            "max_position_embeddings": encoder.max_position_embeddings,
+            "labels": config.labels.names(),
+        })),
+    });
     Ok(found)
 }
 

@@ -41,12 +41,13 @@ pub(super) fn run(args: &MergeArgs) -> Result<u8, Error> {
     }
     let mut staged = StagedDirectory::create(&Storage, &args.output).map_err(Error::Save)?;
     let merged = merge.write(&mut staged, unties).map_err(|Saving(error)| *error)?;
-    let untie = |config: &mut Map<String, Value>| {
+    let change = |config: &mut Map<String, Value>| {
         if unties.is_some() {
             config.insert("tie_word_embeddings".to_owned(), Value::Bool(false));
         }
+        companions::set_purpose(config, &base.purpose, base.task.base());
     };
-    let mut files = companions::of_model(&args.model, untie)?;
+    let mut files = companions::of_model(&args.model, change)?;
     files.extend(merge.index(unties)?);
     for (name, text) in files {
         staged.write(name, text.as_bytes()).map_err(Error::Save)?;
@@ -65,9 +66,16 @@ struct Merge<'a> {
 /// A tensor of the merged model.
 struct Output {
     spec: TensorSpec,
-    source: MappedTensor,
+    source: Source,
     /// The parameter that the method changes.
     changed: Option<ParameterId>,
+}
+
+/// Where the values of a tensor come from.
+enum Source {
+    File(MappedTensor),
+    /// A parameter of a head that the files do not have.
+    New(ParameterId),
 }
 
 impl Merge<'_> {
@@ -82,23 +90,22 @@ impl Merge<'_> {
     /// The index of a model in shards.
     fn index(&self, unties: Option<ParameterId>) -> Result<Option<(&'static str, String)>, Error> {
         let path = self.base.dir.join(MODEL_INDEX);
-        let [first, _, ..] = self.base.weights.files() else { return Ok(None) };
+        let [_, _, ..] = self.base.weights.files() else { return Ok(None) };
         let mut index: Map<String, Value> = read_json(&path, INDEX_LIMIT)?;
-        let head = unties.and_then(|head| self.untied_head(head)).map(|output| output.spec.name);
-        if let (Some(head), Some(Value::Object(map))) = (head, index.get_mut("weight_map")) {
-            map.insert(head, Value::from(file_name(first)));
+        let mut weight_map = Map::new();
+        for (number, file) in self.base.weights.files().iter().enumerate() {
+            let outputs = self.outputs(number, file, unties).into_iter();
+            weight_map.extend(outputs.map(|output| (output.spec.name, Value::from(file_name(file)))));
         }
+        index.insert("weight_map".to_owned(), weight_map.into());
         Ok(Some((MODEL_INDEX, serde_json::to_string_pretty(&index).unwrap_or_default())))
     }
 
     /// Writes every file of the base with what the method makes of it; returns how many tensors it changed.
     fn write(&self, staged: &mut StagedDirectory<'_>, unties: Option<ParameterId>) -> Result<usize, Saving> {
         let mut merged = 0;
-        for (index, file) in self.base.weights.files().iter().enumerate() {
-            let mut outputs: Vec<Output> = file.tensors().map(|source| self.output(source)).collect();
-            if index == 0 {
-                outputs.extend(unties.and_then(|head| self.untied_head(head)));
-            }
+        for (number, file) in self.base.weights.files().iter().enumerate() {
+            let outputs = self.outputs(number, file, unties);
             merged += outputs.iter().filter(|output| output.changed.is_some()).count();
             let specs: Vec<TensorSpec> = outputs.iter().map(|output| output.spec.clone()).collect();
             staged.write_safetensors(file_name(file), &specs, &[("format", "pt")], |spec| {
@@ -109,11 +116,29 @@ impl Merge<'_> {
         Ok(merged)
     }
 
+    /// The tensors of file `number`; the first also holds those that no file of the base has.
+    fn outputs(&self, number: usize, file: &SafetensorsFile, unties: Option<ParameterId>) -> Vec<Output> {
+        let mut outputs: Vec<Output> = file.tensors().map(|source| self.output(source)).collect();
+        if number == 0 {
+            outputs.extend(unties.and_then(|head| self.untied_head(head)));
+            outputs.extend(self.base.task.base().newly_initialized().iter().map(|&id| self.new_parameter(id)));
+        }
+        outputs
+    }
+
     fn output(&self, source: MappedTensor) -> Output {
-        let modules = self.base.task.base().modules();
-        let parameter = modules.parameters().find(|parameter| self.names.of(&parameter.name) == source.name());
+        let base = self.base.task.base();
+        let parameter = base.modules().parameters().find(|p| self.names.of(&p.name) == source.name());
         let changed = parameter.map(|parameter| parameter.id).filter(|id| self.method.merges(*id));
-        Output { spec: spec(source.name(), &source), source, changed }
+        // Beside a head the names of a model without one are not understood.
+        let full = parameter.filter(|_| !base.newly_initialized().is_empty()).map(|parameter| parameter.name.as_str());
+        Output { spec: spec(full.unwrap_or(source.name()), &source), source: Source::File(source), changed }
+    }
+
+    fn new_parameter(&self, id: ParameterId) -> Output {
+        let parameter = self.base.task.base().modules().parameter(id);
+        let spec = TensorSpec { name: parameter.name.clone(), dtype: Dtype::F32, shape: parameter.shape.clone() };
+        Output { spec, source: Source::New(id), changed: Some(id).filter(|id| self.method.merges(*id)) }
     }
 
     /// The head as a tensor of its own, made of the one that it shared.
@@ -126,13 +151,19 @@ impl Merge<'_> {
             return None;
         }
         let source = self.base.weights.get(&shared)?;
-        Some(Output { spec: spec(&own, &source), source, changed: Some(head).filter(|id| self.method.merges(*id)) })
+        let changed = Some(head).filter(|id| self.method.merges(*id));
+        Some(Output { spec: spec(&own, &source), source: Source::File(source), changed })
     }
 
     fn bytes<'d>(&self, output: &'d Output) -> Result<Cow<'d, [u8]>, Saving> {
-        let Some(id) = output.changed else { return Ok(Cow::Borrowed(output.source.bytes())) };
-        let mut values = output.source.to_f32().map_err(Error::from)?;
-        self.method.merge(id, &mut values).map_err(Error::from)?;
+        let mut values = match (&output.source, output.changed) {
+            (Source::File(source), None) => return Ok(Cow::Borrowed(source.bytes())),
+            (Source::File(source), Some(_)) => source.to_f32().map_err(Error::from)?,
+            (Source::New(id), _) => self.base.task.base().parameter(*id).map_err(Error::from)?.to_vec(),
+        };
+        if let Some(id) = output.changed {
+            self.method.merge(id, &mut values).map_err(Error::from)?;
+        }
         Ok(Cow::Owned(narrowed(&values, output.spec.dtype)))
     }
 }

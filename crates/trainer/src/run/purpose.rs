@@ -111,6 +111,16 @@ impl Purpose {
         }
     }
 
+    /// Whether a number is predicted.
+    pub fn is_regression(&self) -> bool {
+        self.task == Task::SequenceClassification && self.labels.is_regression()
+    }
+
+    /// What one prediction is made for.
+    pub fn unit(&self) -> &'static str {
+        if self.task == Task::SequenceClassification { "row" } else { "token" }
+    }
+
     /// The text of [`LABELS_FILE`]; `None` where there are no classes.
     pub fn labels_text(&self) -> Option<String> {
         self.head()?;

@@ -1,0 +1,191 @@
+//! Classifiers from rows to files: sequences, tokens, numbers; encoders and decoders; heads that the model has and new ones.
+
+use serde_json::{Value, json};
+use tunesmith_tests::{Output, Workspace, data, metrics};
+
+const CLASSES: [&str; 3] = ["down", "north", "up"];
+
+/// Row `index`: its class, and 4 to 9 tokens, the second of which tells the class.
+fn tokens(index: usize) -> (usize, Vec<usize>) {
+    let class = index * 7 % 3;
+    let mut ids: Vec<usize> = (0..4 + index % 6).map(|i| 20 + (index * 13 + i * 5) % 25).collect();
+    ids[1] = 5 + class;
+    (class, ids)
+}
+
+/// A directory with a model of `tests/data` and rows that `row` makes of a class and tokens.
+fn workspace(model: &str, row: impl Fn(usize, Vec<usize>) -> Value) -> Workspace {
+    let workspace = Workspace::new(1);
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(data(model).join(file), workspace.path("model").join(file)).unwrap();
+    }
+    // Rows of token ids need none, and this one has more words than the models.
+    std::fs::remove_file(workspace.path("model/tokenizer.json")).unwrap();
+    workspace.write_rows("train.jsonl", (0..48).map(tokens).map(|(class, ids)| row(class, ids)));
+    workspace
+}
+
+fn named(class: usize, ids: Vec<usize>) -> Value {
+    json!({ "input_ids": ids, "label": CLASSES[class] })
+}
+
+fn eval(workspace: &Workspace, model: &str, more: &[&str]) -> Value {
+    let base = ["eval", "--model", model, "--data", "train.jsonl", "--json"];
+    workspace.run(&[&base[..], more].concat()).expect(0).json()
+}
+
+fn assert_close(a: &Value, b: &Value, tolerance: f64) {
+    let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+    assert!((a - b).abs() <= tolerance * b.abs(), "{a} and {b}");
+}
+
+/// Settings of a run that learns the rows.
+const LEARN: [&str; 4] = [
+    "data.eval=train.jsonl",
+    "training.max_steps=60",
+    "training.learning_rate=2e-2",
+    "training.per_device_train_batch_size=8",
+];
+
+fn train(workspace: &Workspace, out: &str, set: &[&str]) -> Output {
+    workspace.train(out, &[&LEARN[..], set].concat())
+}
+
+#[test]
+fn a_new_head_learns_the_classes_that_rows_name() {
+    let workspace = workspace("encoders/bert-features", named);
+    let run = train(&workspace, "out", &["model.task_type=SEQ_CLS"]).expect(0);
+    let new = "newly initialized, since the model's files do not have them: classifier.weight, classifier.bias";
+    assert!(
+        run.stderr.contains(new) && run.stdout.contains("3 (`down`, `north`, `up`)"),
+        "{} {}",
+        run.stdout,
+        run.stderr
+    );
+    let logged = metrics(&workspace.path("out")).last().unwrap().clone();
+    // A third is chance.
+    assert!(logged["eval_accuracy"].as_f64().unwrap() >= 0.9, "{logged}");
+
+    let text = std::fs::read_to_string(workspace.path("out/labels.json")).unwrap();
+    let labels: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(labels["id2label"], json!({ "0": "down", "1": "north", "2": "up" }));
+    // Classes and their number come from the adapter: the model's own configuration says two.
+    let adapted = eval(&workspace, "model", &["--adapter", "out", "--logits", "l.safetensors", "--batch-size", "5"]);
+    assert_close(&adapted["loss"], &logged["eval_loss"], 1e-6);
+    assert_eq!(adapted["tokens"], 48);
+    let file = checkpoint::SafetensorsFile::open(workspace.path("l.safetensors")).unwrap();
+    assert_eq!(file.get("logits").unwrap().shape(), [5, 3]);
+
+    // The merged model has the head, under the names of a model with one.
+    workspace.run(&["merge", "--model", "model", "--adapter", "out", "--output", "merged"]).expect(0);
+    assert_close(&eval(&workspace, "merged", &[])["loss"], &adapted["loss"], 1e-5);
+    let merged = checkpoint::SafetensorsFile::open(workspace.path("merged/model.safetensors")).unwrap();
+    assert!(merged.names().any(|name| name == "classifier.weight"));
+    assert!(merged.names().all(|name| name.starts_with("bert.") || name.starts_with("classifier.")));
+    let config: Value =
+        serde_json::from_str(&std::fs::read_to_string(workspace.path("merged/config.json")).unwrap()).unwrap();
+    assert_eq!(config["architectures"], json!(["BertForSequenceClassification"]));
+    let found = workspace.run(&["inspect", "merged", "--json"]).expect(0).json();
+    assert_eq!((&found["model_type"], &found["labels"]), (&json!("bert"), &json!(CLASSES)));
+}
+
+#[test]
+fn a_classifier_goes_on_where_it_stopped() {
+    let workspace = workspace("encoders/bert-features", named);
+    let settings = ["model.task_type=SEQ_CLS", "training.lr_scheduler_type=constant", "adapter.lora_dropout=0.1"];
+    let run = |out: &str, steps: &str| {
+        workspace.train(out, &[&settings[..], &[steps, "training.save_steps=3"]].concat()).expect(0);
+        metrics(&workspace.path(out))
+    };
+    let whole = run("whole", "training.max_steps=6");
+    run("parts", "training.max_steps=3");
+    assert_eq!(run("parts", "training.max_steps=6"), whole);
+    let file = |out: &str| std::fs::read(workspace.path(out).join("adapter_model.safetensors")).unwrap();
+    assert_eq!(file("parts"), file("whole"));
+}
+
+#[test]
+fn tokens_numbers_and_decoders_learn_too() {
+    let of_tokens = |class: usize, ids: Vec<usize>| {
+        let labels: Vec<i64> = ids.iter().map(|&id| if id < 20 { class as i64 } else { -100 }).collect();
+        json!({ "input_ids": ids, "labels": labels })
+    };
+    let of_numbers = |class: usize, ids: Vec<usize>| json!({ "input_ids": ids, "label": class as f64 - 0.5 });
+    let of_classes = |class: usize, ids: Vec<usize>| json!({ "input_ids": ids, "label": class });
+
+    let tokens = workspace("encoders/roberta", of_tokens);
+    train(&tokens, "out", &["model.task_type=TOKEN_CLS", "model.num_labels=3"]).expect(0);
+    let result = eval(&tokens, "model", &["--adapter", "out", "--logits", "l.safetensors", "--batch-size", "6"]);
+    assert!(result["accuracy"].as_f64().unwrap() >= 0.9 && result["tokens"] == 48, "{result}");
+    let file = checkpoint::SafetensorsFile::open(tokens.path("l.safetensors")).unwrap();
+    assert_eq!(file.get("logits").unwrap().shape(), [6, 9, 3]);
+
+    let numbers = workspace("peft-classifiers/base-regression", of_numbers);
+    train(&numbers, "out", &["model.task_type=SEQ_CLS"]).expect(0);
+    // The variance of the numbers is 2/3: what a constant loses.
+    let result = eval(&numbers, "model", &["--adapter", "out"]);
+    assert!(result["loss"].as_f64().unwrap() <= 0.3 && result["accuracy"].is_null(), "{result}");
+
+    for (model, target) in [("llama", "[\"q_proj\",\"v_proj\"]"), ("distilbert", "[\"q_lin\",\"v_lin\"]")] {
+        let workspace = workspace(&format!("encoders/{model}"), of_classes);
+        let target = format!("adapter.target_modules={target}");
+        let run = train(&workspace, "out", &["model.task_type=SEQ_CLS", &target]).expect(0);
+        assert!(!run.stderr.contains("newly"), "{}", run.stderr);
+        let accuracy = eval(&workspace, "model", &["--adapter", "out"])["accuracy"].as_f64().unwrap();
+        assert!(accuracy >= 0.9, "{model}: {accuracy}");
+    }
+}
+
+#[test]
+fn full_fine_tuning_writes_a_classifier() {
+    let workspace = workspace("encoders/bert-features", named);
+    let set = ["model.task_type=SEQ_CLS", "adapter.method=full", "training.max_steps=3", "data.eval=train.jsonl"];
+    let mut command = workspace.train_command("out", &set);
+    // Full fine-tuning has no rank.
+    let arguments: Vec<_> = command.get_args().map(|a| a.to_owned()).collect();
+    let rank = arguments.iter().position(|argument| argument == "adapter.r=4").unwrap();
+    let kept = arguments.iter().enumerate().filter(|(i, _)| *i != rank && *i + 1 != rank).map(|(_, a)| a);
+    command = {
+        let mut again = tunesmith_tests::tunesmith();
+        again.current_dir(workspace.path("")).args(kept);
+        again
+    };
+    Output::of(&mut command).expect(0);
+    let logged = metrics(&workspace.path("out")).last().unwrap().clone();
+    assert_close(&eval(&workspace, "out", &[])["loss"], &logged["eval_loss"], 1e-6);
+}
+
+#[test]
+fn what_does_not_fit_is_told_with_its_remedy() {
+    let workspace = workspace("encoders/bert-features", named);
+    let refused = |set: &[&str], code: i32, expected: &str| {
+        let run = workspace.train("out", set).expect(code);
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
+    };
+    refused(&[], 3, "`bert` is not supported; supported are gemma");
+    refused(&[], 3, "it is an encoder, for task_type SEQ_CLS or TOKEN_CLS");
+    refused(
+        &["model.task_type=SEQ_CLS", "model.num_labels=4"],
+        2,
+        "model.num_labels is 4, but the rows of train.jsonl name 3 classes: down, north, up",
+    );
+    refused(&["model.task_type=SEQ_CLS", "model.num_labels=0"], 2, "at least 1");
+    workspace.write_rows("train.jsonl", [json!({ "input_ids": [3, 4], "label": 2 })]);
+    refused(&["model.task_type=SEQ_CLS"], 3, "label 2 is not below num_labels 2");
+}
+
+#[test]
+fn rows_are_embedded() {
+    let workspace = workspace("encoders/bert-features", named);
+    let arguments = ["embed", "--model", "model", "--data", "train.jsonl", "--output", "e.safetensors", "--normalize"];
+    let run = workspace.run(&arguments).expect(0);
+    assert!(run.stdout.contains("48 rows of 24 values"), "{}", run.stdout);
+    let file = checkpoint::SafetensorsFile::open(workspace.path("e.safetensors")).unwrap();
+    let embeddings = file.get("embeddings").unwrap();
+    assert_eq!(embeddings.shape(), [48, 24]);
+    for row in embeddings.to_f32().unwrap().chunks_exact(24) {
+        let length = row.iter().map(|x| x * x).sum::<f32>();
+        // A rounding for each of 24 squares.
+        assert!((length - 1.0).abs() <= 1e-5, "{length}");
+    }
+}
