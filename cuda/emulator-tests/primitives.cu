@@ -1,5 +1,6 @@
 // One kernel for each primitive of cuda/common, so that its meaning is tested by itself on every executor.
 #include "common/async_copy.cuh"
+#include "common/exp2.cuh"
 #include "common/mma.cuh"
 #include "common/reduce.cuh"
 #include "common/vector.cuh"
@@ -59,6 +60,12 @@ extern "C" __global__ void primitive_round_to_bf16(const __grid_constant__ Probe
     load_up_to(input, start, p.len, vector_aligned(input), values);
     for (float& value : values) value = to_float(round_to<bf16>(value));
     store_up_to(output, start, p.len, vector_aligned(output), values);
+}
+
+// output = 2^input.
+extern "C" __global__ void primitive_exp2_flushed(const __grid_constant__ ProbeParams p) {
+    uint64_t i = uint64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (i < p.len) global_pointer<float>(p.output)[i] = exp2_flushed(global_pointer<const float>(p.input)[i]);
 }
 
 // output = the first `len` inputs and zeroes behind them, through shared memory in two groups of copies.

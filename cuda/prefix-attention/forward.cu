@@ -36,12 +36,12 @@ struct Softmax {
                 largest = quad_max(largest);
                 // Where no key was visible yet the maximum is -inf; any finite number in its place gives 2^-inf = 0.
                 float shift = largest == -INFINITY ? 0.0f : largest;
-                float rescale = exp2f(before - shift), added = 0.0f;
+                float rescale = exp2_flushed(before - shift), added = 0.0f;
 #pragma unroll
                 for (uint32_t n = 0; n < N; n++) {
 #pragma unroll
                     for (uint32_t i = 2 * half; i < 2 * half + 2; i++) {
-                        scores[m][n][i] = exp2f(scores[m][n][i] - shift);
+                        scores[m][n][i] = exp2_flushed(scores[m][n][i] - shift);
                         added += scores[m][n][i];
                     }
                 }

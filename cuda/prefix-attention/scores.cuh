@@ -1,8 +1,8 @@
 // What happens to scores between the products: scaling, soft-capping and the derivative of the softmax. Scores are in units
-// of ln 2, for `exp2f`.
+// of ln 2, for `exp2_flushed`.
 #pragma once
 #include "prefix-attention/params.h"
-#include "common/device.cuh"
+#include "common/exp2.cuh"
 
 constexpr float LOG2_E = 1.44269504f;
 constexpr float LN_2 = 0.69314718f;
@@ -64,7 +64,7 @@ struct QueryStatistics {
     `ds = p (dp - delta) slope`. */
 __device__ __forceinline__ void differentiate(const Scoring& scoring, const QueryStatistics& query, bool visible, float& score,
                                               float& gradient) {
-    float p = visible ? exp2f(score - query.lse) : 0.0f;
+    float p = visible ? exp2_flushed(score - query.lse) : 0.0f;
     gradient = visible ? p * (gradient - query.delta) * scoring.slope(score) : 0.0f;
     score = p;
 }

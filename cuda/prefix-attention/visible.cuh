@@ -35,25 +35,28 @@ struct KeyBlock {
     at multiples of `KEYS`, whatever the rows: so a result depends on nothing but its own sequence. */
 template <typename T, uint32_t KEYS>
 struct KeyBlocks {
-    KeyBlock<T> prefix, own;
+    const AttentionInputs& p;
+    uint32_t kv_start, kv_head;
+    /** Those of their own sequence that some row sees, from a multiple of `KEYS` on. */
+    Keys own;
     uint32_t prefix_count, count;
 
     /** For the rows `first..first + rows` of a sequence. */
-    __device__ __forceinline__ KeyBlocks(const AttentionInputs& p, const AttentionTile& tile, uint32_t rows, uint32_t kv_head) {
+    __device__ __forceinline__ KeyBlocks(const AttentionInputs& p, const AttentionTile& tile, uint32_t rows, uint32_t kv_head)
+        : p(p), kv_start(tile.kv_start), kv_head(kv_head) {
         uint32_t last = min(tile.first + rows, tile.q_len * p.group) - 1;
-        Keys visible = {visible_to(p, tile, tile.first).start, visible_to(p, tile, last).end};
-        visible.start -= visible.start % KEYS;
-        prefix = {key_rows<T>(p, p.prefix_k, 0, kv_head), key_rows<T>(p, p.prefix_v, 0, kv_head), {0, p.prefix_len}, true};
-        own = {key_rows<T>(p, p.k, tile.kv_start, kv_head), key_rows<T>(p, p.v, tile.kv_start, kv_head), visible, false};
+        own = {visible_to(p, tile, tile.first).start, visible_to(p, tile, last).end};
+        own.start -= own.start % KEYS;
         prefix_count = (p.prefix_len + KEYS - 1) / KEYS;
-        count = prefix_count + (visible.end - visible.start + KEYS - 1) / KEYS;
+        count = prefix_count + (own.end - own.start + KEYS - 1) / KEYS;
     }
 
+    // Pointers are made here each time: kept, they would take registers from the sums.
     __device__ __forceinline__ KeyBlock<T> operator[](uint32_t i) const {
-        KeyBlock<T> block = i < prefix_count ? prefix : own;
-        block.keys.start += (i < prefix_count ? i : i - prefix_count) * KEYS;
-        block.keys.end = min(block.keys.end, block.keys.start + KEYS);
-        return block;
+        bool prefix = i < prefix_count;
+        uint32_t token = prefix ? 0 : kv_start, first = prefix ? i * KEYS : own.start + (i - prefix_count) * KEYS;
+        return {key_rows<T>(p, prefix ? p.prefix_k : p.k, token, kv_head), key_rows<T>(p, prefix ? p.prefix_v : p.v, token, kv_head),
+                {first, min(prefix ? p.prefix_len : own.end, first + KEYS)}, prefix};
     }
 };
 

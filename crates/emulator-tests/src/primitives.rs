@@ -55,6 +55,21 @@ fn rounding_to_bf16_is_to_nearest_even() {
 }
 
 #[test]
+fn powers_of_two_are_accurate_down_to_the_smallest_normal_number() {
+    let input: Vec<f32> = (0..64).map(|i| 8.0 - 2.109_375 * i as f32).collect();
+    let output = run(&kernels::PRIMITIVE_EXP2_FLUSHED, &input, input.len(), input.len());
+    for (x, got) in input.into_iter().zip(output) {
+        // Two units in the last place.
+        let expected = f64::from(x).exp2();
+        assert!((f64::from(got) / expected - 1.0).abs() <= 2.0 / f64::from(1 << 22), "{x}: {got:e}");
+    }
+    let special = [0.0, -126.0, -126.5, -200.0, f32::NEG_INFINITY, f32::NAN];
+    let output = run(&kernels::PRIMITIVE_EXP2_FLUSHED, &special, special.len(), special.len());
+    assert_eq!(output[..5], [1.0, f32::MIN_POSITIVE, 0.0, 0.0, 0.0]);
+    assert!(output[5].is_nan());
+}
+
+#[test]
 fn an_asynchronous_copy_fills_with_zeroes() {
     for len in [0, 1, 5, 128, 130, 255, 256] {
         let input: Vec<f32> = (0..256).map(|i| if i < len { i as f32 + 1.0 } else { f32::NAN }).collect();
