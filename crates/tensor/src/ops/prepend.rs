@@ -1,6 +1,6 @@
 //! `y[s] = [prompt; x[s]]` for every sequence `s` of a packed batch: soft prompts in front of the embeddings.
 //!
-//! dprompt = sum_s dy[s][..P]      dx[s] = dy[s][P..]
+//! `dprompt = sum_s dy[s][..P]`      `dx[s] = dy[s][P..]`
 
 use std::sync::Arc;
 
