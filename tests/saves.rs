@@ -38,7 +38,7 @@ impl Run {
         };
         let config = Config::parse("", "", &overrides).unwrap();
         let base = BaseModel::open(&config.model.path, None, Purpose::causal_lm()).unwrap();
-        let (method, _) = method::build(&config, base.task.base()).unwrap();
+        let (method, _) = method::build(&config, &base).unwrap();
         let optimizer = Optimizer::new(method.parameters(), &config.training).unwrap();
         Self { config, method, optimizer }
     }

@@ -84,6 +84,29 @@ impl Batch {
         self.positions.extend(0..end(input_ids.len()));
     }
 
+    /// [`Batch::targets`] where each sequence of a causal model comes after `prompt_len` rows that are no tokens: one target for
+    /// each of those rows too. The last of them predicts the first token, if that is supervised.
+    pub fn targets_after(&self, prompt_len: usize) -> Vec<i64> {
+        if self.task != Task::CausalLm || prompt_len == 0 {
+            return self.targets();
+        }
+        let mut targets = Vec::with_capacity(self.labels.len() + prompt_len * self.num_sequences());
+        for pair in self.cu_seqlens.windows(2) {
+            targets.extend(std::iter::repeat_n(IGNORE_INDEX, prompt_len - 1));
+            targets.extend(&self.labels[pair[0] as usize..pair[1] as usize]);
+            targets.push(IGNORE_INDEX);
+        }
+        targets
+    }
+
+    /// Labels that the loss is taken over after `prompt_len` rows: those of first tokens count where something predicts them.
+    pub fn num_targets_after(&self, prompt_len: usize) -> usize {
+        if self.task != Task::CausalLm || prompt_len == 0 {
+            return self.num_targets;
+        }
+        self.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
+    }
+
     /// How many sequences there are.
     pub fn num_sequences(&self) -> usize {
         self.cu_seqlens.len() - 1
@@ -130,6 +153,19 @@ mod tests {
         assert_eq!(batch.cu_seqlens, [0, 3, 4, 6]);
         assert_eq!(batch.targets(), [-100, 7, -100, -100, 4, -100]);
         assert_eq!((batch.num_sequences(), batch.num_tokens(), batch.num_targets), (3, 6, 2));
+    }
+
+    #[test]
+    fn the_last_row_of_a_prompt_predicts_the_first_token() {
+        let rows = [example(&[5, 6, 7], &[5, -100, 7]), example(&[8], &[8]), example(&[9, 4], &[-100, 4])];
+        let batch = Batch::from_examples(Task::CausalLm, &rows);
+        assert_eq!(batch.targets_after(0), batch.targets());
+        assert_eq!(batch.num_targets_after(0), 2);
+        let expected = [-100, 5, -100, 7, -100, -100, 8, -100, -100, -100, 4, -100];
+        assert_eq!(batch.targets_after(2), expected);
+        assert_eq!(batch.num_targets_after(2), 4);
+        let class = Batch::from_examples(Task::SequenceClassification, &[example(&[1, 2], &[1])]);
+        assert_eq!((class.targets_after(2), class.num_targets_after(2)), (vec![1], 1));
     }
 
     #[test]

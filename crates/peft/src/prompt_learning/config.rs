@@ -164,6 +164,14 @@ impl PromptLearningConfig {
         }
     }
 
+    /// Rows that are put before the embeddings of each sequence: none by a prefix.
+    pub fn prompt_len(&self) -> usize {
+        match self.method {
+            PromptMethod::PromptTuning(_) | PromptMethod::PTuning(_) => self.num_virtual_tokens,
+            PromptMethod::PrefixTuning(_) => 0,
+        }
+    }
+
     /// Reads what is left in `fields` after `peft_type`, which was `method`'s.
     pub(crate) fn read(mut fields: Fields, method: PromptMethod) -> Result<(Self, Warnings), PeftError> {
         let method = match method {

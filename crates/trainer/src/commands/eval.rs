@@ -25,7 +25,14 @@ pub(super) fn run(args: &EvalArgs) -> Result<u8, Error> {
     let template = base.chat_template(None, tokenizer.as_ref(), now())?;
     let path = Split::Valid.file(&args.data)?;
     let max_length = args.max_length as usize;
-    let dataset = base.rows(&path, tokenizer.as_ref(), template.as_ref(), max_length, true)?;
+    let dataset = base.rows(
+        &path,
+        tokenizer.as_ref(),
+        template.as_ref(),
+        max_length,
+        true,
+        pass.adapter.position_offset() as usize,
+    )?;
     if dataset.statistics().truncated > 0 {
         facts::warnings(dataset.statistics(), max_length, false).iter().for_each(|warning| console.warning(warning));
     }

@@ -6,6 +6,7 @@ use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, Checkpoint, SafetensorsFile};
 use model::config::TrunkConfig;
 use model::{ClassifierConfig, Dimensions};
 use peft::AdapterConfig;
+use peft::prompt_learning::{PromptLearningConfig, PromptMethod};
 use serde_json::{Map, Value, json};
 
 use crate::Error;
@@ -106,11 +107,36 @@ fn adapter(dir: &Path) -> Result<(Map<String, Value>, Vec<String>), Error> {
             "leave_out": bottleneck.leave_out,
             "phm_layer": bottleneck.phm_layer,
         }))),
+        AdapterConfig::PromptLearning(prompt) => found.extend(prompt_learning(&prompt, &directory)),
         other => {
             found.insert("config".to_owned(), json!(format!("{other:?}")));
         }
     }
     Ok((found, warnings))
+}
+
+fn prompt_learning(config: &PromptLearningConfig, directory: &AdapterDirectory) -> Map<String, Value> {
+    let mut found = object(json!({
+        "peft_type": config.method.peft_type(),
+        "base_model": config.common.base_model_name_or_path,
+        "task_type": config.common.task_type,
+        "num_virtual_tokens": config.num_virtual_tokens,
+        "token_dim": config.token_dim,
+        "modules_to_save": config.modules_to_save,
+    }));
+    found.extend(object(match &config.method {
+        PromptMethod::PromptTuning(own) => json!({ "prompt_tuning_init": own.prompt_tuning_init }),
+        PromptMethod::PrefixTuning(own) => json!({
+            "prefix_projection": own.prefix_projection,
+            "encoder_state": own.prefix_projection.then_some(directory.encoder_state.is_some()),
+        }),
+        PromptMethod::PTuning(own) => json!({
+            "encoder_reparameterization_type": own.encoder_reparameterization_type,
+            "encoder_hidden_size": own.encoder_hidden_size,
+            "encoder_state": directory.encoder_state.is_some(),
+        }),
+    }));
+    found
 }
 
 /// Tensors, values and types of some files.

@@ -71,7 +71,7 @@ impl Exam {
         let base = BaseModel::open(&bundle.model, None, Purpose::causal_lm())?;
         let no_tokenizer = || data::DataError::NoTokenizer { dir: base.dir.clone() };
         let tokenizer = base.tokenizer()?.ok_or_else(no_tokenizer)?;
-        let dataset = base.rows(&bundle.test, Some(&tokenizer), None, MAX_LENGTH, true)?;
+        let dataset = base.rows(&bundle.test, Some(&tokenizer), None, MAX_LENGTH, true, 0)?;
         let rows = TaskRow::read(&bundle.test)?;
         Ok(Self { base, tokenizer, dataset, rows })
     }

@@ -93,9 +93,10 @@ impl Setup {
         let base = BaseModel::open(&config.model.path, config.model.dtype.dtype(), purpose)?;
         let tokenizer = base.tokenizer()?;
         let template = base.chat_template(config.data.chat_template.as_deref(), tokenizer.as_ref(), started_at)?;
+        let virtual_tokens = method::num_virtual_tokens(config, base.task.base())?;
         let rows_of = |path: &Path| {
             let (max_length, completion_only) = (config.data.max_length, config.data.completion_only_loss);
-            base.rows(path, tokenizer.as_ref(), template.as_ref(), max_length, completion_only)
+            base.rows(path, tokenizer.as_ref(), template.as_ref(), max_length, completion_only, virtual_tokens)
         };
         let rows = Rows::new(rows_of(&Split::Train.file(&config.data.train)?)?, config)?;
         let eval = match &config.data.eval {
@@ -141,7 +142,7 @@ impl Run {
 
     fn train(&self, origin: Option<Origin>, plan: &RunPlan, facts: &[Fact]) -> Result<u8, Error> {
         let (setup, training) = (&self.setup, &self.config.training);
-        let (method, warnings) = method::build(&self.config, setup.base.task.base())?;
+        let (method, warnings) = method::build(&self.config, &setup.base)?;
         let statistics = setup.rows.dataset.statistics();
         let must_stop = setup.tokenizer.is_some() && setup.base.purpose.head().is_none();
         let of_rows = facts::warnings(statistics, self.config.data.max_length, must_stop);
@@ -281,7 +282,11 @@ impl Run {
         let kind = match self.config.adapter.method {
             config::Method::Full => Kind::Model,
             config::Method::Bottleneck => Kind::AdapterHub,
-            config::Method::Lora | config::Method::Ia3 => Kind::Peft,
+            config::Method::Lora
+            | config::Method::Ia3
+            | config::Method::PromptTuning
+            | config::Method::PrefixTuning
+            | config::Method::PTuning => Kind::Peft,
         };
         let card = ModelCard { base_model: &base_model, kind, facts, settings: &self.settings, dir };
         let mut documents = vec![(REPORT_FILE, report.to_html()), (MODEL_CARD, card.to_markdown())];

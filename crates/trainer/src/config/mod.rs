@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use adapter::{Adapter, BottleneckSettings, Ia3Settings, LoraSettings, Method, Selection};
+pub use adapter::{Adapter, BottleneckSettings, Ia3Settings, LoraSettings, Method, PromptLearningSettings, Selection};
 pub use data::Data;
 pub use model::{BaseDType, Model, Quantization, TaskType, WeightStorage};
 pub use problem::{ConfigError, Problem};

@@ -32,8 +32,9 @@ pub trait Writing {
 
 impl TextModel for Decoder {
     fn start<'a>(&'a self, prompt: &[u32], pass: &'a Pass) -> Result<Box<dyn Writing + 'a>, Error> {
+        let used = prompt.len() + pass.adapter.position_offset() as usize;
         let room = match self.config().positions {
-            Positions::Learned { .. } => self.config().max_position_embeddings.saturating_sub(prompt.len()),
+            Positions::Learned { .. } => self.config().max_position_embeddings.saturating_sub(used),
             Positions::Rotary(_) => usize::MAX,
         };
         Ok(Box::new(Continuing { model: self, pass, cache: self.new_cache()?, prompt: prompt.to_vec(), room }))

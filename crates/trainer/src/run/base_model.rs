@@ -145,7 +145,7 @@ impl BaseModel {
         Ok(template.map(|template| template.with_time(started_at)))
     }
 
-    /// The rows of the file `path`, none longer than the positions that the model has.
+    /// The rows of the file `path`, none longer than the positions that the model has after `num_virtual_tokens`.
     ///
     /// # Errors
     /// Anything wrong with the rows, with their line.
@@ -156,6 +156,7 @@ impl BaseModel {
         template: Option<&ChatTemplate>,
         max_length: usize,
         completion_only_loss: bool,
+        num_virtual_tokens: usize,
     ) -> Result<Dataset, Error> {
         let options = DataOptions {
             task: self.purpose.task,
@@ -167,7 +168,8 @@ impl BaseModel {
         };
         let dataset = Dataset::load(path, tokenizer, template, &options)?;
         let longest = dataset.statistics().longest;
-        match self.task.base().dimensions().learned_positions {
+        let positions = self.task.base().dimensions().learned_positions;
+        match positions.map(|positions| positions.saturating_sub(num_virtual_tokens)) {
             Some(limit) if longest > limit => Err(Error::RowTooLong { path: path.to_owned(), longest, limit }),
             _ => Ok(dataset),
         }

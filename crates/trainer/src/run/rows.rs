@@ -60,6 +60,14 @@ impl Rows {
         self.num_sequences
     }
 
+    /// Rows in `sequences` sequences: as many, or what so many bins hold on average.
+    pub fn rows_within(&self, sequences: usize, config: &Config) -> usize {
+        if config.data.packing {
+            return (sequences * self.dataset.len()).div_ceil(self.num_sequences.max(1));
+        }
+        sequences.min(self.dataset.len())
+    }
+
     /// Tokens of the largest micro-batch of `sequences` sequences that can be drawn: the longest rows, or full bins.
     pub fn largest_micro_batch(&self, sequences: usize, config: &Config) -> usize {
         if config.data.packing {

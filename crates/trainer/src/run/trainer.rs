@@ -94,10 +94,11 @@ impl Trainer<'_> {
     /// The mean loss over the supervised tokens of all micro-batches; its gradient is in `gradients`.
     fn forward_backward(&self, step: u64, batches: &[Batch], gradients: &mut Gradients) -> Result<f32, Error> {
         gradients.zero()?;
-        let supervised = batches.iter().map(|batch| batch.num_targets).sum::<usize>().max(1);
+        let targets = |batch: &Batch| batch.num_targets_after(self.method.prompt_len());
+        let supervised = batches.iter().map(targets).sum::<usize>().max(1);
         let mut loss_sum = 0.0;
         // A micro-batch with nothing to predict adds nothing.
-        for (index, batch) in batches.iter().enumerate().filter(|(_, batch)| batch.num_targets > 0) {
+        for (index, batch) in batches.iter().enumerate().filter(|(_, batch)| targets(batch) > 0) {
             let pass = self.pass(step, index);
             let loss = self.task.loss(batch, &pass)?;
             loss_sum += f64::from(loss.item()?);

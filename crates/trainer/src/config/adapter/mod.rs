@@ -4,6 +4,7 @@ mod bottleneck;
 mod conflicts;
 mod ia3;
 mod lora;
+mod prompt_learning;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ use super::value::{Choice, FromNode, wrong_type};
 pub use bottleneck::BottleneckSettings;
 pub use ia3::Ia3Settings;
 pub use lora::LoraSettings;
+pub use prompt_learning::PromptLearningSettings;
 
 /// The method and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,6 +41,9 @@ pub struct Adapter {
     /// Settings of `method = "bottleneck"`.
     #[serde(flatten)]
     pub bottleneck: BottleneckSettings,
+    /// Settings of `method = "prompt_tuning"`, `"prefix_tuning"` and `"p_tuning"`.
+    #[serde(flatten)]
+    pub prompt_learning: PromptLearningSettings,
 }
 
 /// Which modules a method changes, for the methods that choose. What is `None` takes PEFT's default, or the value of
@@ -58,8 +63,6 @@ pub struct Selection {
 
 impl Adapter {
     pub(super) fn read(s: &mut Section<'_>) -> Self {
-        // Read by the prompt family; one config serves all methods.
-        s.get_within::<usize>("num_virtual_tokens", 1..);
         Self {
             method: s.or("method", Method::Lora),
             init_from: s.get_path("init_from"),
@@ -71,6 +74,7 @@ impl Adapter {
             lora: LoraSettings::read(s),
             ia3: Ia3Settings::read(s),
             bottleneck: BottleneckSettings::read(s),
+            prompt_learning: PromptLearningSettings::read(s),
         }
     }
 }
@@ -85,6 +89,12 @@ pub enum Method {
     Ia3,
     /// Bottleneck adapters, in AdapterHub's format.
     Bottleneck,
+    /// Learned embeddings before the tokens'.
+    PromptTuning,
+    /// Learned keys and values before the tokens' in every block.
+    PrefixTuning,
+    /// Learned embeddings through an encoder.
+    PTuning,
     /// Every parameter of the base.
     Full,
 }
@@ -102,15 +112,24 @@ impl std::fmt::Display for Method {
             Method::Lora => "lora",
             Method::Ia3 => "ia3",
             Method::Bottleneck => "bottleneck",
+            Method::PromptTuning => "prompt_tuning",
+            Method::PrefixTuning => "prefix_tuning",
+            Method::PTuning => "p_tuning",
             Method::Full => "full",
         })
     }
 }
 
 impl Choice for Method {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("lora", Self::Lora), ("ia3", Self::Ia3), ("bottleneck", Self::Bottleneck), ("full", Self::Full)];
-    const ABSENT: &'static [&'static str] = &["prompt_tuning", "prefix_tuning", "p_tuning", "p_tuning_v2"];
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("lora", Self::Lora),
+        ("ia3", Self::Ia3),
+        ("bottleneck", Self::Bottleneck),
+        ("prompt_tuning", Self::PromptTuning),
+        ("prefix_tuning", Self::PrefixTuning),
+        ("p_tuning", Self::PTuning),
+        ("full", Self::Full),
+    ];
 }
 
 impl FromNode for ModuleNames {

@@ -3,31 +3,54 @@
 mod bottleneck;
 mod ia3;
 mod lora;
+mod prompt_learning;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use checkpoint::{ADAPTER_CONFIG, AdapterDirectory};
 use model::Base;
+use peft::prompt_learning::{PTuning, PrefixTuning, PromptMethod, PromptTuning};
 use peft::{AdapterConfig, Common, Full, Method, TaskType, Warnings};
 
 use crate::Error;
 use crate::config::{self, Config};
+use crate::run::base_model::BaseModel;
 
 /// The method of `config` on `base`, with its values as they are before step 1.
 ///
 /// # Errors
 /// A configuration that does not fit the model, or the adapter to go on from.
-pub fn build(config: &Config, base: &Base) -> Result<(Arc<dyn Method>, Warnings), Error> {
+pub fn build(config: &Config, base_model: &BaseModel) -> Result<(Arc<dyn Method>, Warnings), Error> {
+    let base = base_model.task.base();
     let Some(adapter) = adapter_config(config, base)? else {
         return Ok((Arc::new(Full::new(base)?), Warnings::new()));
     };
-    let Some(dir) = &config.adapter.init_from else { return Ok(peft::attach(adapter, base, config.training.seed)?) };
+    let Some(dir) = &config.adapter.init_from else {
+        return match adapter {
+            AdapterConfig::PromptLearning(adapter) => prompt_learning::attach(adapter, config, base_model),
+            other => Ok(peft::attach(other, base, config.training.seed)?),
+        };
+    };
     let directory = AdapterDirectory::open(dir)?;
     let (_, mut warnings) = saved_config(dir, &directory)?;
-    let (method, more) = peft::restore(adapter, base, &directory)?;
+    let (method, more) = peft::restore(adapter.clone(), base, &directory)?;
     warnings.extend(more);
+    if let AdapterConfig::PromptLearning(adapter) = &adapter {
+        warnings.extend(prompt_learning::without_encoder(adapter, method.as_ref()));
+    }
     Ok((method, warnings))
+}
+
+/// Virtual tokens that the method of `config` sets before each sequence.
+///
+/// # Errors
+/// As [`adapter_config`].
+pub fn num_virtual_tokens(config: &Config, base: &Base) -> Result<usize, Error> {
+    Ok(match adapter_config(config, base)? {
+        Some(AdapterConfig::PromptLearning(adapter)) => adapter.num_virtual_tokens,
+        _ => 0,
+    })
 }
 
 /// The configuration of the adapter that `config` trains: PEFT's defaults under its keys, or the structure of the adapter it
@@ -36,12 +59,16 @@ pub fn build(config: &Config, base: &Base) -> Result<(Arc<dyn Method>, Warnings)
 /// # Errors
 /// An adapter of another method, or keys that are set to something else than it has.
 pub fn adapter_config(config: &Config, base: &Base) -> Result<Option<AdapterConfig>, Error> {
+    let prompt_learning = |method| prompt_learning::config(config, method).map(AdapterConfig::PromptLearning);
     Ok(match config.adapter.method {
         config::Method::Full if config.adapter.init_from.is_some() => return Err(Error::FullFromAdapter),
         config::Method::Full => None,
         config::Method::Bottleneck => Some(AdapterConfig::Bottleneck(bottleneck::config(config, base)?)),
         config::Method::Lora => Some(AdapterConfig::Lora(lora::config(config, base)?)),
         config::Method::Ia3 => Some(AdapterConfig::Ia3(ia3::config(config, base)?)),
+        config::Method::PromptTuning => Some(prompt_learning(PromptMethod::PromptTuning(PromptTuning::default()))?),
+        config::Method::PrefixTuning => Some(prompt_learning(PromptMethod::PrefixTuning(PrefixTuning::default()))?),
+        config::Method::PTuning => Some(prompt_learning(PromptMethod::PTuning(PTuning::default()))?),
     })
 }
 

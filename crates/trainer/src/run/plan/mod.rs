@@ -116,7 +116,8 @@ impl RunPlan {
         let data = rows.dataset.statistics().tokens * TOKEN_BYTES + tokenizer * TOKENIZER_FACTOR;
         let checkpointing = config.training.gradient_checkpointing;
         let plan_for = |sequences: usize| {
-            let tokens = rows.largest_micro_batch(sequences, config);
+            let prompts = trained.prompt_len * rows.rows_within(sequences, config);
+            let tokens = rows.largest_micro_batch(sequences, config) + prompts;
             MemoryPlan::new(base, config.model.storage(), &trained, tokens, data, checkpointing)
         };
         let memory = plan_for(config.training.per_device_train_batch_size);

@@ -1,7 +1,7 @@
 //! What a config trains in a model: how much, and which modules have to keep their input for it.
 
 use model::{ModuleId, Modules, ParameterId};
-use peft::names;
+use peft::{AdapterConfig, names};
 
 use crate::Error;
 use crate::config::Config;
@@ -21,6 +21,8 @@ pub struct Trained {
     pub base: Vec<bool>,
     /// By the number of the layer: elements per token that bottleneck adapters keep, their inputs and what is projected down.
     pub bottlenecks: Vec<usize>,
+    /// Rows that a prompt adds to each sequence.
+    pub prompt_len: usize,
 }
 
 impl Trained {
@@ -36,6 +38,9 @@ impl Trained {
             return Ok(trained);
         };
         let mut trained = Self::nothing(modules);
+        if let AdapterConfig::PromptLearning(prompt) = &adapter {
+            trained.prompt_len = prompt.prompt_len();
+        }
         for (name, shape) in peft::trainable(&adapter, base.task.base().dimensions(), modules)? {
             trained.add(&name, shape.sizes(), modules);
         }
@@ -51,6 +56,7 @@ impl Trained {
             scaled: vec![0; modules],
             base: vec![false; parameters],
             bottlenecks: vec![0; layers],
+            prompt_len: 0,
         }
     }
 
@@ -84,12 +90,14 @@ impl Trained {
             at.iter().for_each(|residual| self.bottlenecks[residual.layer] += elements);
             return;
         }
-        let name = name.strip_prefix(names::PREFIX).unwrap_or(name);
-        let owner = modules
-            .iter()
-            .find(|module| name.strip_prefix(module.path.as_str()).is_some_and(|rest| rest.starts_with('.')));
-        let Some(module) = owner else { return };
-        let rest = &name[module.path.len() + 1..];
+        // Beside a prompt PEFT leaves one `model.` of its prefix out.
+        let found = [names::PREFIX, "base_model.", ""].into_iter().find_map(|prefix| {
+            let name = name.strip_prefix(prefix)?;
+            modules
+                .iter()
+                .find_map(|module| Some((module, name.strip_prefix(module.path.as_str())?.strip_prefix('.')?)))
+        });
+        let Some((module, rest)) = found else { return };
         if ["ia3_l", "lora_magnitude_vector"].contains(&rest) {
             self.scaled[module.id.index()] = shape.iter().product();
         } else if rest.starts_with("lora_") {

@@ -32,27 +32,34 @@ impl Task for CausalLm {
     }
 
     fn loss(&self, batch: &Batch, pass: &Pass) -> Result<Tensor, Error> {
-        let hidden = self.decoder.forward(&input(batch)?, pass)?; // [num_tokens, hidden_size]
-        Ok(self.decoder.loss(&hidden, &batch.targets(), pass)?)
+        let hidden = self.decoder.forward(&input(batch)?, pass)?; // [num_tokens and rows of prompts, hidden_size]
+        Ok(self.decoder.loss(&hidden, &batch.targets_after(pass.adapter.prompt_len()), pass)?)
     }
 
     fn evaluate(&self, batch: &Batch, pass: &Pass) -> Result<LossSum, Error> {
         let hidden = no_grad(|| self.decoder.forward(&input(batch)?, pass).map_err(Error::from))?;
-        Ok(self.decoder.evaluate(&hidden, &batch.targets(), pass)?)
+        Ok(self.decoder.evaluate(&hidden, &batch.targets_after(pass.adapter.prompt_len()), pass)?)
     }
 
-    /// `[batch, seq, vocab]`.
+    /// `[batch, seq, vocab]`; with a prompt `[batch, prompt_len + seq, vocab]`, as PEFT has them.
     fn logits(&self, batch: &Batch, pass: &Pass) -> Result<Logits, Error> {
         let logits = no_grad(|| {
             let hidden = self.decoder.forward(&input(batch)?, pass)?;
             Ok::<_, Error>(self.decoder.logits(&hidden, pass)?)
         })?;
-        Ok(Logits::padded(&logits.to_vec(), &batch.cu_seqlens, self.decoder.config().vocab_size))
+        let prompt_len = pass.adapter.prompt_len() as u32;
+        let cu_seqlens: Vec<u32> =
+            (0..).zip(&batch.cu_seqlens).map(|(index, start)| start + index * prompt_len).collect();
+        Ok(Logits::padded(&logits.to_vec(), &cu_seqlens, self.decoder.config().vocab_size))
     }
 
     fn activations(&self, trained: &Trained, tokens: usize, gradient_checkpointing: bool) -> Activations {
         let (config, modules) = (self.decoder.config(), self.decoder.base().modules());
         decoder_activations(config, modules, trained, tokens, gradient_checkpointing)
+    }
+
+    fn keys_and_values(&self, input_ids: &[u32]) -> Result<Option<Vec<(Tensor, Tensor)>>, Error> {
+        Ok(Some(self.decoder.keys_and_values(input_ids)?))
     }
 
     fn text_model(&self) -> Option<&dyn TextModel> {

@@ -46,6 +46,15 @@ pub trait Task: Send + Sync {
     /// What a pass over `tokens` tokens keeps and uses in memory, while `trained` is trained.
     fn activations(&self, trained: &Trained, tokens: usize, gradient_checkpointing: bool) -> Activations;
 
+    /// Keys and values of every block after a text, for a prefix to start from; `None` if its blocks do not read one text.
+    ///
+    /// # Errors
+    /// Those of the model.
+    fn keys_and_values(&self, input_ids: &[u32]) -> Result<Option<Vec<(Tensor, Tensor)>>, Error> {
+        let _ = input_ids;
+        Ok(None)
+    }
+
     /// The language model, if it is one that writes texts.
     fn text_model(&self) -> Option<&dyn TextModel> {
         None
