@@ -95,7 +95,7 @@ fn check(Case { name, set, merges }: &Case) {
         // One rounding of each merged weight to f32.
         assert!((merged - adapted).abs() <= 1e-5 * adapted, "{name}: {merged} and {adapted}");
     } else {
-        let refused = workspace.run(&merge).expect(2);
+        let refused = workspace.run(&merge).expect(3);
         assert!(refused.stderr.contains("lora and ia3 can be merged"), "{name}");
         assert!(!workspace.path("merged").exists(), "{name}");
     }
