@@ -9,7 +9,7 @@ use tunesmith_tests::{Output, Workspace, metrics, tunesmith};
 #[test]
 fn help_and_mistakes_on_the_command_line() {
     let help = Output::of(tunesmith().arg("--help")).expect(0);
-    for command in ["train", "eval", "generate", "merge", "plan", "inspect", "doctor"] {
+    for command in ["train", "eval", "generate", "merge", "combine", "plan", "inspect", "doctor"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{}", help.stdout);
     }
     assert!(help.stdout.contains("Exit codes: 0 done;"), "{}", help.stdout);
@@ -250,4 +250,35 @@ fn a_reader_that_goes_away_does_not_stop_a_run() {
     drop(child.stderr.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(workspace.path("out/adapter_model.safetensors").exists());
+}
+
+#[test]
+fn adapters_are_combined() {
+    let workspace = Workspace::new(6);
+    workspace.train("a", &[]).expect(0);
+    workspace.train("b", &["training.seed=7", "adapter.r=2"]).expect(0);
+    let combine = |more: &[&str]| workspace.run(&[&["combine", "--adapter", "a", "--adapter", "b"], more].concat());
+    let output = combine(&["--weights", "1,0", "--output", "both"]).expect(0);
+    assert!(output.stdout.contains("combined 2 adapters into both"), "{}", output.stdout);
+    let loss = |adapter: &str| {
+        let eval = ["eval", "--model", "model", "--adapter", adapter, "--data", "train.jsonl", "--json"];
+        workspace.run(&eval).expect(0).json()["loss"].as_f64().unwrap()
+    };
+    // The second adapter's rows of A are zero; the sum over ranks is longer by them.
+    let (alone, with_nothing) = (loss("a"), loss("both"));
+    assert!((alone - with_nothing).abs() <= 1e-6 * alone, "{alone} {with_nothing}");
+    let svd = combine(&["--type", "svd", "--svd-rank", "1", "--output", "cut"]).expect(0);
+    assert!(svd.stdout.contains("of rank 1; the update of a module differs by at most"), "{}", svd.stdout);
+
+    for (arguments, expected) in [
+        (&["--weights", "1", "--output", "c"][..], "1 weights are given for 2 adapters"),
+        (&["--type", "linear", "--output", "c"], "use `cat` or `svd`"),
+        (&["--type", "mean", "--output", "c"], "must be one of cat, linear"),
+        (&["--type", "ties", "--output", "c"], "`density`"),
+        (&["--output", "both"], "both exists already"),
+    ] {
+        let refused = combine(arguments);
+        assert!(matches!(refused.code, Some(2 | 3)) && refused.stderr.contains(expected), "{refused:?}");
+        assert!(!workspace.path("c").exists());
+    }
 }
