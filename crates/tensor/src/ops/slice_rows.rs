@@ -1,6 +1,6 @@
 //! Consecutive rows of a tensor; nothing is copied.
 //!
-//! dx[rows] = dy, and zero elsewhere
+//! `dx[rows] = dy`, and zero elsewhere
 
 use std::ops::Range;
 
