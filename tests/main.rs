@@ -9,3 +9,4 @@ mod memory;
 mod methods;
 mod resume;
 mod saves;
+mod seq2seq;

@@ -48,7 +48,7 @@ pub use default_targets::lora_target_modules;
 pub use error::{PeftError, Problems};
 pub use full::Full;
 pub use load::load;
-pub use merged::breaks_ties;
+pub use merged::{breaks_ties, broken_ties};
 pub use method::{Computed, Method, SavedTensor, Source};
 pub use modules::{ModuleNames, OneOrMany};
 pub use open::{attach, open, restore, trainable};

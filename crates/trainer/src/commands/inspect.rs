@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, Checkpoint, SafetensorsFile};
+use data::Task;
 use model::config::TrunkConfig;
-use model::{ClassifierConfig, Dimensions};
+use model::{ClassifierConfig, Dimensions, EncoderDecoderConfig};
 use peft::AdapterConfig;
 use peft::prompt_learning::{PromptLearningConfig, PromptMethod};
 use serde_json::{Map, Value, json};
@@ -13,6 +14,7 @@ use crate::Error;
 use crate::args::InspectArgs;
 use crate::commands::EXIT_DONE;
 use crate::console::Console;
+use crate::run::purpose::Purpose;
 use crate::units::{Bytes, Grouped};
 
 pub(super) fn run(args: &InspectArgs) -> Result<u8, Error> {
@@ -32,9 +34,8 @@ pub(super) fn run(args: &InspectArgs) -> Result<u8, Error> {
 }
 
 fn model(dir: &Path) -> Result<Map<String, Value>, Error> {
-    let config = ClassifierConfig::read(dir)?;
-    let Dimensions { model_type, num_layers, hidden_size, intermediate_size, heads, vocab_size, .. } =
-        config.dimensions();
+    let (dimensions, of_kind) = described(dir)?;
+    let Dimensions { model_type, num_layers, hidden_size, intermediate_size, heads, vocab_size, .. } = dimensions;
     let weights = Checkpoint::open(dir)?;
     let files = weights.files();
     let mut found = object(json!({ "kind": "model" }));
@@ -52,7 +53,19 @@ fn model(dir: &Path) -> Result<Map<String, Value>, Error> {
         "tokenizer": dir.join("tokenizer.json").exists(),
         "notes": weights.notes(),
     })));
-    found.extend(match config.trunk {
+    found.extend(of_kind);
+    Ok(found)
+}
+
+/// The sizes of a model of any kind, and what only models of its kind have.
+fn described(dir: &Path) -> Result<(Dimensions, Map<String, Value>), Error> {
+    if Purpose::of_files(dir, None)?.task == Task::Seq2SeqLm {
+        let config = EncoderDecoderConfig::read(dir)?;
+        return Ok((config.dimensions(), object(json!({ "num_decoder_layers": config.num_decoder_layers }))));
+    }
+    let config = ClassifierConfig::read(dir)?;
+    let dimensions = config.dimensions();
+    let of_kind = match config.trunk {
         TrunkConfig::Decoder(decoder) => object(json!({
             "max_position_embeddings": decoder.max_position_embeddings,
             "tie_word_embeddings": decoder.tie_word_embeddings,
@@ -61,8 +74,8 @@ fn model(dir: &Path) -> Result<Map<String, Value>, Error> {
             "max_position_embeddings": encoder.max_position_embeddings,
             "labels": config.labels.names(),
         })),
-    });
-    Ok(found)
+    };
+    Ok((dimensions, of_kind))
 }
 
 fn adapter(dir: &Path) -> Result<(Map<String, Value>, Vec<String>), Error> {

@@ -6,8 +6,9 @@ use checkpoint::{
     CheckpointError, Dtype, MODEL_INDEX, MODEL_WEIGHTS, MappedTensor, SafetensorsFile, StagedDirectory, Storage,
     TensorSpec, read_json,
 };
+use data::Task;
 use half::{bf16, f16};
-use model::{ParameterId, StoredNames};
+use model::{Parameter, ParameterId, StoredNames};
 use peft::Method;
 use serde_json::{Map, Value};
 
@@ -34,21 +35,22 @@ pub(super) fn run(args: &MergeArgs) -> Result<u8, Error> {
     let (method, warnings) = peft::open(&args.adapter, base.task.base())?;
     warnings.iter().for_each(|warning| console.warning(warning));
     let merge = Merge { names: base.task.base().stored_names(), base: &base, method: &*method };
-    let unties = merge.unties();
+    let unties = peft::breaks_ties(&*method, base.task.base().modules());
     if let Some(parent) = args.output.parent() {
         let failed = |source| CheckpointError::Io { action: "create", path: parent.to_owned(), source };
         std::fs::create_dir_all(parent).map_err(failed).map_err(Error::Save)?;
     }
     let mut staged = StagedDirectory::create(&Storage, &args.output).map_err(Error::Save)?;
-    let merged = merge.write(&mut staged, unties).map_err(|Saving(error)| *error)?;
+    let merged = merge.write(&mut staged).map_err(|Saving(error)| *error)?;
     let change = |config: &mut Map<String, Value>| {
-        if unties.is_some() {
+        // transformers takes the key of an encoder-decoder for another thing, and unties what has other values.
+        if unties && base.purpose.task != Task::Seq2SeqLm {
             config.insert("tie_word_embeddings".to_owned(), Value::Bool(false));
         }
         companions::set_purpose(config, &base.purpose, base.task.base());
     };
     let mut files = companions::of_model(&args.model, change)?;
-    files.extend(merge.index(unties)?);
+    files.extend(merge.index()?);
     for (name, text) in files {
         staged.write(name, text.as_bytes()).map_err(Error::Save)?;
     }
@@ -79,22 +81,14 @@ enum Source {
 }
 
 impl Merge<'_> {
-    /// The head, if it shares its tensor with the embedding and will no longer.
-    fn unties(&self) -> Option<ParameterId> {
-        let modules = self.base.task.base().modules();
-        let head = modules.head()?.weight;
-        modules.parameter(head).tied_to?;
-        peft::breaks_ties(self.method, modules).then_some(head)
-    }
-
     /// The index of a model in shards.
-    fn index(&self, unties: Option<ParameterId>) -> Result<Option<(&'static str, String)>, Error> {
+    fn index(&self) -> Result<Option<(&'static str, String)>, Error> {
         let path = self.base.dir.join(MODEL_INDEX);
         let [_, _, ..] = self.base.weights.files() else { return Ok(None) };
         let mut index: Map<String, Value> = read_json(&path, INDEX_LIMIT)?;
         let mut weight_map = Map::new();
         for (number, file) in self.base.weights.files().iter().enumerate() {
-            let outputs = self.outputs(number, file, unties).into_iter();
+            let outputs = self.outputs(number, file).into_iter();
             weight_map.extend(outputs.map(|output| (output.spec.name, Value::from(file_name(file)))));
         }
         index.insert("weight_map".to_owned(), weight_map.into());
@@ -102,10 +96,10 @@ impl Merge<'_> {
     }
 
     /// Writes every file of the base with what the method makes of it; returns how many tensors it changed.
-    fn write(&self, staged: &mut StagedDirectory<'_>, unties: Option<ParameterId>) -> Result<usize, Saving> {
+    fn write(&self, staged: &mut StagedDirectory<'_>) -> Result<usize, Saving> {
         let mut merged = 0;
         for (number, file) in self.base.weights.files().iter().enumerate() {
-            let outputs = self.outputs(number, file, unties);
+            let outputs = self.outputs(number, file);
             merged += outputs.iter().filter(|output| output.changed.is_some()).count();
             let specs: Vec<TensorSpec> = outputs.iter().map(|output| output.spec.clone()).collect();
             staged.write_safetensors(file_name(file), &specs, &[("format", "pt")], |spec| {
@@ -117,10 +111,10 @@ impl Merge<'_> {
     }
 
     /// The tensors of file `number`; the first also holds those that no file of the base has.
-    fn outputs(&self, number: usize, file: &SafetensorsFile, unties: Option<ParameterId>) -> Vec<Output> {
+    fn outputs(&self, number: usize, file: &SafetensorsFile) -> Vec<Output> {
         let mut outputs: Vec<Output> = file.tensors().map(|source| self.output(source)).collect();
         if number == 0 {
-            outputs.extend(unties.and_then(|head| self.untied_head(head)));
+            outputs.extend(self.untied());
             outputs.extend(self.base.task.base().newly_initialized().iter().map(|&id| self.new_parameter(id)));
         }
         outputs
@@ -141,18 +135,22 @@ impl Merge<'_> {
         Output { spec, source: Source::New(id), changed: Some(id).filter(|id| self.method.merges(*id)) }
     }
 
-    /// The head as a tensor of its own, made of the one that it shared.
-    fn untied_head(&self, head: ParameterId) -> Option<Output> {
+    /// What shares a tensor of the files with another parameter and will no longer: tensors of their own, made of that one.
+    /// Those that the files hold under their own names, with equal values, need no second one.
+    fn untied(&self) -> Vec<Output> {
         let modules = self.base.task.base().modules();
-        let embedding = modules.parameter(modules.parameter(head).tied_to?);
-        let (own, shared) = (self.names.of(&modules.parameter(head).name), self.names.of(&embedding.name));
-        // A file that holds the head already, equal to the embedding, needs no second one.
-        if self.base.weights.contains(&own) {
-            return None;
+        let stored = |parameter: &Parameter| self.base.weights.get(&self.names.of(&parameter.name));
+        let mut untied = Vec::new();
+        for original in peft::broken_ties(self.method, modules) {
+            let group = || modules.parameters().filter(|p| p.id == original || p.tied_to == Some(original));
+            let Some(source) = group().find_map(stored) else { continue };
+            untied.extend(group().filter(|parameter| stored(parameter).is_none()).map(|parameter| Output {
+                spec: spec(&self.names.of(&parameter.name), &source),
+                source: Source::File(source.clone()),
+                changed: Some(parameter.id).filter(|id| self.method.merges(*id)),
+            }));
         }
-        let source = self.base.weights.get(&shared)?;
-        let changed = Some(head).filter(|id| self.method.merges(*id));
-        Some(Output { spec: spec(&own, &source), source: Source::File(source), changed })
+        untied
     }
 
     fn bytes<'d>(&self, output: &'d Output) -> Result<Cow<'d, [u8]>, Saving> {
