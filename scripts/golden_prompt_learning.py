@@ -67,6 +67,10 @@ CASES = {
     "llama-ptuning-lstm": lambda: p_tuning(encoder_reparameterization_type="LSTM", encoder_hidden_size=12),
     "gpt2-ptuning-lstm-deep": lambda: p_tuning(
         encoder_reparameterization_type="LSTM", encoder_hidden_size=8, encoder_num_layers=3, num_virtual_tokens=1),
+    "t5-prompt": lambda: prompt(**golden_peft.SEQ_2_SEQ),
+    "t5-prefix": lambda: prefix(**golden_peft.SEQ_2_SEQ),
+    "t5-prefix-projection": lambda: prefix(**golden_peft.SEQ_2_SEQ, prefix_projection=True, encoder_hidden_size=24),
+    "t5-ptuning-mlp": lambda: p_tuning(**golden_peft.SEQ_2_SEQ),
 }
 
 

@@ -266,3 +266,53 @@ fn gradients_of_every_parameter_are_those_of_transformers() {
     }
     assert!(compared > 100);
 }
+
+/// The `config.json` of the plain T5 with `key` set, or removed where `value` is null.
+fn refused(key: &str, value: serde_json::Value) -> String {
+    let path = folder("t5").join("config.json");
+    let mut json: serde_json::Map<String, serde_json::Value> = checkpoint::read_json(&path, 1 << 20).unwrap();
+    match value {
+        serde_json::Value::Null => json.remove(key),
+        value => json.insert(key.to_owned(), value),
+    };
+    match EncoderDecoderConfig::from_json(&path, &json) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("{key} was accepted"),
+    }
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_named() {
+    use serde_json::json;
+    for (key, value, expected) in [
+        ("model_type", json!("llama"), "decoders are for task_type CAUSAL_LM"),
+        ("model_type", json!(null), "one of mt5, t5"),
+        ("decoder_start_token_id", json!(null), "`decoder_start_token_id` is missing"),
+        ("decoder_start_token_id", json!(51), "a token below the size of the vocabulary, 51"),
+        ("feed_forward_proj", json!("swiglu-gelu"), "an activation, or `gated-` before one"),
+        ("dense_act_fn", json!("gelu-new"), "`dense_act_fn`"),
+        ("relative_attention_num_buckets", json!(3), "at least 2 buckets for each direction"),
+        ("relative_attention_num_buckets", json!(1 << 20), "at most 65536"),
+        ("relative_attention_max_distance", json!(2), "a distance above half of them"),
+        ("num_decoder_layers", json!(1_000_000), "at most 4096"),
+        ("d_kv", json!(1 << 20), "at most 349525"),
+        ("d_model", json!(0), "a whole number from 1 to"),
+    ] {
+        let message = refused(key, value.clone());
+        assert!(message.contains(expected), "{key} = {value}: {message}");
+    }
+}
+
+#[test]
+fn inputs_that_do_not_belong_to_the_model() {
+    let (model, pass) = (load("t5"), Pass::base());
+    let error = model.decoder_input(&[3, 51], &[0, 2]).unwrap_err().to_string();
+    assert_eq!(error, "label 1 of the batch is 51, expected a token below 51 or -100, which is not trained on");
+    assert!(model.decoder_input(&[3], &[0, 2]).is_err());
+    let input = |sequences: &[&[u32]]| Input::from_sequences(sequences).unwrap();
+    assert!(model.forward(&input(&[&[51]]), &input(&[&[0]]), &pass).is_err());
+    // A row of the decoder without one of the encoder.
+    assert!(model.forward(&input(&[&[5]]), &input(&[&[0], &[0]]), &pass).is_err());
+    let empty = model.decoder_input(&[], &[0, 0]).unwrap();
+    assert_eq!(model.forward(&input(&[&[5]]), &empty, &pass).unwrap().shape(), [0, 24]);
+}
