@@ -92,6 +92,10 @@ CASES = {
     "llama-lora-rslora-pattern-all-linear": lambda: lora(
         use_rslora=True, target_modules="all-linear", rank_pattern={r"layers\.0\.self_attn\.q_proj": 2},
         alpha_pattern={"down_proj": 16}),
+    "llama-pissa": lambda: lora(init_lora_weights="pissa"),
+    "gpt2-pissa": lambda: lora(init_lora_weights="pissa", use_rslora=True, rank_pattern={"h.0.attn.c_attn": 7}),
+    "llama-olora": lambda: lora(init_lora_weights="olora", target_modules="all-linear"),
+    "llama-lora-orthogonal": lambda: lora(init_lora_weights="orthogonal"),
     "llama-dora": lambda: lora(use_dora=True),
     "gpt2-dora": lambda: lora(use_dora=True, target_modules=["c_attn", "mlp.c_proj", "wte"]),
     "qwen2-dora-biasall": lambda: lora(use_dora=True, target_modules="all-linear", bias="all", use_rslora=True),

@@ -5,7 +5,7 @@ use device::parallel;
 use device::philox::Stream;
 
 /// Streams of training use the step as their second coordinate; this one is no step's.
-const INIT_STEP: u32 = u32::MAX;
+pub(crate) const INIT_STEP: u32 = u32::MAX;
 /// Rows of 1024 values are filled at a time.
 const BLOCK: usize = 1024;
 

@@ -126,9 +126,7 @@ fn what_is_not_understood_is_refused_or_reported() {
     }
     assert!(refusal(&json!({"layer_replication": [[0, 4]]})).contains("`layer_replication` is `[[0,4]]`"));
     assert!(refusal(&json!({"eva_config": {"rho": 2.0}})).contains("`eva_config`"));
-    assert!(
-        refusal(&json!({"init_lora_weights": "pissa_niter_16"})).contains("path_initial_model_for_weight_conversion")
-    );
+    assert!(refusal(&json!({"init_lora_weights": "corda"})).contains("path_initial_model_for_weight_conversion"));
     let (_, warnings) =
         read(r#"{"peft_type":"LORA","new_flag":true,"new_off":false,"new_null":null,"new_empty":{}}"#).unwrap();
     assert_eq!(warnings, ["adapter_config.json: `new_flag` is unknown and ignored"]);
@@ -153,13 +151,26 @@ fn values_out_of_range_are_named() {
         (json!({"rank_pattern": {"q": 0}}), "`rank_pattern`: the rank of \"q\""),
         (json!({"rank_pattern": {"q": "x"}}), "`rank_pattern`: expected a number for \"q\""),
         (json!({"bias": "some"}), "`bias`: unknown variant `some`"),
-        (json!({"init_lora_weights": 3}), "`init_lora_weights`: expected true, false or \"gaussian\", got 3"),
+        (json!({"init_lora_weights": 3}), "`init_lora_weights`: expected true, false, \"gaussian\", \"orthogonal\""),
         (
             json!({"target_modules": "x", "layers_to_transform": [1]}),
             "`layers_to_transform`: needs target_modules as a list",
         ),
         (json!({"layers_pattern": "h"}), "`layers_pattern`: needs layers_to_transform"),
         (json!({"use_dora": true, "lora_bias": true}), "`lora_bias`: does not go together with use_dora"),
+        (json!({"init_lora_weights": "pissa_niter_x"}), "`init_lora_weights`: expected a number of iterations"),
+        (
+            json!({"init_lora_weights": "pissa", "use_dora": true}),
+            "`init_lora_weights`: \"pissa\" does not go together with use_dora",
+        ),
+        (
+            json!({"init_lora_weights": "olora", "alpha_pattern": {"q": -1}}),
+            "`init_lora_weights`: \"olora\" needs a positive lora_alpha, got -1",
+        ),
+        (
+            json!({"init_lora_weights": "orthogonal", "r": 5}),
+            "`init_lora_weights`: \"orthogonal\" needs an even rank, got 5",
+        ),
         (json!({"target_modules": 3}), "`target_modules`"),
     ] {
         let message = refusal(&json);

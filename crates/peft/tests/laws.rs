@@ -123,6 +123,63 @@ fn norms_start_as_those_of_the_weights() {
 }
 
 #[test]
+fn an_adapter_that_starts_as_a_part_of_the_base_is_saved_as_what_it_adds() {
+    for (family, target) in [("llama", "down_proj"), ("qwen2", "q_proj"), ("gpt2", "c_attn")] {
+        let folder = format!("peft/base-{family}");
+        let model = decoder(&folder);
+        let base = logits(&model, &batch().input, &Pass::base());
+        for (init, use_rslora) in [("pissa", false), ("pissa_niter_3", true), ("olora", true), ("orthogonal", false)] {
+            let init_lora_weights = InitLoraWeights::try_from(serde_json::json!(init)).unwrap();
+            let config = LoraConfig {
+                init_lora_weights,
+                use_rslora,
+                lora_alpha: 3.0,
+                rank_pattern: vec![(r".*\.1\..*".to_owned(), 2)],
+                ..random(names(&[target]))
+            };
+            let method = lora(LoraConfig { r: 4, ..config }, &model);
+            let start = by_key_of_parameters(&method);
+            assert!(start.iter().all(|(_, values)| values.iter().any(|v| *v != 0.0)), "{family} {init}");
+            // What was taken out and what was put in its place cancel up to rounding.
+            assert_close(init, &logits(&model, &batch().input, &pass(&method)), &base, SAME);
+            let losses = train(&model, &batch(), &method, 3);
+            assert!(losses[2][0] < losses[0][0], "{family} {init} {losses:?}");
+            let adapted = logits(&model, &batch().input, &pass(&method));
+
+            let dir = tempfile::tempdir().unwrap();
+            save(&*method, &Storage, dir.path()).unwrap();
+            let (opened, warnings) = open(dir.path(), model.base()).unwrap();
+            assert!(warnings.is_empty(), "{warnings:?}");
+            assert_close(init, &logits(&model, &batch().input, &pass(&opened)), &adapted, SAME);
+            let ranks = |layer: &str| {
+                let leaf = opened.parameters().iter().find(|(name, _)| name.contains(layer) && name.contains("lora_A"));
+                leaf.unwrap().1.shape()[0]
+            };
+            let doubled = if init == "orthogonal" { 1 } else { 2 };
+            assert_eq!([ranks(".0."), ranks(".1.")], [4 * doubled, 2 * doubled], "{family} {init}");
+
+            std::fs::copy(data(&folder).join("config.json"), dir.path().join("config.json")).unwrap();
+            merge_into(&*method, &model, dir.path()).unwrap();
+            let merged = Decoder::load(dir.path(), DType::F32).unwrap();
+            assert_close(init, &logits(&merged, &batch().input, &Pass::base()), &adapted, SAME);
+        }
+    }
+    let wide = LoraConfig {
+        r: 17,
+        init_lora_weights: InitLoraWeights::Olora,
+        target_modules: names(&["v_proj"]),
+        ..LoraConfig::default()
+    };
+    let error = attach(AdapterConfig::Lora(wide), decoder("peft/base-llama").base(), 1).err().unwrap().to_string();
+    assert_eq!(error, "`r`: 17 of model.layers.0.self_attn.v_proj is more than its weight has, 16");
+}
+
+/// Names and values of all parameters.
+fn by_key_of_parameters(method: &Arc<dyn Method>) -> Vec<(String, Vec<f32>)> {
+    method.parameters().iter().map(|(name, leaf)| (name.to_owned(), leaf.to_vec())).collect()
+}
+
+#[test]
 fn starting_values_follow_the_seed() {
     let model = decoder("peft/base-llama");
     let values = |init, seed| {

@@ -36,6 +36,9 @@ impl Adapter for Lora {
             scaling: site.scaling,
             dropout: dropout(&self.config, id, context)?,
         };
+        if let Some(part) = &site.base_part {
+            return part.linear(x, weight, bias, site, operands.dropout);
+        }
         match &site.dora {
             None => ops::lora_linear(x, weight, bias, &operands),
             Some(dora) => dora.linear(x, weight, bias, operands, &self.parameters),
@@ -77,7 +80,8 @@ impl Method for Lora {
     }
 
     fn config_text(&self) -> Option<String> {
-        Some(AdapterConfig::Lora(self.config.clone()).to_text(self.fan_in_fan_out))
+        let config = self.saved_config.as_ref().unwrap_or(&self.config);
+        Some(AdapterConfig::Lora(config.clone()).to_text(self.fan_in_fan_out))
     }
 
     fn tensors(&self) -> Vec<SavedTensor> {

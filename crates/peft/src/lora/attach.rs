@@ -8,13 +8,17 @@ use tensor::{Shape, Tensor};
 
 use super::plan::{Plan, PlannedSite};
 use super::skeleton::{DeclaredSite, Skeleton, sizes};
-use super::{Dora, Lora, LoraConfig, Site};
+use super::{BasePart, Dora, InitLoraWeights, Lora, LoraConfig, Site};
 use crate::load::fit;
 use crate::method::{SavedTensor, Source};
 use crate::{ModuleNames, PeftError, Warnings, load, names};
 
 /// The embeddings whose base weights PEFT saves along with the adapter when they are adapted.
 const EMBEDDINGS: [&str; 2] = ["embed_tokens", "lm_head"];
+
+/// PEFT draws the part anew where it loads such an adapter.
+const DRAWN: &str = "the part of the base that the adapter started as (pissa_niter) was drawn at random and is not in its file; \
+                     the exact one is taken in its place. Save it with path_initial_model_for_weight_conversion in Python";
 
 /// Names and sizes of the parameters that `config` trains in a model, without its weights: to say what a run will need.
 ///
@@ -35,14 +39,11 @@ impl Lora {
         let mut plan = Plan::new(config, base.dimensions().model_type, base.modules())?;
         plan.warn_of_ranks(base.modules());
         let skeleton = Skeleton::new(&plan, base.modules());
-        let magnitudes: Vec<Option<usize>> = skeleton.sites.iter().map(|site| site.and_then(|s| s.magnitude)).collect();
-        let (lora, warnings) = Self::attach(plan, skeleton, base, seed)?;
-        for (module, index) in base.modules().iter().zip(magnitudes) {
-            let Some((site, index)) = lora.sites[module.id.index()].as_ref().zip(index) else { continue };
-            if let Some(magnitude) = site.starting_magnitude(base, module)? {
-                lora.parameters.set(index, &magnitude)?;
-            }
-        }
+        let declared = skeleton.sites.clone();
+        let init = plan.config.init_lora_weights;
+        let (mut lora, warnings) = Self::attach(plan, skeleton, init, base, seed)?;
+        lora.start(&declared, base, seed)?;
+        lora.save_what_was_added();
         Ok((lora, warnings))
     }
 
@@ -56,30 +57,69 @@ impl Lora {
         let expected = [&skeleton.saved[..], &embeddings(&plan, base)?].concat();
         // Before anything is allocated by the sizes that the configuration asks for.
         fit(&expected, &skeleton.declarations.sizes(), file)?;
-        let (lora, warnings) = Self::attach(plan, skeleton, base, 0)?;
+        let mut init = plan.config.init_lora_weights;
+        let was_drawn = matches!(init, InitLoraWeights::Pissa { iterations: Some(_) });
+        if was_drawn {
+            init = InitLoraWeights::Pissa { iterations: None };
+        }
+        let (lora, mut warnings) = Self::attach(plan, skeleton, init, base, 0)?;
+        if was_drawn {
+            warnings.push(DRAWN.to_owned());
+        }
         load(&lora, file)?;
         Ok((lora, warnings))
     }
 
-    fn attach(plan: Plan, skeleton: Skeleton, base: &Base, seed: u64) -> Result<(Self, Warnings), PeftError> {
+    /// `init` says which part is taken out of the base.
+    fn attach(
+        plan: Plan,
+        skeleton: Skeleton,
+        init: InitLoraWeights,
+        base: &Base,
+        seed: u64,
+    ) -> Result<(Self, Warnings), PeftError> {
         let Skeleton { declarations, sites, trained, mut saved } = skeleton;
         saved.extend(embeddings(&plan, base)?);
         let parameters = declarations.build(base, seed)?;
         let leaves: Vec<Tensor> = parameters.tensors().cloned().collect();
+        let mut made = vec![None; sites.len()];
+        for planned in &plan.sites {
+            let module = base.modules().get(planned.module);
+            let Some(declared) = sites[planned.module.index()] else { continue };
+            let site = declared.with(&leaves, base, module)?;
+            let base_part = BasePart::of(init, base, module, planned, seed)?;
+            made[planned.module.index()] = Some(Site { base_part, ..site });
+        }
         let Plan { config, fan_in_fan_out, warnings, .. } = plan;
-        let declared = base.modules().iter().zip(sites);
-        let sites = declared.map(|(module, site)| site.map(|site| site.with(&leaves, base, module)).transpose());
-        let sites = sites.collect::<Result<_, PeftError>>()?;
         let lora = Self {
             config,
             fan_in_fan_out,
             modules: base.modules().clone(),
             parameters,
-            sites,
+            sites: made,
+            saved_config: None,
             trained: trained.into_iter().map(|index| index.map(|index| leaves[index].clone())).collect(),
             saved,
         };
         Ok((lora, warnings))
+    }
+}
+
+impl Lora {
+    /// A new adapter that started as a part of the base is saved as plain LoRA of twice the rank.
+    fn save_what_was_added(&mut self) {
+        if !self.config.init_lora_weights.takes_from_base() {
+            return;
+        }
+        self.saved_config = Some(self.config.doubled());
+        for module in self.modules.iter() {
+            let Some(site) = &self.sites[module.id.index()] else { continue };
+            let Some(part) = &site.base_part else { continue };
+            for tensor in part.saved(site, module) {
+                self.saved.retain(|saved| saved.name != tensor.name);
+                self.saved.push(tensor);
+            }
+        }
     }
 }
 
@@ -92,6 +132,7 @@ impl DeclaredSite {
             lora_bias: self.lora_bias.map(|index| leaves[index].clone()),
             scaling: self.scaling,
             dora: self.magnitude.map(dora).transpose()?,
+            base_part: None,
         })
     }
 }

@@ -58,6 +58,16 @@ pub enum InitLoraWeights {
     Default,
     /// `"gaussian"`: A normal with standard deviation 1/r and B zero.
     Gaussian,
+    /// `"pissa"`, or `"pissa_niter_[n]"`: the part of the weight's largest singular values, exact or by iteration; it is taken
+    /// out of the base.
+    Pissa {
+        /// How often the weight and its transpose are applied.
+        iterations: Option<u32>,
+    },
+    /// `"olora"`: the leading part of the weight's QR decomposition; it is taken out of the base.
+    Olora,
+    /// `"orthogonal"`: A and B random with `B A = 0`; the rank has to be even.
+    Orthogonal,
     /// `false`: both uniform, so that the adapter changes the model from the start. For tests.
     Random,
 }
@@ -69,13 +79,27 @@ impl TryFrom<Value> for InitLoraWeights {
             Value::Bool(true) => Ok(Self::Default),
             Value::Bool(false) => Ok(Self::Random),
             Value::String(word) if word == "gaussian" => Ok(Self::Gaussian),
-            Value::String(word) if ["pissa", "olora", "corda", "lora_ga"].iter().any(|w| word.starts_with(w)) => {
-                Err(format!(
-                    "{value} changes the base model too; save it in Python with path_initial_model_for_weight_conversion"
-                ))
-            }
-            _ => Err(format!("expected true, false or \"gaussian\", got {value}")),
+            Value::String(word) if word == "pissa" => Ok(Self::Pissa { iterations: None }),
+            Value::String(word) if word == "olora" => Ok(Self::Olora),
+            Value::String(word) if word == "orthogonal" => Ok(Self::Orthogonal),
+            Value::String(word) if word.starts_with("pissa_niter_") => word["pissa_niter_".len()..]
+                .parse()
+                .map(|iterations| Self::Pissa { iterations: Some(iterations) })
+                .map_err(|_| format!("expected a number of iterations after \"pissa_niter_\", got {value}")),
+            Value::String(word) if ["corda", "lora_ga"].iter().any(|w| word.starts_with(w)) => Err(format!(
+                "{value} changes the base model too; save it in Python with path_initial_model_for_weight_conversion"
+            )),
+            _ => Err(format!(
+                "expected true, false, \"gaussian\", \"orthogonal\", \"pissa\", \"pissa_niter_[n]\" or \"olora\", got {value}"
+            )),
         }
+    }
+}
+
+impl InitLoraWeights {
+    /// Whether the adapter starts as a part of the weights.
+    pub fn takes_from_base(self) -> bool {
+        matches!(self, Self::Pissa { .. } | Self::Olora)
     }
 }
 
@@ -84,6 +108,10 @@ impl From<InitLoraWeights> for Value {
         match init {
             InitLoraWeights::Default => json!(true),
             InitLoraWeights::Gaussian => json!("gaussian"),
+            InitLoraWeights::Pissa { iterations: None } => json!("pissa"),
+            InitLoraWeights::Pissa { iterations: Some(n) } => json!(format!("pissa_niter_{n}")),
+            InitLoraWeights::Olora => json!("olora"),
+            InitLoraWeights::Orthogonal => json!("orthogonal"),
             InitLoraWeights::Random => json!(false),
         }
     }
@@ -207,6 +235,7 @@ impl LoraConfig {
         if !(0.0..1.0).contains(&(self.lora_dropout as f32)) {
             return Err(("lora_dropout", format!("expected 0 <= dropout < 1, got {}", self.lora_dropout)));
         }
+        self.check_init()?;
         if self.use_dora && self.lora_bias {
             return Err(("lora_bias", "does not go together with use_dora".to_owned()));
         }
@@ -219,6 +248,36 @@ impl LoraConfig {
             return Err(("layers_pattern", "needs layers_to_transform as well".to_owned()));
         }
         Ok(())
+    }
+
+    fn check_init(&self) -> Result<(), (&'static str, String)> {
+        let init = self.init_lora_weights;
+        let wrong = |reason: String| Err(("init_lora_weights", format!("{} {reason}", Value::from(init))));
+        if init.takes_from_base() {
+            if self.use_dora || self.lora_bias {
+                return wrong("does not go together with use_dora or lora_bias".to_owned());
+            }
+            let alphas = self.alpha_pattern.iter().map(|(_, alpha)| *alpha).chain([self.lora_alpha]);
+            if let Some(alpha) = alphas.into_iter().find(|alpha| *alpha <= 0.0) {
+                return wrong(format!("needs a positive lora_alpha, got {alpha}"));
+            }
+        }
+        let odd = self.rank_pattern.iter().map(|(_, r)| *r).chain([self.r]).find(|r| r % 2 == 1);
+        match odd.filter(|_| init == InitLoraWeights::Orthogonal) {
+            Some(r) => wrong(format!("needs an even rank, got {r}")),
+            None => Ok(()),
+        }
+    }
+
+    /// The configuration of plain LoRA with twice the rank and the same scaling: what an adapter that started as a part of
+    /// the base is saved as.
+    pub(crate) fn doubled(&self) -> Self {
+        let factor = if self.use_rslora { std::f64::consts::SQRT_2 } else { 2.0 };
+        let mut doubled = Self { r: 2 * self.r, lora_alpha: factor * self.lora_alpha, ..self.clone() };
+        doubled.rank_pattern.iter_mut().for_each(|(_, r)| *r *= 2);
+        doubled.alpha_pattern.iter_mut().for_each(|(_, alpha)| *alpha *= factor);
+        doubled.init_lora_weights = InitLoraWeights::Default;
+        doubled
     }
 
     /// The file's object. `fan_in_fan_out` says whether the adapted weights are stored `[in, out]`, as GPT-2's are.

@@ -32,6 +32,9 @@ impl Lora {
         }
         if id == module.weight {
             add_product(site, module.kind, values)?;
+            if let (Some(part), ModuleKind::Linear { layout, .. }) = (&site.base_part, module.kind) {
+                part.merge(site, layout, values)?;
+            }
             site.dora.as_ref().map_or(Ok(()), |dora| dora.merge(module, values))
         } else {
             if let Some(bias) = &site.lora_bias {

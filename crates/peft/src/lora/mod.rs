@@ -1,5 +1,8 @@
 //! Low-rank adaptation: `y = W x + b + s B (A dropout(x))` with `s = alpha / r`, or `alpha / sqrt(r)` (rsLoRA).
 //!
+//! Where A and B start says [`InitLoraWeights`]; PiSSA and OLoRA start as a part of the weights, which is taken out of the base
+//! and saved as what the adapter adds to the base as it was.
+//!
 //! Sources: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models"; Kalajdzievski 2023, "A Rank Stabilization
 //! Scaling Factor for Fine-Tuning with LoRA".
 //!
@@ -14,11 +17,14 @@
 
 mod adapter;
 mod attach;
+mod base_part;
 mod config;
+mod decompose;
 mod dora;
 mod merge;
 mod plan;
 mod skeleton;
+mod start;
 
 use std::sync::Arc;
 
@@ -27,6 +33,7 @@ use tensor::{Parameters, Tensor};
 
 use crate::method::SavedTensor;
 
+use base_part::BasePart;
 use dora::Dora;
 
 pub use attach::trainable;
@@ -35,6 +42,8 @@ pub use config::{Bias, InitLoraWeights, LoraConfig};
 /// A LoRA adapter attached to a model.
 pub struct Lora {
     config: LoraConfig,
+    /// The configuration in its file, where that is another.
+    saved_config: Option<LoraConfig>,
     fan_in_fan_out: bool,
     modules: Modules,
     parameters: Parameters,
@@ -55,6 +64,8 @@ struct Site {
     lora_bias: Option<Tensor>,
     scaling: f32,
     dora: Option<Arc<Dora>>,
+    /// What was taken out of the base and the adapter started as.
+    base_part: Option<BasePart>,
 }
 
 impl Lora {

@@ -60,6 +60,8 @@ impl Skeleton {
             let a_start = match config.init_lora_weights {
                 InitLoraWeights::Gaussian => Start::Normal(1.0 / rank as f32),
                 InitLoraWeights::Default | InitLoraWeights::Random => uniform(input),
+                // What they start as is not drawn value by value.
+                InitLoraWeights::Pissa { .. } | InitLoraWeights::Olora | InitLoraWeights::Orthogonal => Start::Zeros,
             };
             let b_start = if random { uniform(rank) } else { Start::Zeros };
             let a = self.declare(path, "lora_A.weight", &[rank, input], a_start, Source::Trained);

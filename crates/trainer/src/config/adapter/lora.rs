@@ -143,8 +143,10 @@ impl FromNode for InitLoraWeights {
         match &node.value {
             Value::Boolean(true) => Ok(Self::Default),
             Value::Boolean(false) => Ok(Self::Random),
+            Value::String(word) if word.starts_with("pissa_niter_") => Self::try_from(serde_json::json!(word))
+                .map_err(|_| wrong_type(key, node, "\"pissa_niter_[n]\" with a number")),
             Value::String(_) => InitWord::from_node(key, node).map(|InitWord(init)| init),
-            _ => Err(wrong_type(key, node, "true, false or \"gaussian\"")),
+            _ => Err(wrong_type(key, node, "true, false or the name of an initialization")),
         }
     }
 }
@@ -157,9 +159,12 @@ impl Choice for InitWord {
     const CHOICES: &'static [(&'static str, Self)] = &[
         ("true", Self(InitLoraWeights::Default)),
         ("gaussian", Self(InitLoraWeights::Gaussian)),
+        ("orthogonal", Self(InitLoraWeights::Orthogonal)),
+        ("pissa", Self(InitLoraWeights::Pissa { iterations: None })),
+        ("olora", Self(InitLoraWeights::Olora)),
         ("false", Self(InitLoraWeights::Random)),
     ];
-    const ABSENT: &'static [&'static str] = &["pissa", "olora", "eva", "loftq", "corda", "orthogonal"];
+    const ABSENT: &'static [&'static str] = &["eva", "loftq", "corda"];
 }
 
 /// Pairs as a TOML table, in their order.
