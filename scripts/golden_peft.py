@@ -3,6 +3,8 @@
 
     $(scripts/python-env) scripts/golden_peft.py [CASE ...]
 
+The bases in NF4 need `pip install bitsandbytes==0.50.2 accelerate` beside the packages of scripts/requirements.txt.
+
 Everything is re-created from fixed seeds; tests/data/README.md says what the files hold.
 """
 
@@ -11,6 +13,7 @@ import json
 import os
 import pathlib
 import shutil
+import tempfile
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -20,7 +23,7 @@ import transformers
 from peft import IA3Config, LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import (
-    GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, T5Config,
+    AutoModelForCausalLM, BitsAndBytesConfig, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, T5Config,
     T5ForConditionalGeneration,
 )
 
@@ -34,9 +37,9 @@ LLAMA_LIKE = SPECIAL_TOKENS | dict(
 )
 
 
-def llama():
+def llama(**overrides):
     torch.manual_seed(1)
-    return LlamaForCausalLM(LlamaConfig(**LLAMA_LIKE))
+    return LlamaForCausalLM(LlamaConfig(**LLAMA_LIKE | overrides))
 
 
 def qwen2():
@@ -49,10 +52,10 @@ def qwen2():
     return model
 
 
-def gpt2():
+def gpt2(n_embd=32):
     torch.manual_seed(3)
     return GPT2LMHeadModel(GPT2Config(
-        vocab_size=VOCAB_SIZE, n_embd=32, n_layer=2, n_head=4, n_positions=128, resid_pdrop=0.0, embd_pdrop=0.0,
+        vocab_size=VOCAB_SIZE, n_embd=n_embd, n_layer=2, n_head=4, n_positions=128, resid_pdrop=0.0, embd_pdrop=0.0,
         attn_pdrop=0.0, attn_implementation="eager", **SPECIAL_TOKENS,
     ))
 
@@ -65,7 +68,29 @@ def t5():
     ))
 
 
-MODELS = {"llama": llama, "qwen2": qwen2, "gpt2": gpt2, "t5": t5}
+def nf4(make, double_quant):
+    """The model in bitsandbytes' blocks, computed in float32 on the CPU."""
+    config = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double_quant,
+        bnb_4bit_compute_dtype=torch.float32,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        make().save_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, quantization_config=config, dtype=torch.float32, device_map="cpu", attn_implementation="eager",
+        )
+    for module in model.modules():
+        # Its kernel for processors with AVX-512 computes in bfloat16, and fails on rows shorter than a block.
+        module.support_avx512bf16_for_cpu = False
+    return model
+
+
+MODELS = {
+    "llama": llama, "qwen2": qwen2, "gpt2": gpt2, "t5": t5,
+    # Rows of whole blocks: bitsandbytes' kernel for the CPU gives wrong values where a block runs over the end of a row.
+    "llama_nf4": lambda: nf4(lambda: llama(hidden_size=64, intermediate_size=128), True),
+    "gpt2_nf4": lambda: nf4(lambda: gpt2(n_embd=64), False),
+}
 SEQ_2_SEQ = dict(task_type="SEQ_2_SEQ_LM")
 
 
@@ -99,6 +124,10 @@ CASES = {
     "llama-dora": lambda: lora(use_dora=True),
     "gpt2-dora": lambda: lora(use_dora=True, target_modules=["c_attn", "mlp.c_proj", "wte"]),
     "qwen2-dora-biasall": lambda: lora(use_dora=True, target_modules="all-linear", bias="all", use_rslora=True),
+    "llama_nf4-lora": lora,
+    "llama_nf4-lora-all-linear": lambda: lora(target_modules="all-linear"),
+    "gpt2_nf4-lora": lora,
+    "llama_nf4-ia3": ia3,
     "llama-ia3": ia3,
     "qwen2-ia3": ia3,
     "gpt2-ia3": ia3,

@@ -51,7 +51,8 @@ impl Base {
     ///
     /// # Errors
     /// [`ModelError::MissingTensors`], [`ModelError::MissingHead`], [`ModelError::ExtraTensors`],
-    /// [`ModelError::TensorShape`], [`ModelError::TensorDtype`]; [`ModelError::Tensor`] without memory.
+    /// [`ModelError::TensorShape`], [`ModelError::TensorDtype`], [`ModelError::QuantState`]; [`ModelError::Tensor`] without
+    /// memory.
     pub(crate) fn load(
         dimensions: Dimensions,
         expected: &Expected,

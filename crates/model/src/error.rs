@@ -101,6 +101,16 @@ pub enum ModelError {
         /// The stored type.
         got: String,
     },
+    /// A quantized weight whose parts are missing or contradict each other, or of a kind that is not computed.
+    #[error("{}: quantized weight {}: {reason}", dir.display(), Quoted(name))]
+    QuantState {
+        /// The model directory.
+        dir: PathBuf,
+        /// The weight.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A head of its own that is not there.
     #[error("{}: the output embedding {} is missing and `tie_word_embeddings` is false; if the model shares its input embedding, set it to true in config.json", dir.display(), Quoted(name))]
     MissingHead {

@@ -18,8 +18,8 @@ pub struct Operand<'a> {
 }
 
 impl<'a> Operand<'a> {
-    /// The matrix of `packed` codes and their `absmax`. `dtype` is what bitsandbytes keeps in its quantization state: the
-    /// type of the tensor before it was quantized, to which it is dequantized again.
+    /// The matrix of `packed` codes and their `absmax`, whose values are rounded to `dtype`: what the product computes with
+    /// in bitsandbytes.
     ///
     /// # Errors
     /// [`Nf4Error::Length`], [`Nf4Error::NestedBlockSize`].

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use device::{Buffer, DType, Device, DeviceError, SharedBytes};
 use gemm::{Expand, Matrix, Window};
 use nf4::{
-    Absmax, NESTED_BLOCK_SIZE, NestedAbsmax, Nf4Error, Nf4Shape, Operand, Quantize, QuantizeAbsmax, dynamic_map,
-    quantize, quantize_absmax,
+    Absmax, CODEBOOK, NESTED_BLOCK_SIZE, NestedAbsmax, Nf4Error, Nf4Shape, Operand, Quantize, QuantizeAbsmax,
+    dynamic_map, quantize, quantize_absmax,
 };
 
 use crate::{Result, Tensor, TensorError};
@@ -15,8 +15,8 @@ const OP: &str = "nf4_matrix";
 
 /// A quantized matrix. Cloning shares it. Products read its blocks where they are, so it is never dense in memory.
 ///
-/// Its values are `CODEBOOK[code] absmax` in f32, rounded to [`Nf4Matrix::dtype`]: those of bitsandbytes'
-/// `dequantize_4bit`.
+/// Its values are `CODEBOOK[code] absmax` in f32, rounded to [`Nf4Matrix::dtype`]: those of bitsandbytes where that is what
+/// it computes with.
 #[derive(Clone)]
 pub struct Nf4Matrix(Arc<Inner>);
 
@@ -61,6 +61,8 @@ pub enum Nf4Absmax {
 impl Nf4Matrix {
     /// Elements of a block that [`Nf4Matrix::quantize`] makes: transformers' choice.
     pub const BLOCK_SIZE: usize = 64;
+    /// What the codes stand for, in units of their block's scale.
+    pub const CODEBOOK: [f32; 16] = CODEBOOK;
 
     /// A matrix `[rows, columns]` of quantized blocks, whose values are rounded to `dtype`.
     ///

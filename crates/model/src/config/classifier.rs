@@ -7,7 +7,7 @@ use device::DType;
 use serde_json::{Map, Value};
 
 use super::read::MAX_BYTES;
-use super::{CONFIG_FILE, DecoderConfig, EncoderConfig, Keys, Labels};
+use super::{CONFIG_FILE, DecoderConfig, EncoderConfig, Keys, Labels, check_quantization};
 use crate::families::{EncoderFamily, Family, supported};
 use crate::{Dimensions, ModelError, Result};
 
@@ -50,6 +50,7 @@ impl ClassifierConfig {
     pub fn from_json(path: &Path, json: &Map<String, Value>) -> Result<Self> {
         let keys = Keys::new(path, json);
         let all = || format!("{}, {}", EncoderFamily::supported(), supported());
+        check_quantization(&keys)?;
         let model_type = keys.model_type(&all)?;
         let (trunk, padding_idx) = if EncoderFamily::find(model_type).is_some() {
             let config = EncoderConfig::from_json(path, json)?;

@@ -7,7 +7,7 @@ use device::DType;
 use serde_json::{Map, Value};
 use tensor::Activation;
 
-use super::{BlockConfig, CONFIG_FILE, Keys, LayerConfig, read::MAX_BYTES};
+use super::{BlockConfig, CONFIG_FILE, Keys, LayerConfig, check_quantization, read::MAX_BYTES};
 use crate::encoder::{Network, TaskHead};
 use crate::families::EncoderFamily;
 use crate::module::Modules;
@@ -113,6 +113,7 @@ impl EncoderConfig {
     /// As [`EncoderConfig::read`].
     pub fn from_json(path: &Path, json: &Map<String, Value>) -> Result<Self> {
         let keys = Keys::new(path, json);
+        check_quantization(&keys)?;
         let model_type = keys.model_type(&EncoderFamily::supported)?;
         match EncoderFamily::find(model_type) {
             Some(family) => (family.read)(&keys),

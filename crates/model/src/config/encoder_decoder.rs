@@ -7,7 +7,7 @@ use device::DType;
 use serde_json::{Map, Value};
 use tensor::RelativeBuckets;
 
-use super::{CONFIG_FILE, Heads, Keys, MlpConfig, NormConfig, read::MAX_BYTES};
+use super::{CONFIG_FILE, Heads, Keys, MlpConfig, NormConfig, check_quantization, read::MAX_BYTES};
 use crate::encoder_decoder::Network;
 use crate::families::EncoderDecoderFamily;
 use crate::module::Modules;
@@ -67,6 +67,7 @@ impl EncoderDecoderConfig {
     /// As [`crate::DecoderConfig::read`].
     pub fn from_json(path: &Path, json: &Map<String, Value>) -> Result<Self> {
         let keys = Keys::new(path, json);
+        check_quantization(&keys)?;
         let model_type = keys.model_type(&EncoderDecoderFamily::supported)?;
         let Some(family) = EncoderDecoderFamily::find(model_type) else {
             return Err(ModelError::UnsupportedFamily {

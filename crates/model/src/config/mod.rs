@@ -7,6 +7,7 @@ mod encoder_decoder;
 mod keys;
 mod labels;
 mod layer_types;
+mod quantization;
 mod read;
 mod settings;
 
@@ -27,6 +28,7 @@ pub use encoder_decoder::EncoderDecoderConfig;
 pub(crate) use keys::Keys;
 pub use labels::Labels;
 pub(crate) use layer_types::LayerType;
+pub(crate) use quantization::check_quantization;
 pub use read::CONFIG_FILE;
 pub(crate) use settings::{
     Common, Defaults, MAX_WIDTH, even_head_dim, num_layers, padding_idx, read_activation, read_dtype, width,

@@ -5,7 +5,7 @@ use std::path::Path;
 use checkpoint::read_json;
 use serde_json::{Map, Value};
 
-use super::{DecoderConfig, Keys};
+use super::{DecoderConfig, Keys, check_quantization};
 use crate::families::{EncoderDecoderFamily, EncoderFamily, Family, supported};
 use crate::{ModelError, Result};
 
@@ -33,6 +33,7 @@ impl DecoderConfig {
     /// As [`DecoderConfig::read`].
     pub fn from_json(path: &Path, json: &Map<String, Value>) -> Result<Self> {
         let keys = Keys::new(path, json);
+        check_quantization(&keys)?;
         let model_type = keys.model_type(&supported)?;
         let Some(family) = Family::find(model_type) else {
             return Err(ModelError::UnsupportedFamily {

@@ -1,5 +1,6 @@
 //! Weights out of the files: found by name, checked against the configuration, used where they lie.
 
+mod bitsandbytes;
 mod finite;
 mod initial;
 mod storage;
@@ -63,6 +64,10 @@ pub(crate) fn load(
             newly_initialized.push(parameter.id);
             continue;
         };
+        if let Some(matrix) = bitsandbytes::read(checkpoint, modules.get(parameter.module), mapped, dtype)? {
+            tensors.push(Stored::Nf4(matrix));
+            continue;
+        }
         check_shape(dimensions, expected, modules, parameter, mapped, checkpoint)?;
         // Parameters of one tensor share what it is loaded as, a rounded copy too.
         let is_same = |id: &ParameterId| found[id.index()].as_ref().is_some_and(|other| other.name() == mapped.name());
@@ -101,7 +106,9 @@ fn find(
 fn refuse_extra(expected: &Expected, modules: &Modules, checkpoint: &Checkpoint, names: &StoredNames) -> Result<()> {
     let known: std::collections::HashSet<String> = modules.parameters().map(|p| names.of(&p.name)).collect();
     let of_other_head = |name: &str| expected.other_heads.iter().any(|head| name.starts_with(head));
-    let is_extra = |name: &&str| !known.contains(*name) && !is_unused(name) && !of_other_head(name);
+    let of_quantized = |name: &str| bitsandbytes::weight_of(name).is_some_and(|weight| known.contains(weight));
+    let is_known = |name: &str| known.contains(name) || of_quantized(name);
+    let is_extra = |name: &&str| !is_known(name) && !is_unused(name) && !of_other_head(name);
     let extra: Vec<String> = checkpoint.names().filter(is_extra).map(str::to_owned).collect();
     if extra.is_empty() {
         return Ok(());

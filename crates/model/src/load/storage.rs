@@ -23,11 +23,15 @@ pub(super) fn frozen(dir: &Path, mapped: &MappedTensor, dtype: DType) -> Result<
         }
     };
     let shape = Shape::from(mapped.shape());
-    let len = mapped.bytes().len();
-    let owner: Arc<dyn AsRef<[u8]> + Send + Sync> = Arc::new(mapped.clone());
-    let bytes = SharedBytes::new(owner, 0, len).ok_or(TensorError::Count { count: 0, shape })?;
-    let tensor = Tensor::frozen(shape, stored, bytes)?;
+    let tensor = Tensor::frozen(shape, stored, shared_bytes(mapped)?)?;
     if stored == dtype || dtype == DType::F32 { Ok(tensor) } else { Ok(rounded(&tensor, shape, dtype)?) }
+}
+
+/// The bytes of a tensor where they lie.
+pub(super) fn shared_bytes(mapped: &MappedTensor) -> Result<SharedBytes> {
+    let owner: Arc<dyn AsRef<[u8]> + Send + Sync> = Arc::new(mapped.clone());
+    let bytes = SharedBytes::new(owner, 0, mapped.bytes().len());
+    Ok(bytes.ok_or(TensorError::Count { count: 0, shape: mapped.shape().into() })?)
 }
 
 fn rounded(tensor: &Tensor, shape: Shape, dtype: DType) -> Result<Tensor, TensorError> {
