@@ -7,6 +7,7 @@ mod faults;
 mod laws;
 mod memory;
 mod methods;
+mod quantized;
 mod resume;
 mod saves;
 mod seq2seq;

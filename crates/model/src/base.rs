@@ -119,12 +119,8 @@ impl Base {
         let mut quantizable = self.modules.iter().filter(|module| module.is_quantizable());
         let result = quantizable.try_for_each(|module| {
             let stored = &mut parameters[module.weight.index()];
-            if let Stored::Dense(tensor) = stored {
-                let matrix = match self.modules.layout(module.weight) {
-                    Layout::OutIn => Nf4Matrix::quantize(tensor, self.dtype, double_quant)?,
-                    Layout::InOut => Nf4Matrix::quantize(&transposed(tensor)?, self.dtype, double_quant)?,
-                };
-                *stored = Stored::Nf4(matrix);
+            if let Stored::Dense(_) = stored {
+                *stored = Stored::Nf4(self.blocks(stored, module.weight, double_quant)?);
                 let name = self.names.of(&self.modules.parameter(module.weight).name);
                 checkpoint.get(&name).iter().for_each(MappedTensor::release);
             }
@@ -132,6 +128,24 @@ impl Base {
         });
         self.parameters = parameters.into();
         result
+    }
+
+    /// The weight of a linear module in NF4 blocks of `[out_features, in_features]`, as [`Base::quantize`] makes them.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] without memory.
+    pub fn quantize_parameter(&self, id: ParameterId, double_quant: bool) -> Result<Nf4Matrix> {
+        self.blocks(&self.parameters[id.index()], id, double_quant)
+    }
+
+    fn blocks(&self, stored: &Stored, id: ParameterId, double_quant: bool) -> Result<Nf4Matrix> {
+        Ok(match (stored, self.modules.layout(id)) {
+            (Stored::Nf4(matrix), _) => matrix.clone(),
+            (Stored::Dense(tensor), Layout::OutIn) => Nf4Matrix::quantize(tensor, self.dtype, double_quant)?,
+            (Stored::Dense(tensor), Layout::InOut) => {
+                Nf4Matrix::quantize(&transposed(tensor)?, self.dtype, double_quant)?
+            }
+        })
     }
 
     /// Parameters that its files do not have: those of a head for another task. They start at random.

@@ -58,7 +58,7 @@ pub use families::{EncoderDecoderFamily, EncoderFamily, Family};
 pub use hidden::Hidden;
 pub use input::Input;
 pub use join::{Join, NormFn};
-pub use load::StoredNames;
+pub use load::{StoredNames, quantized_weight_of};
 pub use module::{Module, ModuleId, ModuleKind, Modules, Parameter, ParameterId, Part, Residual, ResidualId};
 pub use pass::Pass;
 

@@ -37,6 +37,8 @@ pub enum Command {
     Merge(MergeArgs),
     /// Make one LoRA adapter of several.
     Combine(CombineArgs),
+    /// Write a model with its linear modules in bitsandbytes' 4-bit format.
+    Quantize(QuantizeArgs),
     /// What would be trained and how much memory it takes; reads file headers only.
     Plan(PlanArgs),
     /// What a directory holds: a model or an adapter.
@@ -258,6 +260,9 @@ pub struct MergeArgs {
     /// The adapter to merge.
     #[arg(long, value_name = "DIR")]
     pub adapter: PathBuf,
+    /// How the base was held when the adapter was trained: its dequantized weights are what is merged.
+    #[command(flatten)]
+    pub storage: StorageArgs,
     /// Where to write the merged model.
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
@@ -290,6 +295,20 @@ pub struct CombineArgs {
     /// Where to write the combined adapter.
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
+}
+
+/// `quantize`.
+#[derive(Args, Debug)]
+pub struct QuantizeArgs {
+    /// The model.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Where to write the quantized model.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Quantize the scales of blocks as well: 4.1 bits a weight instead of 4.5.
+    #[arg(long)]
+    pub double_quant: bool,
 }
 
 /// `inspect`.

@@ -85,6 +85,12 @@ pub enum Error {
         /// The classes.
         names: Vec<String>,
     },
+    /// A model to quantize that is quantized already.
+    #[error("{} is quantized already; name the model that it was made of", .dir.display())]
+    Quantized {
+        /// The model.
+        dir: PathBuf,
+    },
     /// The model continues no text.
     #[error("{}: a {model_type} model does not continue a text; name a language model", .dir.display())]
     NoLanguageModel {
@@ -215,6 +221,7 @@ impl Error {
             | Error::FullFromAdapter
             | Error::OtherMethod { .. }
             | Error::NoLanguageModel { .. }
+            | Error::Quantized { .. }
             | Error::NumLabels { .. }
             | Error::OtherStructure { .. }
             | Error::Flag { .. }

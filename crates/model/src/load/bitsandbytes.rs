@@ -37,7 +37,7 @@ struct QuantState {
 }
 
 /// The weight that a tensor called `name` belongs to, if it is one of those beside a quantized weight.
-pub(super) fn weight_of(name: &str) -> Option<&str> {
+pub fn weight_of(name: &str) -> Option<&str> {
     match name.split_once(STATE) {
         Some((weight, _)) => Some(weight),
         None => PARTS.iter().find_map(|part| name.strip_suffix(part)),

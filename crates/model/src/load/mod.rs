@@ -15,6 +15,7 @@ use crate::module::{Module, ModuleKind, Modules, Parameter};
 use crate::stored::Stored;
 use crate::{Dimensions, ModelError, ParameterId, Result};
 
+pub use bitsandbytes::weight_of as quantized_weight_of;
 pub(crate) use finite::check_finite;
 pub(crate) use initial::{Initial, NewModules};
 pub(crate) use stored_names::Spelling;

@@ -1,61 +1,53 @@
 //! `merge`: a model with an adapter's changes in its weights, written tensor by tensor.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
-use checkpoint::{
-    CheckpointError, Dtype, MODEL_INDEX, MODEL_WEIGHTS, MappedTensor, SafetensorsFile, StagedDirectory, Storage,
-    TensorSpec, read_json,
-};
+use checkpoint::{Dtype, MappedTensor, SafetensorsFile, StagedDirectory, TensorSpec};
 use data::Task;
+use device::DType;
 use half::{bf16, f16};
 use model::{Parameter, ParameterId, StoredNames};
 use peft::Method;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::Error;
 use crate::args::MergeArgs;
 use crate::commands::EXIT_DONE;
+use crate::commands::model_output::{Index, ModelOutput, file_name, spec_of};
+use crate::commands::requantization::Requantization;
 use crate::console::Console;
 use crate::error::Saving;
 use crate::run::base_model::BaseModel;
+use crate::run::companions;
 use crate::run::purpose::Purpose;
-use crate::run::{OutputError, companions};
-
-/// The largest index that is read.
-const INDEX_LIMIT: u64 = 256 << 20;
 
 pub(super) fn run(args: &MergeArgs) -> Result<u8, Error> {
     let console = Console::default();
-    if args.output.exists() {
-        return Err(OutputError::Exists { path: args.output.clone() }.into());
-    }
-    let base =
-        BaseModel::open(&args.model, Some(device::DType::F32), Purpose::of_files(&args.model, Some(&args.adapter))?)?;
+    let output = ModelOutput::new(&args.output)?;
+    let purpose = Purpose::of_files(&args.model, Some(&args.adapter))?;
+    let mut base = BaseModel::open(&args.model, Some(DType::F32), purpose)?;
     base.task.base().check_finite()?;
+    base.store(args.storage.storage())?;
     let (method, warnings) = peft::open(&args.adapter, base.task.base())?;
     warnings.iter().for_each(|warning| console.warning(warning));
-    let merge = Merge { names: base.task.base().stored_names(), base: &base, method: &*method };
+    let names = base.task.base().stored_names();
+    let merge = Merge { names, base: &base, method: &*method, requantization: RefCell::default() };
     let unties = peft::breaks_ties(&*method, base.task.base().modules());
-    if let Some(parent) = args.output.parent() {
-        let failed = |source| CheckpointError::Io { action: "create", path: parent.to_owned(), source };
-        std::fs::create_dir_all(parent).map_err(failed).map_err(Error::Save)?;
-    }
-    let mut staged = StagedDirectory::create(&Storage, &args.output).map_err(Error::Save)?;
-    let merged = merge.write(&mut staged).map_err(|Saving(error)| *error)?;
-    let change = |config: &mut Map<String, Value>| {
+    let mut staged = output.stage()?;
+    let (index, merged) = merge.write(&mut staged).map_err(|Saving(error)| *error)?;
+    output.finish(staged, &args.model, &index, |config| {
+        config.remove("quantization_config");
         // transformers takes the key of an encoder-decoder for another thing, and unties what has other values.
         if unties && base.purpose.task != Task::Seq2SeqLm {
             config.insert("tie_word_embeddings".to_owned(), Value::Bool(false));
         }
         companions::set_purpose(config, &base.purpose, base.task.base());
-    };
-    let mut files = companions::of_model(&args.model, change)?;
-    files.extend(merge.index()?);
-    for (name, text) in files {
-        staged.write(name, text.as_bytes()).map_err(Error::Save)?;
-    }
-    staged.commit(Map::new()).map_err(Error::Save)?;
+    })?;
     console.line(format_args!("merged {merged} tensors into {}", args.output.display()));
+    if base.task.base().is_quantized() {
+        console.line(merge.requantization.borrow());
+    }
     Ok(EXIT_DONE)
 }
 
@@ -63,6 +55,8 @@ struct Merge<'a> {
     base: &'a BaseModel,
     method: &'a dyn Method,
     names: &'a StoredNames,
+    /// Of weights that the base holds quantized.
+    requantization: RefCell<Requantization>,
 }
 
 /// A tensor of the merged model.
@@ -78,26 +72,15 @@ enum Source {
     File(MappedTensor),
     /// A parameter of a head that the files do not have.
     New(ParameterId),
+    /// A weight that the base holds quantized: its dequantized values.
+    Quantized(ParameterId),
 }
 
 impl Merge<'_> {
-    /// The index of a model in shards.
-    fn index(&self) -> Result<Option<(&'static str, String)>, Error> {
-        let path = self.base.dir.join(MODEL_INDEX);
-        let [_, _, ..] = self.base.weights.files() else { return Ok(None) };
-        let mut index: Map<String, Value> = read_json(&path, INDEX_LIMIT)?;
-        let mut weight_map = Map::new();
-        for (number, file) in self.base.weights.files().iter().enumerate() {
-            let outputs = self.outputs(number, file).into_iter();
-            weight_map.extend(outputs.map(|output| (output.spec.name, Value::from(file_name(file)))));
-        }
-        index.insert("weight_map".to_owned(), weight_map.into());
-        Ok(Some((MODEL_INDEX, serde_json::to_string_pretty(&index).unwrap_or_default())))
-    }
-
-    /// Writes every file of the base with what the method makes of it; returns how many tensors it changed.
-    fn write(&self, staged: &mut StagedDirectory<'_>) -> Result<usize, Saving> {
-        let mut merged = 0;
+    /// Writes every file of the base with what the method makes of it; returns what is in them, and how many tensors it
+    /// changed.
+    fn write(&self, staged: &mut StagedDirectory<'_>) -> Result<(Index, usize), Saving> {
+        let (mut written, mut merged) = (Index::default(), 0);
         for (number, file) in self.base.weights.files().iter().enumerate() {
             let outputs = self.outputs(number, file);
             merged += outputs.iter().filter(|output| output.changed.is_some()).count();
@@ -106,13 +89,28 @@ impl Merge<'_> {
                 let output = outputs.iter().find(|output| output.spec.name == spec.name);
                 output.map_or(Ok(Cow::Borrowed(&[][..])), |output| self.bytes(output))
             })?;
+            written.add(file_name(file), &specs);
         }
-        Ok(merged)
+        Ok((written, merged))
+    }
+
+    /// Whether the tensor `name` is a part of a quantized weight other than its codes.
+    fn is_quantization(&self, name: &str) -> bool {
+        model::quantized_weight_of(name).is_some_and(|weight| self.base.weights.contains(weight))
+    }
+
+    /// The type that the base's files have where nothing is quantized.
+    fn dense_dtype(&self) -> Dtype {
+        let base = self.base.task.base();
+        let dense = base.modules().parameters().filter(|parameter| base.quantized(parameter.id).is_none());
+        let stored = dense.filter_map(|parameter| self.base.weights.get(&self.names.of(&parameter.name)));
+        stored.map(|tensor| tensor.dtype()).next().unwrap_or(Dtype::F32)
     }
 
     /// The tensors of file `number`; the first also holds those that no file of the base has.
     fn outputs(&self, number: usize, file: &SafetensorsFile) -> Vec<Output> {
-        let mut outputs: Vec<Output> = file.tensors().map(|source| self.output(source)).collect();
+        let sources = file.tensors().filter(|source| !self.is_quantization(source.name()));
+        let mut outputs: Vec<Output> = sources.map(|source| self.output(source)).collect();
         if number == 0 {
             outputs.extend(self.untied());
             outputs.extend(self.base.task.base().newly_initialized().iter().map(|&id| self.new_parameter(id)));
@@ -126,7 +124,15 @@ impl Merge<'_> {
         let changed = parameter.map(|parameter| parameter.id).filter(|id| self.method.merges(*id));
         // Beside a head the names of a model without one are not understood.
         let full = parameter.filter(|_| !base.newly_initialized().is_empty()).map(|parameter| parameter.name.as_str());
-        Output { spec: spec(full.unwrap_or(source.name()), &source), source: Source::File(source), changed }
+        let mut spec = TensorSpec { name: full.unwrap_or(source.name()).to_owned(), ..spec_of(&source) };
+        let Some(parameter) = parameter.filter(|parameter| base.quantized(parameter.id).is_some()) else {
+            return Output { spec, source: Source::File(source), changed };
+        };
+        if spec.shape != parameter.shape {
+            // Codes.
+            spec = TensorSpec { dtype: self.dense_dtype(), shape: parameter.shape.clone(), ..spec };
+        }
+        Output { spec, source: Source::Quantized(parameter.id), changed }
     }
 
     fn new_parameter(&self, id: ParameterId) -> Output {
@@ -145,7 +151,7 @@ impl Merge<'_> {
             let group = || modules.parameters().filter(|p| p.id == original || p.tied_to == Some(original));
             let Some(source) = group().find_map(stored) else { continue };
             untied.extend(group().filter(|parameter| stored(parameter).is_none()).map(|parameter| Output {
-                spec: spec(&self.names.of(&parameter.name), &source),
+                spec: TensorSpec { name: self.names.of(&parameter.name), ..spec_of(&source) },
                 source: Source::File(source.clone()),
                 changed: Some(parameter.id).filter(|id| self.method.merges(*id)),
             }));
@@ -157,21 +163,19 @@ impl Merge<'_> {
         let mut values = match (&output.source, output.changed) {
             (Source::File(source), None) => return Ok(Cow::Borrowed(source.bytes())),
             (Source::File(source), Some(_)) => source.to_f32().map_err(Error::from)?,
-            (Source::New(id), _) => self.base.task.base().parameter(*id).map_err(Error::from)?.to_vec(),
+            (Source::New(id) | Source::Quantized(id), _) => {
+                self.base.task.base().parameter(*id).map_err(Error::from)?.to_vec()
+            }
         };
+        let before = matches!(output.source, Source::Quantized(_)).then(|| values.clone());
         if let Some(id) = output.changed {
             self.method.merge(id, &mut values).map_err(Error::from)?;
         }
+        if let Some(before) = before.filter(|_| output.changed.is_some()) {
+            self.requantization.borrow_mut().add(&before, &values)?;
+        }
         Ok(Cow::Owned(narrowed(&values, output.spec.dtype)))
     }
-}
-
-fn file_name(file: &SafetensorsFile) -> &str {
-    file.path().file_name().and_then(|name| name.to_str()).unwrap_or(MODEL_WEIGHTS)
-}
-
-fn spec(name: &str, source: &MappedTensor) -> TensorSpec {
-    TensorSpec { name: name.to_owned(), dtype: source.dtype(), shape: source.shape().to_vec() }
 }
 
 /// `values` in the type that the base stores them in, rounded to nearest even.

@@ -7,8 +7,11 @@ mod eval;
 mod generate;
 mod inspect;
 mod merge;
+mod model_output;
 mod plan;
+mod quantize;
 mod quickstart;
+mod requantization;
 mod train;
 
 use std::ffi::OsString;
@@ -47,6 +50,7 @@ pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Generate(args) => generate::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Combine(args) => combine::run(&args),
+        Command::Quantize(args) => quantize::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor => doctor::run(),

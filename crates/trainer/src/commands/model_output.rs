@@ -1,0 +1,94 @@
+//! A model directory made of another one: weights written tensor by tensor, what stands beside them copied.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use checkpoint::{
+    CheckpointError, MODEL_INDEX, MODEL_WEIGHTS, MappedTensor, SafetensorsFile, StagedDirectory, Storage, TensorSpec,
+};
+use serde_json::{Map, Value, json};
+
+use crate::Error;
+use crate::run::{OutputError, companions};
+
+/// A directory that is to appear, whole or not at all.
+pub(super) struct ModelOutput {
+    path: PathBuf,
+}
+
+impl ModelOutput {
+    /// The directory `path`, which must not exist.
+    pub(super) fn new(path: &Path) -> Result<Self, Error> {
+        if path.exists() {
+            return Err(OutputError::Exists { path: path.to_owned() }.into());
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Starts it, beside its final place.
+    pub(super) fn stage(&self) -> Result<StagedDirectory<'static>, Error> {
+        if let Some(parent) = self.path.parent() {
+            let failed = |source| CheckpointError::Io { action: "create", path: parent.to_owned(), source };
+            std::fs::create_dir_all(parent).map_err(failed).map_err(Error::Save)?;
+        }
+        StagedDirectory::create(&Storage, &self.path).map_err(Error::Save)
+    }
+
+    /// Adds the files of the model in `dir` that are no weights, with `change` made to its `config.json`, and gives the
+    /// directory its name.
+    pub(super) fn finish(
+        &self,
+        mut staged: StagedDirectory<'_>,
+        dir: &Path,
+        index: &Index,
+        change: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<(), Error> {
+        let mut files = companions::of_model(dir, change)?;
+        files.extend(index.text().map(|text| (MODEL_INDEX, text)));
+        for (name, text) in files {
+            staged.write(name, text.as_bytes()).map_err(Error::Save)?;
+        }
+        staged.commit(Map::new()).map_err(Error::Save)
+    }
+}
+
+/// Which file has which tensor.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    files: usize,
+    weight_map: BTreeMap<String, String>,
+    total_size: u64,
+}
+
+impl Index {
+    /// Notes the tensors of one file.
+    pub(super) fn add(&mut self, file: &str, specs: &[TensorSpec]) {
+        self.files += 1;
+        for spec in specs {
+            let bits = spec.shape.iter().product::<usize>() * spec.dtype.bitsize();
+            self.total_size += (bits / 8) as u64;
+            self.weight_map.insert(spec.name.clone(), file.to_owned());
+        }
+    }
+
+    /// Bytes of all tensors.
+    pub(super) fn total_size(&self) -> u64 {
+        self.total_size
+    }
+
+    /// The index of a model in shards; a single file has none.
+    fn text(&self) -> Option<String> {
+        let json = json!({ "metadata": { "total_size": self.total_size }, "weight_map": self.weight_map });
+        (self.files > 1).then(|| serde_json::to_string_pretty(&json).unwrap_or_default() + "\n")
+    }
+}
+
+/// The name of one file of weights.
+pub(super) fn file_name(file: &SafetensorsFile) -> &str {
+    file.path().file_name().and_then(|name| name.to_str()).unwrap_or(MODEL_WEIGHTS)
+}
+
+/// A tensor as it is stored.
+pub(super) fn spec_of(source: &MappedTensor) -> TensorSpec {
+    TensorSpec { name: source.name().to_owned(), dtype: source.dtype(), shape: source.shape().to_vec() }
+}

@@ -1,0 +1,47 @@
+//! QLoRA from training to the merged model, on a base that is quantized while it is loaded or was before.
+
+use tunesmith_tests::{Workspace, metrics};
+
+#[test]
+fn a_run_on_a_quantized_base_is_told_resumed_evaluated_and_merged() {
+    let workspace = Workspace::new(11);
+    let settings =
+        ["adapter.method=qlora", "data.eval=train.jsonl", "training.save_steps=3", "training.save_total_limit=0"];
+    let told = workspace.train("out", &settings).expect(0);
+    assert!(told.stdout.contains("linear modules in nf4 with double quantization"), "{}", told.stdout);
+    let logged = metrics(&workspace.path("out"));
+    let last = logged.last().unwrap()["eval_loss"].as_f64().unwrap();
+
+    std::fs::create_dir(workspace.path("resumed")).unwrap();
+    std::fs::rename(workspace.path("out/checkpoint-3"), workspace.path("resumed/checkpoint-3")).unwrap();
+    workspace.train("resumed", &settings).expect(0);
+    assert_eq!(metrics(&workspace.path("resumed")), logged);
+
+    let eval = |model: &str, more: &[&str]| {
+        let base = ["eval", "--model", model, "--data", "train.jsonl", "--json"];
+        workspace.run(&[&base[..], more].concat()).expect(0).json()["loss"].as_f64().unwrap()
+    };
+    let quantized = eval("model", &["--adapter", "out", "--quantization", "nf4"]);
+    // The log rounds to f32.
+    assert!((quantized - last).abs() <= 1e-7 * last, "{quantized} and {last}");
+    assert!(eval("model", &["--adapter", "out"]) != quantized);
+    assert!(eval("model", &["--adapter", "out", "--quantization", "nf4", "--double-quant", "false"]) != quantized);
+
+    // A model that is quantized in its files computes the same, bit for bit.
+    let written = workspace.run(&["quantize", "--model", "model", "--output", "nf4", "--double-quant"]).expect(0);
+    assert!(written.stdout.contains("quantized 14 weights into nf4"), "{}", written.stdout);
+    assert!(workspace.path("nf4/tokenizer.json").exists());
+    assert_eq!(eval("nf4", &["--adapter", "out"]), quantized);
+    let again = workspace.run(&["quantize", "--model", "nf4", "--output", "nf4-again"]).expect(2);
+    assert!(again.stderr.contains("nf4 is quantized already"), "{}", again.stderr);
+    assert!(!workspace.path("nf4-again").exists());
+
+    for (name, arguments) in [("a", &["--model", "model", "--quantization", "nf4"][..]), ("b", &["--model", "nf4"])] {
+        let rest = ["--adapter", "out", "--output", name];
+        let merged = workspace.run(&[&["merge"], arguments, &rest].concat()).expect(0);
+        assert!(merged.stdout.contains("quantizing them again would move them by"), "{}", merged.stdout);
+        let loss = eval(name, &[]);
+        // One rounding of each merged weight to f32.
+        assert!((loss - quantized).abs() <= 1e-5 * quantized, "{name}: {loss} and {quantized}");
+    }
+}
