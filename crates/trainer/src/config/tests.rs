@@ -238,7 +238,7 @@ fn duplicate_keys_are_refused_with_a_caret() {
 
 #[test]
 fn what_is_not_there_yet_is_said_so() {
-    let message = refusal("model.task_type=SEQ_CLS");
-    assert!(message.contains("available: CAUSAL_LM"), "{message}");
+    let message = refusal("model.dtype=float16");
+    assert!(message.contains("available: auto, float32, bfloat16"), "{message}");
     assert!(refusal("adapter.method=lorra").contains("did you mean `lora`?"));
 }
