@@ -253,7 +253,8 @@ fn adapters_that_do_not_fit_are_refused() {
     let config = std::fs::read_to_string(&path).unwrap();
     for (from, to, expected) in [
         ("\"r\": 4", "\"r\": 8", "expected [8, 32]"),
-        ("\"use_dora\": false", "\"use_dora\": true", "use_dora"),
+        ("\"use_dora\": false", "\"use_dora\": true", "lora_magnitude_vector"),
+        ("\"layer_replication\": null", "\"layer_replication\": [[0, 2]]", "layer_replication"),
         ("\"LORA\"", "\"VERA\"", "VERA"),
         ("\"q_proj\"", "\"k_proj\"", "k_proj"),
     ] {

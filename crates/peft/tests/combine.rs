@@ -128,6 +128,10 @@ fn what_cannot_be_combined_says_why() {
     assert!(refusal(&[("a", 1.0)], beyond).contains("must be from 0 to 1, got 1.5"));
     let none = Combination { svd_rank: Some(0), ..combination("svd") };
     assert!(refusal(&[("a", 1.0)], none).contains("`svd_rank`: must be at least 1"));
+    let most = Combination { svd_rank: Some(usize::MAX), ..combination("svd") };
+    assert!(refusal(&[("a", 1.0), ("c", 1.0)], most).contains("`svd_rank`: must be at most 6"));
+    assert!(refusal(&[("a", f32::NAN)], combination("cat")).contains("`weights`: must be finite, got NaN"));
+    assert!(refusal(&[("a", 3e38)], combination("cat")).contains("overflows"));
     let unknown = "mean".parse::<CombinationType>().unwrap_err().to_string();
     assert!(unknown.contains("cat, linear, svd"), "{unknown}");
 

@@ -45,8 +45,10 @@ pub enum Error {
     },
     /// A row has more tokens than the model has positions.
     #[error(
-        "{} has a row of {longest} tokens and the model has learned {limit} positions; set data.max_length to at most {limit}",
-        .path.display()
+        "{} has a row of {longest} tokens; the model has learned {positions} positions, of which {} are left for a row{}",
+        .path.display(),
+        .positions.saturating_sub(*.virtual_tokens),
+        room(*.positions, *.virtual_tokens)
     )]
     RowTooLong {
         /// The rows.
@@ -54,7 +56,23 @@ pub enum Error {
         /// Tokens of the longest.
         longest: usize,
         /// Positions of the model.
-        limit: usize,
+        positions: usize,
+        /// Those that virtual tokens take.
+        virtual_tokens: usize,
+    },
+    /// The base is quantized.
+    #[error("{} is quantized, and quantized weights cannot be trained; name another model or adapter.method", .dir.display())]
+    FullQuantized {
+        /// The model.
+        dir: PathBuf,
+    },
+    /// One class is nothing to tell apart.
+    #[error("{}: every label is {}; rows of at least two classes are needed", .path.display(), Quoted(.label))]
+    OneClass {
+        /// The rows.
+        path: PathBuf,
+        /// The class.
+        label: String,
     },
     /// Full fine-tuning cannot start from an adapter.
     #[error(
@@ -218,6 +236,7 @@ impl Error {
             Error::Config(_)
             | Error::WarmupTooLong { .. }
             | Error::RowTooLong { .. }
+            | Error::FullQuantized { .. }
             | Error::FullFromAdapter
             | Error::OtherMethod { .. }
             | Error::NoLanguageModel { .. }
@@ -252,9 +271,20 @@ impl Error {
             Error::Device(error) => of_device(error),
             Error::WillNotFit { .. } => EXIT_MEMORY,
             Error::Diverged { .. } => EXIT_DIVERGED,
-            Error::NotANumber | Error::NotLora { .. } => EXIT_INPUT,
+            Error::NotANumber | Error::NotLora { .. } | Error::OneClass { .. } => EXIT_INPUT,
             Error::Signals(_) => EXIT_DEVICE,
         }
+    }
+}
+
+/// What to lower where rows and virtual tokens do not fit into the positions of a model.
+fn room(positions: usize, virtual_tokens: usize) -> String {
+    match positions.saturating_sub(virtual_tokens) {
+        0 => format!("; set adapter.num_virtual_tokens, {virtual_tokens}, well below {positions}"),
+        left if virtual_tokens > 0 => {
+            format!("; set data.max_length to at most {left}, or lower adapter.num_virtual_tokens")
+        }
+        left => format!("; set data.max_length to at most {left}"),
     }
 }
 

@@ -147,6 +147,9 @@ impl Combination {
     /// [`PeftError::NonFinite`], [`PeftError::Checkpoint`].
     pub fn of(&self, adapters: &[Weighted<'_>]) -> Result<Combined, PeftError> {
         let density = self.checked_density()?;
+        if let Some(Weighted { weight, .. }) = adapters.iter().find(|adapter| !adapter.weight.is_finite()) {
+            return Err(PeftError::Setting { key: "weights", reason: format!("must be finite, got {weight}") });
+        }
         let modules = Modules::read(adapters)?;
         let rank = self.rank(&modules)?;
         let mut combined = Vec::with_capacity(modules.len());
@@ -161,7 +164,7 @@ impl Combination {
                 CombinationType::Svd(merge) => parts.update(&sum(merge), site as u32)?.truncated(name, rank)?,
             };
             largest_error = largest_error.map(|largest| largest.max(error));
-            combined.push((name.to_owned(), factors.padded(rank)));
+            combined.push((name.to_owned(), factors.finite(name)?.padded(rank)));
         }
         let fan_in_fan_out = adapters.first().is_some_and(|first| read::fan_in_fan_out(first.adapter));
         Ok(Combined { config: modules.config(adapters, rank), fan_in_fan_out, modules: combined, largest_error })
@@ -185,7 +188,15 @@ impl Combination {
                 let reason = "must be at least 1, got 0".to_owned();
                 return Err(PeftError::Setting { key: "svd_rank", reason });
             }
-            (CombinationType::Svd(_), Some(rank)) => rank,
+            (CombinationType::Svd(_), Some(rank)) => {
+                // More holds zeros.
+                let most = modules.parts().map(|parts| parts.ranks().sum()).max().unwrap_or(1);
+                if rank > most {
+                    let reason = format!("must be at most {most}, the sum of the adapters' ranks, got {rank}");
+                    return Err(PeftError::Setting { key: "svd_rank", reason });
+                }
+                rank
+            }
             (CombinationType::Svd(_), None) => modules.parts().map(|parts| parts.largest_rank()).max().unwrap_or(1),
             (CombinationType::Cat, _) => modules.parts().map(|parts| parts.ranks().sum()).max().unwrap_or(1),
             (CombinationType::Factors(_), _) => {

@@ -178,6 +178,14 @@ impl Factors {
         Ok((Self { a: cut.a, b: cut.b, rank, embedding: self.embedding }, cut.error))
     }
 
+    /// Itself, if all its values are numbers: large weights overflow.
+    pub(super) fn finite(self, module: &str) -> Result<Self, PeftError> {
+        match self.a.iter().chain(&self.b).all(|value| value.is_finite()) {
+            true => Ok(self),
+            false => Err(combination(module, "overflows; lower the weights".to_owned())),
+        }
+    }
+
     /// The same product with zeros up to rank `rank`.
     pub(super) fn padded(mut self, rank: usize) -> Self {
         let (out, input) = (self.out(), self.a.len() / self.rank.max(1));

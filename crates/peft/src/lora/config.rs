@@ -36,6 +36,9 @@ const WITHOUT_EFFECT: [&str; 4] = ["fan_in_fan_out", "loftq_config", "megatron_c
 /// No weight has a side near this. It keeps every product of sizes far from overflow.
 const MAX_RANK: usize = 1 << 20;
 
+/// Iterations of `pissa_niter_[n]` at most.
+const MAX_ITERATIONS: u32 = 1000;
+
 /// Which biases are trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,8 +87,15 @@ impl TryFrom<Value> for InitLoraWeights {
             Value::String(word) if word == "orthogonal" => Ok(Self::Orthogonal),
             Value::String(word) if word.starts_with("pissa_niter_") => word["pissa_niter_".len()..]
                 .parse()
+                .ok()
+                // Each takes two products with the weight.
+                .filter(|iterations| *iterations <= MAX_ITERATIONS)
                 .map(|iterations| Self::Pissa { iterations: Some(iterations) })
-                .map_err(|_| format!("expected a number of iterations after \"pissa_niter_\", got {value}")),
+                .ok_or_else(|| {
+                    format!(
+                        "expected a number of iterations up to {MAX_ITERATIONS} after \"pissa_niter_\", got {value}"
+                    )
+                }),
             Value::String(word) if ["corda", "lora_ga"].iter().any(|w| word.starts_with(w)) => Err(format!(
                 "{value} changes the base model too; save it in Python with path_initial_model_for_weight_conversion"
             )),

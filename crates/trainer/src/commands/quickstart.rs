@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use checkpoint::ADAPTER_WEIGHTS;
 use model::{Adapter, Pass};
+use peft::Method;
 
 use crate::Error;
 use crate::args::{ConfigArgs, QuickstartArgs, TrainArgs};
 use crate::commands::{EXIT_DONE, train};
+use crate::config::{Config, Overrides};
 use crate::console::Console;
 use crate::quickstart::{Answer, Bundle, Outcome, TaskRow, answer, table};
 use crate::run::base_model::BaseModel;
@@ -26,38 +27,43 @@ const MAX_LENGTH: usize = 256;
 pub(super) fn run(args: &QuickstartArgs) -> Result<u8, Error> {
     let console = Console::default();
     let bundle = Bundle::write(&args.output)?;
-    let exam = Exam::open(&bundle)?;
+    let base = BaseModel::open(&bundle.model, None, Purpose::causal_lm())?;
+    let exam = Exam::open(&bundle, &base)?;
     console.line(format_args!("the base model and the task are in {}", args.output.display()));
-    let before = exam.take(&Pass::base())?;
+    let before = exam.take(&base, &Pass::base())?;
     let mut outcomes = vec![before.outcome("base model", &exam, None, None)];
     let mut shown = vec![("base model", before.answers)];
     for (method, config, output) in &bundle.methods {
         console.line(format_args!("\n{method}: tunesmith train {}", config.display()));
         let started = Instant::now();
-        let config = ConfigArgs { config: Some(config.clone()), ..ConfigArgs::default() };
-        let code = train::run(&TrainArgs { config, print_config: false })?;
+        let arguments = ConfigArgs { config: Some(config.clone()), ..ConfigArgs::default() };
+        let code = train::run(&TrainArgs { config: arguments, print_config: false })?;
         if code != EXIT_DONE {
             return Ok(code);
         }
         let elapsed = started.elapsed();
-        let (adapter, _) = peft::open(output, exam.base.task.base())?;
-        let after = exam.take(&Pass::evaluation(Arc::clone(&adapter) as Arc<dyn Adapter>))?;
-        let trainable = adapter.parameters().count() as u64;
-        outcomes.push(after.outcome(method, &exam, Some((trainable, output)), Some(elapsed)));
+        // The base as this method has it: QLoRA's is quantized.
+        let mut base = BaseModel::open(&bundle.model, None, Purpose::causal_lm())?;
+        base.store(Config::load(Some(config), &Overrides::default())?.model.storage())?;
+        let (adapter, _) = peft::open(output, base.task.base())?;
+        let after = exam.take(&base, &Pass::evaluation(Arc::clone(&adapter) as Arc<dyn Adapter>))?;
+        outcomes.push(after.outcome(method, &exam, Some((&*adapter, output)), Some(elapsed)));
         shown.push((method, after.answers));
     }
     console.line(format_args!("\n{} stories that no method has seen:\n\n{}", exam.rows.len(), table(&outcomes)));
-    show(console, &exam.rows, &shown);
+    // What every method answers fills pages: the first is shown beside the base.
+    show(console, &exam.rows, &shown[..shown.len().min(2)]);
     next_steps(console, &bundle, &args.output, &exam.rows);
     Ok(EXIT_DONE)
 }
 
 /// The task's held-out rows, for any adapter of the base.
 struct Exam {
-    base: BaseModel,
     tokenizer: data::Tokenizer,
     dataset: data::Dataset,
     rows: Vec<TaskRow>,
+    /// Values of the base model.
+    total: u64,
 }
 
 /// How a model did.
@@ -67,32 +73,39 @@ struct Marks {
 }
 
 impl Exam {
-    fn open(bundle: &Bundle) -> Result<Self, Error> {
-        let base = BaseModel::open(&bundle.model, None, Purpose::causal_lm())?;
+    fn open(bundle: &Bundle, base: &BaseModel) -> Result<Self, Error> {
         let no_tokenizer = || data::DataError::NoTokenizer { dir: base.dir.clone() };
         let tokenizer = base.tokenizer()?.ok_or_else(no_tokenizer)?;
         let dataset = base.rows(&bundle.test, Some(&tokenizer), None, MAX_LENGTH, true, 0)?;
         let rows = TaskRow::read(&bundle.test)?;
-        Ok(Self { base, tokenizer, dataset, rows })
+        Ok(Self { tokenizer, dataset, rows, total: base.task.base().modules().count() as u64 })
     }
 
-    fn take(&self, pass: &Pass) -> Result<Marks, Error> {
-        let loss = evaluate(self.base.task.as_ref(), pass, &self.dataset, BATCH_SIZE)?.loss();
-        let model = self.base.text_model()?;
+    fn take(&self, base: &BaseModel, pass: &Pass) -> Result<Marks, Error> {
+        let loss = evaluate(base.task.as_ref(), pass, &self.dataset, BATCH_SIZE)?.loss();
+        let model = base.text_model()?;
         let answers = self.rows.iter().map(|row| answer(model, pass, &self.tokenizer, row));
         Ok(Marks { loss, answers: answers.collect::<Result<_, _>>()? })
     }
 }
 
 impl Marks {
-    fn outcome(&self, method: &str, exam: &Exam, adapter: Option<(u64, &Path)>, elapsed: Option<Duration>) -> Outcome {
-        let weights = |dir: &Path| std::fs::metadata(dir.join(ADAPTER_WEIGHTS)).ok().map(|file| file.len());
+    fn outcome(
+        &self,
+        method: &str,
+        exam: &Exam,
+        adapter: Option<(&dyn Method, &Path)>,
+        elapsed: Option<Duration>,
+    ) -> Outcome {
+        let size = |(adapter, dir): (&dyn Method, &Path)| {
+            std::fs::metadata(dir.join(adapter.weights_file())).ok().map(|file| file.len())
+        };
         let right = self.answers.iter().filter(|answer| answer.is_right).count();
         Outcome {
             method: method.to_owned(),
-            trainable: adapter.map_or(0, |(trainable, _)| trainable),
-            total: exam.base.task.base().modules().count() as u64,
-            adapter_bytes: adapter.and_then(|(_, dir)| weights(dir)),
+            trainable: adapter.map_or(0, |(adapter, _)| adapter.parameters().count() as u64),
+            total: exam.total,
+            adapter_bytes: adapter.and_then(size),
             loss: self.loss,
             exact_match: right as f64 / self.answers.len().max(1) as f64,
             elapsed,

@@ -13,7 +13,15 @@ struct Preset {
     config: &'static str,
 }
 
-const PRESETS: [Preset; 1] = [Preset { method: "lora", config: include_str!("../../assets/quickstart/lora.toml") }];
+const PRESETS: [Preset; 7] = [
+    Preset { method: "lora", config: include_str!("../../assets/quickstart/lora.toml") },
+    Preset { method: "qlora", config: include_str!("../../assets/quickstart/qlora.toml") },
+    Preset { method: "ia3", config: include_str!("../../assets/quickstart/ia3.toml") },
+    Preset { method: "bottleneck", config: include_str!("../../assets/quickstart/bottleneck.toml") },
+    Preset { method: "prefix_tuning", config: include_str!("../../assets/quickstart/prefix_tuning.toml") },
+    Preset { method: "prompt_tuning", config: include_str!("../../assets/quickstart/prompt_tuning.toml") },
+    Preset { method: "p_tuning", config: include_str!("../../assets/quickstart/p_tuning.toml") },
+];
 
 const MODEL_FILES: [(&str, &[u8]); 4] = [
     ("config.json", include_bytes!("../../assets/quickstart/config.json")),

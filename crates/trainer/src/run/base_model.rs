@@ -168,9 +168,11 @@ impl BaseModel {
         };
         let dataset = Dataset::load(path, tokenizer, template, &options)?;
         let longest = dataset.statistics().longest;
-        let positions = self.task.base().dimensions().learned_positions;
-        match positions.map(|positions| positions.saturating_sub(num_virtual_tokens)) {
-            Some(limit) if longest > limit => Err(Error::RowTooLong { path: path.to_owned(), longest, limit }),
+        match self.task.base().dimensions().learned_positions {
+            Some(positions) if longest > positions.saturating_sub(num_virtual_tokens) => {
+                let (path, virtual_tokens) = (path.to_owned(), num_virtual_tokens);
+                Err(Error::RowTooLong { path, longest, positions, virtual_tokens })
+            }
             _ => Ok(dataset),
         }
     }

@@ -55,6 +55,9 @@ impl Purpose {
         let named = data::label_names(&path, &DataOptions::new(1))?;
         let file = ClassifierConfig::read(&config.model.path)?.labels;
         let num_labels = config.model.num_labels;
+        if let [label] = named.as_slice() {
+            return Err(Error::OneClass { path, label: label.clone() });
+        }
         let labels = match num_labels {
             _ if !named.iter().all(|name| file.names().contains(name)) => Labels::named(named),
             Some(num_labels) if num_labels != file.len() => Labels::numbered(num_labels),

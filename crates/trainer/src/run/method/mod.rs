@@ -24,6 +24,9 @@ use crate::run::base_model::BaseModel;
 pub fn build(config: &Config, base_model: &BaseModel) -> Result<(Arc<dyn Method>, Warnings), Error> {
     let base = base_model.task.base();
     let Some(adapter) = adapter_config(config, base)? else {
+        if base.modules().iter().any(|module| base.quantized(module.weight).is_some()) {
+            return Err(Error::FullQuantized { dir: base_model.dir.clone() });
+        }
         return Ok((Arc::new(Full::new(base)?), Warnings::new()));
     };
     let Some(dir) = &config.adapter.init_from else {
