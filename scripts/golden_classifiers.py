@@ -7,7 +7,6 @@ Everything is re-created from fixed seeds; tests/data/README.md says what the fi
 """
 
 import argparse
-import json
 import os
 import pathlib
 import shutil
@@ -16,15 +15,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 import transformers
-from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
-from safetensors.torch import save_file
+from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
 from transformers import (
     BertConfig, BertForSequenceClassification, BertForTokenClassification, DistilBertConfig,
     DistilBertForSequenceClassification, LlamaConfig, LlamaForSequenceClassification, RobertaConfig,
     RobertaForSequenceClassification,
 )
 
-from golden_peft import THREE_STEPS, VOCAB_SIZE, trainable
+from golden_peft import VOCAB_SIZE, record_case
 
 OUTPUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "peft-classifiers"
 BERT = dict(
@@ -92,41 +90,8 @@ def base_of(name):
 
 
 def write_case(name):
-    folder = OUTPUT / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     base, task = base_of(name.split("-")[0])
-    batch = make_batch(task, base.config.num_labels)
-    record = dict(batch)
-    with torch.no_grad():
-        record["logits_base"] = base(**batch).logits
-
-    torch.manual_seed(11)
-    model = get_peft_model(base, CASES[name](task)).eval()
-    save_file(trainable(model), folder / "trainable_init.safetensors")
-    result = model(**batch)
-    record |= {"logits_init": result.logits.detach(), "loss_init": result.loss.detach().reshape(1)}
-    result.loss.backward()
-    record |= {f"grad.{n}": p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], **THREE_STEPS)
-    losses = []
-    for _ in range(3):
-        optimizer.zero_grad()
-        loss = model(**batch).loss
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    with torch.no_grad():
-        record["logits_final"] = model(**batch).logits
-    model.save_pretrained(folder)
-    (folder / "README.md").unlink()
-    save_file(trainable(model), folder / "trainable_final.safetensors")
-    save_file({name: tensor.contiguous() for name, tensor in record.items()}, folder / "io.safetensors")
-    (folder / "losses.json").write_text(json.dumps(losses) + "\n")
-    for path in folder.glob("*.safetensors"):
-        path.chmod(0o644)
-    print(f"{name:40} losses {' '.join(f'{loss:.6f}' for loss in losses)}")
+    record_case(OUTPUT / name, base, make_batch(task, base.config.num_labels), CASES[name](task))
 
 
 def main():

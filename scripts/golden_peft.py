@@ -165,20 +165,16 @@ def trainable(model):
     return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
-def write_case(name, output=OUTPUT):
-    folder = output / name
+def record_case(folder, base, batch, config):
+    """Writes what `base` with `config` computes for `batch`, before and after three steps, and what PEFT saves."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    family = name.split("-")[0]
-    base = MODELS[family]().eval()
-    base.name_or_path = base.config._name_or_path = f"tiny/{family}"
-    batch = make_batch(family)
     record = dict(batch)
     with torch.no_grad():
         record["logits_base"] = base(**batch).logits
 
     torch.manual_seed(11)
-    model = get_peft_model(base, CASES[name]()).eval()
+    model = get_peft_model(base, config).eval()
     save_file(trainable(model), folder / "trainable_init.safetensors")
     result = model(**batch)
     record |= {"logits_init": result.logits.detach(), "loss_init": result.loss.detach().reshape(1)}
@@ -202,7 +198,14 @@ def write_case(name, output=OUTPUT):
     (folder / "losses.json").write_text(json.dumps(losses) + "\n")
     for path in folder.glob("*.safetensors"):
         path.chmod(0o644)
-    print(f"{name:40} losses {' '.join(f'{loss:.6f}' for loss in losses)}")
+    print(f"{folder.name:40} losses {' '.join(f'{loss:.6f}' for loss in losses)}")
+
+
+def write_case(name, output=OUTPUT):
+    family = name.split("-")[0]
+    base = MODELS[family]().eval()
+    base.name_or_path = base.config._name_or_path = f"tiny/{family}"
+    record_case(output / name, base, make_batch(family), CASES[name]())
 
 
 def main():
