@@ -1,7 +1,7 @@
 //! The kernels, emulated, against the CPU implementation.
 
 use device::DeviceError;
-use device::launch::Executor;
+use device::launch::{Executor, testing};
 use device::philox::Stream;
 use half::bf16;
 use proptest::prelude::*;
@@ -36,7 +36,7 @@ proptest! {
         let (mut parameters, mut exp_avg) = (values(len, seed, 1), values(len, seed, 2));
         let mut exp_avg_sq: Vec<f32> = values(len, seed, 3).iter().map(|v| v * v).collect();
 
-        let executor = Executor::emulated(seed);
+        let executor = testing::executor(seed);
         let upload = |values: &[f32]| executor.upload(values).unwrap();
         let on_device = [upload(&parameters), upload(&exp_avg), upload(&exp_avg_sq)];
         let [mut p, mut m, mut v] = on_device;
@@ -82,7 +82,7 @@ proptest! {
     ) {
         let gradients = values(len, seed, 0);
         let run = |seed: u64| {
-            let executor = Executor::emulated(seed);
+            let executor = testing::executor(seed);
             let mut norm = launch::GradNorm::new(&executor, len).unwrap();
             norm.clip(&executor.upload(&gradients).unwrap(), max_norm).unwrap();
             (norm.norm().unwrap(), norm.grad_scale().read::<f32>().unwrap()[0])
@@ -100,7 +100,7 @@ proptest! {
 
 #[test]
 fn nan_is_not_clipped_away() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let mut norm = launch::GradNorm::new(&executor, 2).unwrap();
     norm.clip(&executor.upload(&[1.0f32, f32::NAN]).unwrap(), 1.0).unwrap();
     assert!(norm.norm().unwrap().is_nan());
@@ -109,7 +109,7 @@ fn nan_is_not_clipped_away() {
 
 #[test]
 fn what_does_not_fit_is_refused_before_a_launch() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let mut norm = launch::GradNorm::new(&executor, 3).unwrap();
     let refused = norm.clip(&executor.upload(&[1.0f32; 2]).unwrap(), 1.0).unwrap_err();
     assert!(matches!(refused, AdamWError::Length { argument: "gradients", expected: 3, got: 2 }));

@@ -1,6 +1,6 @@
 //! The kernels, emulated, against the CPU implementation.
 
-use device::launch::{Architecture, DeviceBuffer, Executor};
+use device::launch::{Architecture, DeviceBuffer, Executor, testing};
 use device::philox::Stream;
 use device::{DType, DeviceError, Elements};
 use half::bf16;
@@ -94,7 +94,7 @@ struct Case {
 /// Computes a case on both sides and compares every element, and what lies between rows.
 fn check(case: Case) -> Result<(), TestCaseError> {
     let Case { m, n, k, dtype, alpha, .. } = case;
-    let executor = Executor::emulated_as(case.architecture, case.seed);
+    let executor = testing::executor_as(case.architecture, case.seed);
     let a = Operand::new(&executor, dtype, [m, k], case.a, 1);
     let b = Operand::new(&executor, dtype, [k, n], case.b, 2);
     let bias = Operand::new(&executor, dtype, [1, n], Stored { transposed: false, padding: 0 }, 3);
@@ -221,7 +221,7 @@ fn many_tiles_and_slabs() {
 fn the_result_does_not_depend_on_the_schedule() {
     for (dtype, m, n, k) in [(DType::BF16, 140, 150, 200), (DType::F32, 140, 150, 200), (DType::BF16, 40, 150, 1100)] {
         let run = |seed| {
-            let executor = Executor::emulated(seed);
+            let executor = testing::executor(seed);
             let a = Operand::new(&executor, dtype, [m, k], Stored { transposed: false, padding: 0 }, 1);
             let b = Operand::new(&executor, dtype, [k, n], Stored { transposed: true, padding: 0 }, 2);
             let mut c = executor.allocate(m * n * 4).unwrap();
@@ -237,7 +237,7 @@ fn the_result_does_not_depend_on_the_schedule() {
 #[test]
 fn column_sums_are_those_of_the_cpu() {
     let (rows, cols) = (700, 37);
-    let executor = Executor::emulated(2);
+    let executor = testing::executor(2);
     for dtype in [DType::F32, DType::BF16] {
         for transposed in [false, true] {
             let a = Operand::new(&executor, dtype, [rows, cols], Stored { transposed, padding: 3 }, 1);
@@ -257,7 +257,7 @@ fn column_sums_are_those_of_the_cpu() {
 
 #[test]
 fn slabs_are_added_in_order() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     // In another order the 1 would be lost beside 2^24.
     let partials = executor.upload(&[16_777_216.0f32, 1.0, -16_777_216.0, 2.0, 1.0, 3.0]).unwrap();
     let mut c = executor.upload(&[10.0f32, 20.0]).unwrap();
@@ -271,7 +271,7 @@ fn slabs_are_added_in_order() {
 
 #[test]
 fn what_does_not_fit_is_refused_before_a_launch() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let values = executor.upload(&[1.0f32; 12]).unwrap();
     let mut c = executor.upload(&[7.0f32; 9]).unwrap();
     let a = launch::Matrix::new(&values, DType::F32, 3, 4);

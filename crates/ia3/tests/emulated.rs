@@ -1,6 +1,6 @@
 //! The kernels, emulated, against the CPU implementation.
 
-use device::launch::{DeviceBuffer, Executor};
+use device::launch::{DeviceBuffer, Executor, testing};
 use device::philox::Stream;
 use device::{DType, DeviceError};
 use half::bf16;
@@ -51,7 +51,7 @@ proptest! {
     ) {
         let dtype = if wide { DType::F32 } else { DType::BF16 };
         let (shape, len) = (Ia3Shape { num_tokens, features }, num_tokens * features);
-        let executor = Executor::emulated(seed);
+        let executor = testing::executor(seed);
         let (on_device_x, x) = stored(&executor, dtype, values(len, seed, 0));
         let (on_device_grad_y, grad_y) = stored(&executor, dtype, values(len, seed, 1));
         let (on_device_l, ia3_l) = stored(&executor, DType::F32, values(features, seed, 2));
@@ -88,7 +88,7 @@ proptest! {
 
 #[test]
 fn what_does_not_fit_is_refused_before_a_launch() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let shape = Ia3Shape { num_tokens: 2, features: 3 };
     let (x, ia3_l) = (executor.upload(&[1.0f32; 6]).unwrap(), executor.upload(&[1.0f32; 3]).unwrap());
     let mut y = executor.upload(&[7.0f32; 6]).unwrap();

@@ -1,7 +1,7 @@
 //! Generations of GPUs that kernels are written for.
 
 /// What a kernel may use. A kernel for one generation runs on it and, but for [`Architecture::Hopper`]'s, on later ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Architecture {
     /// Compute capability 8.0 and up: `mma.sync`, `ldmatrix`, `cp.async`.
     #[default]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
 use super::buffer::Memory;
-use super::{Architecture, Built, Grid, Image, Kernel, TensorMap, TiledMatrix};
+use super::{Architecture, Built, Grid, Image, Kernel, POISON, TensorMap, TiledMatrix};
 use crate::{DeviceError, cuda};
 
 /// Dynamic shared memory that a kernel may have without asking.
@@ -17,6 +17,8 @@ const DEFAULT_SHARED_BYTES: u32 = 48 << 10;
 #[derive(Debug)]
 pub(super) struct Cuda {
     gpu: cuda::Gpu,
+    architecture: Architecture,
+    poisons: bool,
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     multiprocessors: u32,
@@ -36,7 +38,8 @@ struct Loaded {
 unsafe impl Send for Loaded {}
 
 impl Cuda {
-    pub(super) fn new(ordinal: usize) -> Result<Self, DeviceError> {
+    /// The GPU `ordinal` as one of `architecture`, or as what it is.
+    pub(super) fn new(ordinal: usize, architecture: Option<Architecture>) -> Result<Self, DeviceError> {
         let unavailable = |reason: String| DeviceError::Unavailable { device: format!("cuda:{ordinal}"), reason };
         // cudarc panics where there is no driver, so the probe comes first.
         let gpus = cuda::probe().map_err(|missing| unavailable(missing.to_string()))?;
@@ -45,16 +48,30 @@ impl Cuda {
             .into_iter()
             .nth(ordinal)
             .ok_or_else(|| unavailable(format!("the driver shows {count} GPUs, numbered from 0")))?;
+        let own = Architecture::of(gpu.compute_capability);
+        let architecture = architecture.unwrap_or(own);
+        if own < architecture {
+            return Err(unavailable(format!(
+                "{} does not run kernels that are written for {architecture:?}",
+                gpu.name
+            )));
+        }
         let failed = |error| driver_error("opening the GPU", None, error);
         let context = CudaContext::new(ordinal).map_err(failed)?;
         let stream = context.new_stream().map_err(failed)?;
         let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
         let multiprocessors = context.attribute(count).map_err(failed)?.max(1) as u32;
-        Ok(Self { gpu, context, stream, multiprocessors, loaded: Mutex::default() })
+        Ok(Self { gpu, architecture, poisons: false, context, stream, multiprocessors, loaded: Mutex::default() })
+    }
+
+    /// The same GPU, whose memory reads as NaN until it is written, as the emulator's does.
+    #[cfg(feature = "emulator")]
+    pub(super) fn with_poison(self) -> Self {
+        Self { poisons: true, ..self }
     }
 
     pub(super) fn architecture(&self) -> Architecture {
-        Architecture::of(self.gpu.compute_capability)
+        self.architecture
     }
 
     pub(super) fn multiprocessors(&self) -> u32 {
@@ -106,6 +123,12 @@ impl Cuda {
         // SAFETY: the stream is live; what reads the memory first writes it, or reads unspecified bytes of plain data.
         let allocated = unsafe { result::malloc_async(self.stream.cu_stream(), len.max(1)) };
         match allocated {
+            Ok(address) if self.poisons => {
+                // SAFETY: the memory was just allocated on this stream, at least that long.
+                unsafe { result::memset_d8_async(address, POISON, len.max(1), self.stream.cu_stream()) }
+                    .map_err(|error| self.failed("filling memory", error))?;
+                Ok(Memory { address, len })
+            }
             Ok(address) => Ok(Memory { address, len }),
             Err(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
                 Err(DeviceError::OutOfMemory { device: format!("cuda:{}", self.gpu.ordinal), bytes: len })

@@ -19,6 +19,8 @@ mod emulated;
 mod grid;
 mod kernel;
 mod tensor_map;
+#[cfg(feature = "emulator")]
+pub mod testing;
 
 use std::sync::Arc;
 
@@ -31,6 +33,9 @@ pub use buffer::DeviceBuffer;
 pub use grid::Grid;
 pub use kernel::{Built, HostFunction, Image, Kernel};
 pub use tensor_map::{TensorMap, TiledMatrix};
+
+/// Every byte of memory that was not written, on the emulator and in tests: as f32, bf16 and f16 that is NaN.
+const POISON: u8 = 0xff;
 
 /// Where kernels run. Clones share one device; launches and copies happen in the order of the calls.
 #[derive(Clone, Debug)]
@@ -49,7 +54,15 @@ impl Executor {
     /// # Errors
     /// [`DeviceError::Unavailable`] where there is no driver or no such GPU, [`DeviceError::Driver`] if the driver fails.
     pub fn cuda(ordinal: usize) -> Result<Self, DeviceError> {
-        Ok(Self(Kind::Cuda(Arc::new(cuda::Cuda::new(ordinal)?))))
+        Ok(Self(Kind::Cuda(Arc::new(cuda::Cuda::new(ordinal, None)?))))
+    }
+
+    /// As [`Executor::cuda`], running kernels that are written for `architecture`, which may be an earlier one than the GPU's.
+    ///
+    /// # Errors
+    /// As [`Executor::cuda`], and [`DeviceError::Unavailable`] for a GPU of an earlier architecture.
+    pub fn cuda_as(architecture: Architecture, ordinal: usize) -> Result<Self, DeviceError> {
+        Ok(Self(Kind::Cuda(Arc::new(cuda::Cuda::new(ordinal, Some(architecture))?))))
     }
 
     /// The host, running kernels thread by thread. `seed` draws the order in which warps run: a kernel without races gives

@@ -1,7 +1,7 @@
 //! A group of projections with its own memory, computed on both sides.
 
 use device::DType;
-use device::launch::{Architecture, DeviceBuffer, Executor};
+use device::launch::{Architecture, DeviceBuffer, Executor, testing};
 use device::philox::Stream;
 use gemm::{Matrix, Update};
 use half::bf16;
@@ -277,7 +277,7 @@ fn within(
 /// result of the magnitudes, which the CPU computes with a relative error far below the 1 % allowed for it. With bf16, `s`
 /// and `dS` are rounded once more before they are multiplied, and `s`, `y` and `dX` when they are stored.
 pub(crate) fn check(case: &Case) -> Result<(), TestCaseError> {
-    let device = Device::run(case, &Executor::emulated_as(case.architecture, case.seed))
+    let device = Device::run(case, &testing::executor_as(case.architecture, case.seed))
         .map_err(|e| TestCaseError::fail(e.to_string()))?;
     let (dtype, x) = (case.dtype, case.x());
     let x_size: Vec<f32> = x.iter().map(|x| x.abs()).collect();

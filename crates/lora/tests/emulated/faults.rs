@@ -1,6 +1,6 @@
 //! What does not fit is refused before anything is launched.
 
-use device::launch::{DeviceBuffer, Executor};
+use device::launch::{DeviceBuffer, Executor, testing};
 use device::{DType, DeviceError};
 use tunesmith_lora::{LoraError, LoraShape, launch};
 
@@ -44,7 +44,7 @@ impl Buffers {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let buffers = Buffers::new(&executor);
     let mut written = Buffers::new(&executor);
     let shape = LoraShape::new(2, 3, 4, 2).unwrap();
@@ -78,7 +78,7 @@ fn what_does_not_fit_is_refused() {
 
 #[test]
 fn gradients_that_do_not_fit_are_refused() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let buffers = Buffers::new(&executor);
     let projections = [buffers.projection(LoraShape::new(2, 3, 4, 2).unwrap())];
     let group = launch::Group { dtype: DType::F32, x: &buffers.x, projections: &projections };

@@ -4,7 +4,7 @@ mod case;
 mod faults;
 
 use device::DType;
-use device::launch::{Architecture, Executor};
+use device::launch::{Architecture, testing};
 use device::philox::Stream;
 use proptest::prelude::*;
 use tunesmith_lora::{Dropout, LoraShape, launch};
@@ -102,7 +102,7 @@ fn the_result_does_not_depend_on_the_schedule() {
                 architecture: Architecture::Ampere,
                 seed: 1,
             };
-            Device::run(&case, &Executor::emulated(seed)).unwrap().bits()
+            Device::run(&case, &testing::executor(seed)).unwrap().bits()
         };
         let first = run(0);
         assert!((1..4).all(|seed| run(seed) == first));
@@ -115,7 +115,7 @@ fn the_mask_is_the_one_of_the_cpu() {
     let (num_tokens, features) = (50, 37);
     let (stream, p) = (Stream::new(11, 3, 7), 0.4);
     let shape = LoraShape::new(num_tokens, features, features, features).unwrap();
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let ones = executor.upload(&vec![1.0f32; num_tokens * features]).unwrap();
     let zeros = executor.upload(&vec![0.0f32; features * features]).unwrap();
     let identity: Vec<f32> =

@@ -1,7 +1,7 @@
 //! Equality with the CPU implementation, within the rounding of both.
 
 use device::DType;
-use device::launch::Executor;
+use device::launch::testing;
 use proptest::prelude::*;
 use tunesmith_prefix_attention::AttentionSpec;
 
@@ -26,7 +26,7 @@ fn assert_within(name: &str, dtype: DType, got: &[f32], expected: &[f32], magnit
 
 fn check(case: &Case, seed: u64) {
     let (problem, dtype) = (case.problem(seed), case.dtype);
-    let got = problem.launch(&Executor::emulated(seed));
+    let got = problem.launch(&testing::executor(seed));
     let (o, softmax_lse) = problem.forward();
     let magnitudes = Magnitudes::new(&problem, &got.o);
     // The error of a score: a sum of head_dim products, a few roundings of its own, and with soft-capping those of tanh.

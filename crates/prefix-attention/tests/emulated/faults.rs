@@ -1,6 +1,6 @@
 //! Arguments that do not fit, gradients that are not asked for, and sizes of zero.
 
-use device::launch::{DeviceBuffer, Executor};
+use device::launch::{DeviceBuffer, Executor, testing};
 use device::{DType, DeviceError};
 use tunesmith_prefix_attention::launch::{
     Backward, Batch, Forward, GradKeyValue, Prefix, RelativeBias, TokenRows, backward, forward,
@@ -21,7 +21,7 @@ const SPEC: AttentionSpec = AttentionSpec {
 
 #[test]
 fn arguments_are_checked_before_a_launch() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let starts = [0, 4];
     let batch = |prefix_len| {
         Batch::new(&executor, AttentionShape::new(SPEC, &starts, &starts, prefix_len).unwrap(), DType::F32).unwrap()
@@ -57,7 +57,7 @@ fn arguments_are_checked_before_a_launch() {
 
 #[test]
 fn what_the_kernels_do_not_know_is_refused() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let refused = |head_dim, dtype| {
         let shape = AttentionShape::new(AttentionSpec { head_dim, ..SPEC }, &[], &[], 0).unwrap();
         Batch::new(&executor, shape, dtype).unwrap_err()
@@ -94,7 +94,7 @@ fn gradients_that_are_not_asked_for_do_not_change_the_others() {
         buckets: None,
     };
     let problem = case.problem(5);
-    let executor = Executor::emulated(5);
+    let executor = testing::executor(5);
     let all = problem.launch(&executor);
     let upload = |values: &[f32]| executor.upload(values).unwrap();
     let [q, kv, prefix_k, prefix_v, grad_o] =
@@ -131,12 +131,12 @@ fn gradients_that_are_not_asked_for_do_not_change_the_others() {
 fn nothing_to_do_is_done() {
     for (q_lens, kv_lens) in [(vec![], vec![]), (vec![0, 0], vec![0, 0])] {
         let case = Case { spec: SPEC, q_lens, kv_lens, prefix_len: 0, dtype: DType::BF16, gap: 0, buckets: None };
-        let got = case.problem(0).launch(&Executor::emulated(0));
+        let got = case.problem(0).launch(&testing::executor(0));
         assert!(got.o.is_empty() && got.grad_k.is_empty() && got.grad_prefix_k.is_empty());
     }
     // Keys and a prefix, but no query: their gradients are zero.
     let case =
         Case { spec: SPEC, q_lens: vec![0], kv_lens: vec![3], prefix_len: 2, dtype: DType::F32, gap: 0, buckets: None };
-    let got = case.problem(0).launch(&Executor::emulated(0));
+    let got = case.problem(0).launch(&testing::executor(0));
     assert!(got.o.is_empty() && got.grad_k == [0.0; 48] && got.grad_prefix_v == [0.0; 32]);
 }

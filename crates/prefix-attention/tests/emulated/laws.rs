@@ -1,6 +1,6 @@
 //! What must hold bit for bit.
 
-use device::launch::Executor;
+use device::launch::testing;
 use proptest::prelude::*;
 
 use crate::problem::{Results, cases};
@@ -20,17 +20,17 @@ proptest! {
     #[test]
     fn the_order_of_warps_changes_nothing(case in cases(), seed: u64) {
         let problem = case.problem(seed);
-        let one = problem.launch(&Executor::emulated(seed));
-        let other = problem.launch(&Executor::emulated(!seed));
+        let one = problem.launch(&testing::executor(seed));
+        let other = problem.launch(&testing::executor(!seed));
         prop_assert_eq!(all_bits(&one), all_bits(&other));
     }
 
     #[test]
     fn packed_equals_each_sequence_alone(case in cases(), seed: u64) {
         let problem = case.problem(seed);
-        let packed = problem.launch(&Executor::emulated(seed));
+        let packed = problem.launch(&testing::executor(seed));
         let alone: Vec<_> =
-            (0..case.q_lens.len()).map(|i| problem.sequence(i).launch(&Executor::emulated(seed))).collect();
+            (0..case.q_lens.len()).map(|i| problem.sequence(i).launch(&testing::executor(seed))).collect();
         let joined = |field: fn(&Results) -> &Vec<f32>| alone.iter().flat_map(|r| bits(field(r))).collect::<Vec<_>>();
         prop_assert_eq!(bits(&packed.o), joined(|r| &r.o));
         prop_assert_eq!(bits(&packed.grad_q), joined(|r| &r.grad_q));

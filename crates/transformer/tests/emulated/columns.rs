@@ -1,7 +1,7 @@
 //! Blocks of columns.
 
 use device::DType;
-use device::launch::Executor;
+use device::launch::testing;
 use proptest::prelude::*;
 use tunesmith_transformer::columns::{self, Shape};
 use tunesmith_transformer::launch::columns::Blocks;
@@ -25,7 +25,7 @@ proptest! {
         let shape = Shape { rows, columns: start + count * stride + behind };
         let ranges: Vec<_> = (0..count).map(|b| start + b * stride..start + b * stride + len).collect();
         let blocks = Blocks { start, len, stride, count };
-        let executor = Executor::emulated(seed);
+        let executor = testing::executor(seed);
         let (x_buffer, x) = stored(&executor, dtype, values(rows * shape.columns, seed, 0));
         let (dy_buffer, dy) = stored(&executor, dtype, values(rows * len * count, seed, 1));
         let mut y = vec![0.0; dy.len()];
@@ -44,7 +44,7 @@ proptest! {
 
 #[test]
 fn blocks_that_are_not_there_or_overlap_are_refused() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let (x, mut y) = (executor.upload(&[1.0f32; 8]).unwrap(), executor.upload(&[7.0f32; 4]).unwrap());
     let shape = Shape { rows: 1, columns: 8 };
     for blocks in [

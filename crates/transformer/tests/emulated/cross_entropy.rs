@@ -1,7 +1,7 @@
 //! Cross-entropy.
 
 use device::DType;
-use device::launch::Executor;
+use device::launch::testing;
 use proptest::prelude::*;
 use tunesmith_transformer::cross_entropy::{self, IGNORE_INDEX, Shape};
 use tunesmith_transformer::{TransformerError, launch};
@@ -22,7 +22,7 @@ proptest! {
     ) {
         let dtype = if wide { DType::F32 } else { DType::BF16 };
         let shape = Shape { rows: labels.len(), vocab_size, softcap };
-        let executor = Executor::emulated(seed);
+        let executor = testing::executor(seed);
         let logits = values(shape.rows * vocab_size, seed, 0).into_iter().map(|x| 4.0 * x).collect();
         let (mut logits_buffer, logits) = stored(&executor, dtype, logits);
         let expected = cross_entropy::forward(shape, &logits, &labels).unwrap();
@@ -48,7 +48,7 @@ proptest! {
 
 #[test]
 fn logits_that_are_no_numbers_are_no_finite_loss() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let shape = Shape { rows: 1, vocab_size: 3, softcap: None };
     let labels = launch::cross_entropy::Labels::new(&executor, &[1], 3).unwrap();
     let loss = |row: [f32; 3]| {
@@ -67,7 +67,7 @@ fn logits_that_are_no_numbers_are_no_finite_loss() {
 
 #[test]
 fn labels_outside_the_vocabulary_are_refused() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let refused = launch::cross_entropy::Labels::new(&executor, &[0, 3], 3).unwrap_err();
     assert!(matches!(refused, TransformerError::Label { index: 1, label: 3, vocab_size: 3 }));
     let labels = launch::cross_entropy::Labels::new(&executor, &[2], 3).unwrap();

@@ -1,7 +1,7 @@
 //! The gated activation.
 
 use device::DType;
-use device::launch::Executor;
+use device::launch::testing;
 use proptest::prelude::*;
 use tunesmith_transformer::gated::{self, Shape};
 use tunesmith_transformer::{Activation, launch};
@@ -36,7 +36,7 @@ proptest! {
     ) {
         let dtype = if wide { DType::F32 } else { DType::BF16 };
         let (shape, len) = (Shape { rows, features }, rows * features);
-        let executor = Executor::emulated(seed);
+        let executor = testing::executor(seed);
         // Three standard deviations: where slopes bend and where they are flat.
         let spread = |site| values(len, seed, site).into_iter().map(|x| 3.0 * x).collect::<Vec<_>>();
         let (gate_buffer, gate) = stored(&executor, dtype, spread(0));
@@ -95,7 +95,7 @@ proptest! {
 fn far_out_a_value_stays_finite_and_nan_stays_nan() {
     let gate = [f32::NAN, 1e4, -1e4, 200.0, -200.0, 0.0];
     let (shape, ones) = (Shape { rows: 1, features: gate.len() }, [1.0f32; 6]);
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let (gate_buffer, ones_buffer) = (executor.upload(&gate).unwrap(), executor.upload(&ones).unwrap());
     for activation in ACTIVATIONS {
         let factors = launch::gated::GateUp::Separate { gate: &gate_buffer, up: &ones_buffer };

@@ -1,7 +1,7 @@
 //! Layer norm.
 
 use device::DType;
-use device::launch::Executor;
+use device::launch::testing;
 use proptest::prelude::*;
 use tunesmith_transformer::{Gradient, TransformerError, launch, layer_norm};
 
@@ -22,7 +22,7 @@ proptest! {
         let dtype = if wide { DType::F32 } else { DType::BF16 };
         // A row of one element has no variance: eps keeps rstd at 10.
         let (shape, len) = (layer_norm::Shape { rows, hidden, eps: 1e-2 }, rows * hidden);
-        let executor = Executor::emulated(seed);
+        let executor = testing::executor(seed);
         let (on_device_x, x) = stored(&executor, dtype, values(len, seed, 0));
         let (on_device_weight, weight) = stored(&executor, dtype, values(hidden, seed, 1));
         let (on_device_bias, bias) = stored(&executor, dtype, values(hidden, seed, 2));
@@ -121,7 +121,7 @@ proptest! {
 
 #[test]
 fn what_does_not_fit_is_refused_before_a_launch() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let shape = layer_norm::Shape { rows: 2, hidden: 3, eps: 1e-6 };
     let (x, weight) = (executor.upload(&[1.0f32; 6]).unwrap(), executor.upload(&[1.0f32; 3]).unwrap());
     let (mut y, mut statistics) = (executor.upload(&[7.0f32; 6]).unwrap(), executor.upload(&[7.0f32; 4]).unwrap());

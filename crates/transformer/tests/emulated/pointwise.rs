@@ -1,7 +1,7 @@
 //! Activations and the soft cap.
 
 use device::DType;
-use device::launch::Executor;
+use device::launch::testing;
 use proptest::prelude::*;
 use tunesmith_transformer::{Activation, TransformerError, activation, launch, softcap};
 
@@ -30,7 +30,7 @@ proptest! {
         seed: u64,
     ) {
         let dtype = if wide { DType::F32 } else { DType::BF16 };
-        let executor = Executor::emulated(seed);
+        let executor = testing::executor(seed);
         let (x_buffer, x) = stored(&executor, dtype, values(len, seed, 0).into_iter().map(|x| 3.0 * x).collect());
         let (mut dy_buffer, dy) = stored(&executor, dtype, values(len, seed, 1));
         let (mut y, mut dx) = (vec![0.0; len], dy.clone());
@@ -47,7 +47,7 @@ proptest! {
     #[test]
     fn the_soft_cap_agrees_with_the_cpu(len in 0usize..1100, cap in 0.5f32..50.0, wide: bool, seed: u64) {
         let dtype = if wide { DType::F32 } else { DType::BF16 };
-        let executor = Executor::emulated(seed);
+        let executor = testing::executor(seed);
         let (x_buffer, x) = stored(&executor, dtype, values(len, seed, 0).into_iter().map(|x| 30.0 * x).collect());
         let (mut dy_buffer, dy) = stored(&executor, dtype, values(len, seed, 1));
         let (mut y, mut dx) = (vec![0.0; len], dy.clone());
@@ -64,7 +64,7 @@ proptest! {
 
 #[test]
 fn a_cap_that_is_none_is_refused() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let (x, mut y) = (executor.upload(&[1.0f32]).unwrap(), executor.upload(&[7.0f32]).unwrap());
     let refused = launch::softcap::forward(DType::F32, 0.0, 1, &x, &mut y).unwrap_err();
     assert!(matches!(refused, TransformerError::Softcap { .. }));

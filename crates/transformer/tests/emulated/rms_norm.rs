@@ -1,6 +1,6 @@
 //! The root mean square norm.
 
-use device::launch::{DeviceBuffer, Executor};
+use device::launch::{DeviceBuffer, Executor, testing};
 use device::{DType, DeviceError};
 use proptest::prelude::*;
 use tunesmith_transformer::{Gradient, TransformerError, launch, rms_norm};
@@ -21,7 +21,7 @@ proptest! {
     ) {
         let dtype = if wide { DType::F32 } else { DType::BF16 };
         let (shape, len) = (rms_norm::Shape { rows, hidden, eps: 1e-5, unit_offset }, rows * hidden);
-        let executor = Executor::emulated(seed);
+        let executor = testing::executor(seed);
         let (on_device_x, x) = stored(&executor, dtype, values(len, seed, 0));
         let (on_device_weight, weight) = stored(&executor, dtype, values(hidden, seed, 1));
         let (on_device_dy, dy) = stored(&executor, dtype, values(len, seed, 2));
@@ -90,7 +90,7 @@ proptest! {
 
 #[test]
 fn what_does_not_fit_is_refused_before_a_launch() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let shape = rms_norm::Shape { rows: 2, hidden: 3, eps: 1e-6, unit_offset: false };
     let (x, weight) = (executor.upload(&[1.0f32; 6]).unwrap(), executor.upload(&[1.0f32; 3]).unwrap());
     let (mut y, mut rstd) = (executor.upload(&[7.0f32; 6]).unwrap(), executor.upload(&[7.0f32; 2]).unwrap());

@@ -1,7 +1,7 @@
 //! Rotary position embedding.
 
 use device::DType;
-use device::launch::Executor;
+use device::launch::testing;
 use proptest::prelude::*;
 use tunesmith_transformer::rope::{self, Direction, Shape};
 use tunesmith_transformer::{RopeTable, TransformerError, launch};
@@ -35,7 +35,7 @@ proptest! {
         let shape = Shape { num_tokens, num_heads, head_dim, row_stride: width + gap };
         let table = table(pairs);
         let positions: Vec<u32> = (0..num_tokens).map(|t| ((t as u64 * 29 + seed % 64) % MAX_POSITIONS as u64) as u32).collect();
-        let executor = Executor::emulated(seed);
+        let executor = testing::executor(seed);
         let tables = launch::rope::Tables::new(&executor, &table).unwrap();
         let angles = tables.angles(&positions).unwrap();
         let (mut buffer, x) = stored(&executor, dtype, values(num_tokens * shape.row_stride, seed, 0));
@@ -69,7 +69,7 @@ proptest! {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let tables = launch::rope::Tables::new(&executor, &table(2)).unwrap();
     let beyond = tables.angles(&[0, 64]).unwrap_err();
     assert!(matches!(beyond, TransformerError::Position { index: 1, position: 64, max_positions: 64 }));

@@ -1,7 +1,7 @@
 //! Rows of a table.
 
 use device::DType;
-use device::launch::Executor;
+use device::launch::testing;
 use proptest::prelude::*;
 use tunesmith_transformer::rows::Shape;
 use tunesmith_transformer::{TransformerError, embedding, launch, rows};
@@ -28,7 +28,7 @@ proptest! {
         let (table_dtype, row_dtype) = (dtype(wide), dtype(wide_rows));
         let shape = embedding::Shape { vocab_size: 7, hidden: width, scale, padding_idx };
         let of = Shape { rows: 7, width };
-        let executor = Executor::emulated(seed);
+        let executor = testing::executor(seed);
         let (table_buffer, table) = stored(&executor, table_dtype, values(7 * width, seed, 0));
         let (dy_buffer, dy) = stored(&executor, row_dtype, values(ids.len() * width, seed, 1));
         let selected = launch::rows::Selected::new(&executor, &ids, 7).unwrap();
@@ -57,7 +57,7 @@ proptest! {
 
 #[test]
 fn rows_that_are_not_there_are_refused() {
-    let executor = Executor::emulated(0);
+    let executor = testing::executor(0);
     let refused = launch::rows::Selected::new(&executor, &[0, 3], 3).unwrap_err();
     assert!(matches!(refused, TransformerError::Row { index: 1, row: 3, rows: 3, .. }));
     let selected = launch::rows::Selected::new(&executor, &[2], 3).unwrap();

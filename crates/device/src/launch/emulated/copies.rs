@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::mbarrier::Mbarrier;
-use super::memory::POISON;
+use crate::launch::POISON;
 
 /// One `cp.async`.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! Barriers in shared memory that threads and bulk copies arrive at.
 
-use super::memory::POISON;
+use crate::launch::POISON;
 
 /// One `mbarrier`, in its eight bytes of shared memory.
 #[derive(Clone, Copy, Debug)]

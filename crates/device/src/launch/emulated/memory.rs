@@ -4,12 +4,12 @@ use std::alloc::Layout;
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 
+use crate::launch::POISON;
+
 /// Bytes before and behind each buffer: more than a tile of rows that overruns a test's matrix.
 const GUARD: usize = 64 << 10;
 /// As `cudaMalloc` aligns.
 const ALIGNMENT: usize = 256;
-/// Every byte that was not written. As f32, bf16 and f16 that is NaN.
-pub(super) const POISON: u8 = 0xff;
 
 /// The live buffers, by address.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! A block's dynamic shared memory.
 
-use super::memory::POISON;
+use crate::launch::POISON;
 
 /// Bytes before and behind, whose change is a fault.
 const GUARD: usize = 1 << 10;
