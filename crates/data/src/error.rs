@@ -254,6 +254,12 @@ pub enum DataError {
         /// The names there are.
         known: Vec<String>,
     },
+    /// A class that has a name in some rows, and in others a number or none at all.
+    #[error("the class has a name either here or in line {other}, and not in both; name it in every row or in none")]
+    SomeLabelsNamed {
+        /// A row where it is the other way round.
+        other: usize,
+    },
     /// A row of text without a tokenizer.
     #[error("the row is text and the model has no tokenizer.json; add the file, or give rows with input_ids")]
     NeedsTokenizer,

@@ -12,11 +12,13 @@ use crate::{DataError, DataOptions};
 /// numbers. What else is wrong with the rows is left to [`crate::Dataset::load`].
 ///
 /// # Errors
-/// [`DataError::Io`], and [`DataError::Row`] for a line that is no object.
+/// [`DataError::Io`], and [`DataError::Row`] for a line that is no object, and where only some rows name their class.
 pub fn label_names(path: &Path, options: &DataOptions) -> Result<Vec<String>, DataError> {
     let file = File::open(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
     let mut lines = Lines::new(BufReader::with_capacity(1 << 20, file), path, options.max_line_bytes);
     let mut names = BTreeSet::new();
+    // The first row of either kind.
+    let (mut named, mut unnamed) = (None, None);
     loop {
         let block = lines.block()?;
         if block.is_empty() {
@@ -25,8 +27,13 @@ pub fn label_names(path: &Path, options: &DataOptions) -> Result<Vec<String>, Da
         for line in block {
             let at = |source| DataError::Row { path: path.to_owned(), line: line.number, source: Box::new(source) };
             let object = line.object().map_err(at)?;
-            let named = ["label", "labels"].into_iter().filter_map(|key| object.get(key)?.as_str());
-            names.extend(named.map(str::to_owned));
+            let name = ["label", "labels"].into_iter().find_map(|key| object.get(key)?.as_str());
+            let (same, opposite) = if name.is_some() { (&mut named, unnamed) } else { (&mut unnamed, named) };
+            same.get_or_insert(line.number);
+            if let Some(other) = opposite {
+                return Err(at(DataError::SomeLabelsNamed { other }));
+            }
+            names.extend(name.map(str::to_owned));
         }
     }
 }
@@ -46,6 +53,10 @@ mod tests {
         let rows = "{\"text\":\"a\",\"label\":\"spam\"}\n\n{\"text\":\"b\",\"label\":\"ham\"}\n{\"label\":\"spam\"}\n";
         assert_eq!(names(rows).unwrap(), ["ham", "spam"]);
         assert!(names("{\"text\":\"a\",\"label\":1}\n{\"input_ids\":[1],\"labels\":[1]}\n").unwrap().is_empty());
+        for (rows, at) in [("{\"label\":\"a\"}\n{\"label\":1}\n", 1), ("{\"label\":1}\n{}\n{\"label\":\"a\"}\n", 2)] {
+            let error = names(rows).unwrap_err();
+            assert!(error.contains(&format!("in line {at}, and not in both")), "{error}");
+        }
         let error = names("{\"label\":\"a\"}\n[1]\n").unwrap_err();
         assert!(error.contains("rows.jsonl") && error.contains('2'), "{error}");
     }

@@ -91,6 +91,24 @@ pub enum ModelError {
         /// The keys that the expected shape comes from.
         reason: String,
     },
+    /// A head for another number of classes.
+    #[error(
+        "{}: the head's tensor {} has shape {got:?}, and {num_labels} classes make it {expected:?}; a head that the files \
+         have is kept: give rows and model.num_labels of its classes, or a base without a head",
+        dir.display(), Quoted(name)
+    )]
+    HeadShape {
+        /// The model directory.
+        dir: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The classes asked for.
+        num_labels: usize,
+        /// What they make of the shape.
+        expected: Vec<usize>,
+        /// What the file holds.
+        got: Vec<usize>,
+    },
     /// A tensor of integers or of a packed type.
     #[error("{}: tensor {} is stored as {got}, expected F32, BF16 or F16", dir.display(), Quoted(name))]
     TensorDtype {

@@ -188,3 +188,12 @@ fn configurations_that_mean_something_else_are_refused() {
     let message = EncoderConfig::from_json(&path, &roberta).unwrap_err().to_string();
     assert!(message.contains("`max_position_embeddings` is `32`"), "{message}");
 }
+
+#[test]
+fn a_head_of_the_files_keeps_its_classes() {
+    let dir = data("encoders").join("bert");
+    let head = TaskHead::SequenceClassification { num_labels: 7 };
+    let error = Classifier::load(&dir, head, DType::F32, 1).err().unwrap();
+    assert!(matches!(&error, ModelError::HeadShape { num_labels: 7, .. }), "{error}");
+    assert!(error.to_string().contains("7 classes make it [7, "), "{error}");
+}

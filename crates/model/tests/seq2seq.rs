@@ -286,6 +286,7 @@ fn keys_that_cannot_be_used_are_named() {
     use serde_json::json;
     for (key, value, expected) in [
         ("model_type", json!("llama"), "decoders are for task_type CAUSAL_LM"),
+        ("model_type", json!("bert"), "encoders are for task_type SEQ_CLS or TOKEN_CLS"),
         ("model_type", json!(null), "one of mt5, t5"),
         ("decoder_start_token_id", json!(null), "`decoder_start_token_id` is missing"),
         ("decoder_start_token_id", json!(51), "a token below the size of the vocabulary, 51"),

@@ -128,7 +128,7 @@ pub struct ModelArgs {
     /// The model, a directory in Hugging Face layout.
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// An adapter over it, a directory in PEFT's format.
+    /// An adapter over it, a directory in PEFT's format or AdapterHub's.
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
     /// auto, cpu, cuda or cuda:N.

@@ -190,12 +190,16 @@ pub enum Error {
     Device(#[from] DeviceError),
     /// The plan needs more memory than there is.
     #[error(
-        "this run needs about {} and {} are available{remedy}",
-        Bytes(*.needed_bytes), Bytes(*.available_bytes)
+        "this run needs about {} ({} of it {largest_item}) and {} are available; {remedy}",
+        Bytes(*.needed_bytes), Bytes(*.item_bytes), Bytes(*.available_bytes)
     )]
     WillNotFit {
         /// By the plan.
         needed_bytes: u64,
+        /// The item of the plan that takes most.
+        largest_item: &'static str,
+        /// How much.
+        item_bytes: u64,
         /// Of this machine or its control group.
         available_bytes: u64,
         /// What would make it fit.

@@ -9,7 +9,7 @@ use tensor::RelativeBuckets;
 
 use super::{CONFIG_FILE, Heads, Keys, MlpConfig, NormConfig, check_quantization, read::MAX_BYTES};
 use crate::encoder_decoder::Network;
-use crate::families::EncoderDecoderFamily;
+use crate::families::{EncoderDecoderFamily, EncoderFamily};
 use crate::module::Modules;
 use crate::{Dimensions, ModelError, Result};
 
@@ -74,7 +74,10 @@ impl EncoderDecoderConfig {
                 path: path.to_owned(),
                 got: model_type.to_owned(),
                 supported: EncoderDecoderFamily::supported(),
-                hint: "; decoders are for task_type CAUSAL_LM",
+                hint: match EncoderFamily::find(model_type) {
+                    Some(_) => "; encoders are for task_type SEQ_CLS or TOKEN_CLS",
+                    None => "; decoders are for task_type CAUSAL_LM",
+                },
             });
         };
         (family.read)(family, &keys)

@@ -45,7 +45,7 @@ pub(crate) struct Loaded {
 ///
 /// # Errors
 /// [`ModelError::MissingTensors`], [`ModelError::MissingHead`], [`ModelError::ExtraTensors`],
-/// [`ModelError::TensorShape`], [`ModelError::TensorDtype`].
+/// [`ModelError::TensorShape`], [`ModelError::HeadShape`], [`ModelError::TensorDtype`].
 pub(crate) fn load(
     dimensions: &Dimensions,
     expected: &Expected,
@@ -143,6 +143,16 @@ fn check_shape(
     if mapped.shape() == parameter.shape {
         return Ok(());
     }
+    // A new head has one output for each class; that of the files has those it was trained for.
+    if expected.new.modules.contains(&parameter.module) && mapped.shape().get(1..) == parameter.shape.get(1..) {
+        return Err(ModelError::HeadShape {
+            dir: checkpoint.dir().to_owned(),
+            name: mapped.name().to_owned(),
+            num_labels: parameter.shape[0],
+            expected: parameter.shape.clone(),
+            got: mapped.shape().to_owned(),
+        });
+    }
     Err(ModelError::TensorShape {
         dir: checkpoint.dir().to_owned(),
         name: mapped.name().to_owned(),
@@ -157,7 +167,7 @@ fn sizes(dimensions: &Dimensions, expected: &Expected, module: &Module) -> Strin
     let hidden = dimensions.hidden_size;
     match module.kind {
         ModuleKind::Linear { out_features, .. } if expected.new.modules.contains(&module.id) => {
-            format!("`hidden_size` {hidden}, {out_features} outputs; a head of the files has to be used as it is")
+            format!("`hidden_size` {hidden}, {out_features} outputs")
         }
         _ if module.is_head => format!("`vocab_size` {}, `hidden_size` {hidden}", dimensions.vocab_size),
         ModuleKind::Embedding { num_embeddings, .. } if module.path.ends_with(expected.embedding) => {

@@ -17,6 +17,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
     let console = Console::new(args.json);
     let config = Config::load(args.config.config.as_deref(), &args.config.overrides())?;
     let setup = Setup::load(&config, now())?;
+    config.adapter.without_effect().iter().for_each(|warning| console.warning(warning));
     let plan = RunPlan::new(&config, &setup.base, &setup.rows)?;
     let statistics = setup.rows.dataset.statistics();
     if args.json {

@@ -5,6 +5,7 @@ mod conflicts;
 mod ia3;
 mod lora;
 mod prompt_learning;
+mod without_effect;
 
 use std::path::PathBuf;
 

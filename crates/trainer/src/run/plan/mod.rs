@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::base_model::BaseModel;
 use super::rows::Rows;
 use crate::Error;
-use crate::config::{Config, WeightStorage};
+use crate::config::{Config, Quantization, WeightStorage};
 use crate::memory;
 pub use activations::{Activations, block_activations, decoder_activations};
 pub use encoder_decoder::encoder_decoder_activations;
@@ -76,6 +76,11 @@ impl MemoryPlan {
         self.items().iter().map(|(_, bytes)| bytes).sum()
     }
 
+    /// The item that takes most.
+    pub fn largest(&self) -> (&'static str, u64) {
+        self.items().into_iter().max_by_key(|(_, bytes)| *bytes).unwrap_or_default()
+    }
+
     /// Each item with its name, as it is told.
     pub fn items(&self) -> [(&'static str, u64); 8] {
         [
@@ -137,14 +142,23 @@ impl RunPlan {
     /// [`Error::WillNotFit`].
     pub fn check(&self, config: &Config) -> Result<(), Error> {
         let (false, Some(available_bytes)) = (self.fits(), self.available_bytes) else { return Ok(()) };
-        let remedy = match self.largest_micro_batch {
-            0 if config.training.gradient_checkpointing => {
-                "; lower data.max_length, or use a machine with more memory".to_owned()
+        let (largest_item, item_bytes) = self.memory.largest();
+        let remedy = match (self.largest_micro_batch, largest_item) {
+            (1.., _) => format!("training.per_device_train_batch_size = {} fits", self.largest_micro_batch),
+            (0, "base weights") if config.model.quantization == Quantization::None => {
+                "take a smaller base, or set model.quantization = \"nf4\"".to_owned()
             }
-            0 => "; lower data.max_length, or set training.gradient_checkpointing = true".to_owned(),
-            batch => format!("; training.per_device_train_batch_size = {batch} fits"),
+            (0, "base weights") => "take a smaller base, or a machine with more memory".to_owned(),
+            (0, "trainable parameters" | "gradients" | "optimizer") => {
+                "train fewer parameters: fewer modules, or a lower rank or width of the adapter".to_owned()
+            }
+            (0, _) if config.training.gradient_checkpointing => {
+                "lower data.max_length, or use a machine with more memory".to_owned()
+            }
+            (0, _) => "lower data.max_length, or set training.gradient_checkpointing = true".to_owned(),
         };
-        Err(Error::WillNotFit { needed_bytes: self.memory.total(), available_bytes, remedy })
+        let needed_bytes = self.memory.total();
+        Err(Error::WillNotFit { needed_bytes, largest_item, item_bytes, available_bytes, remedy })
     }
 }
 
