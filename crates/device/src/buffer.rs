@@ -3,6 +3,7 @@
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
+use crate::launch::{DeviceBuffer, Executor};
 use crate::{DType, Device, DeviceError, Element, Elements, ElementsMut, pool};
 
 /// Cache line, and the widest vector register.
@@ -66,11 +67,29 @@ fn map_pages(len: usize) -> Option<*mut u8> {
     Some(start.cast())
 }
 
-/// Elements of one dtype on one device. Dropping it returns the memory to the [`pool`].
+/// Elements of one dtype on one device. Dropping it returns the memory to the [`pool`], or to that of its executor.
+///
+/// The accessors of elements are for buffers of the CPU; on another device they are errors, never a copy.
 pub struct Buffer {
-    block: Option<Block>,
+    place: Place,
     dtype: DType,
     len: usize,
+}
+
+enum Place {
+    Host(HostBlock),
+    Device(DeviceBuffer),
+}
+
+/// A block that the pool gets back.
+struct HostBlock(Option<Block>);
+
+impl Drop for HostBlock {
+    fn drop(&mut self) {
+        if let Some(block) = self.0.take() {
+            pool::give(block);
+        }
+    }
 }
 
 impl Buffer {
@@ -78,34 +97,78 @@ impl Buffer {
     /// overwritten in full.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfMemory`].
+    /// [`DeviceError::OutOfMemory`]; [`DeviceError::Unavailable`] for a device that this machine or build lacks.
     pub fn scratch(device: Device, dtype: DType, len: usize) -> Result<Self, DeviceError> {
-        let Device::Cpu = device;
         let bytes = len
             .checked_mul(dtype.size_bytes())
             .ok_or_else(|| DeviceError::OutOfMemory { device: device.to_string(), bytes: usize::MAX })?;
-        // Even an empty buffer has a block, so that its start is aligned for every element type.
-        Ok(Self { block: Some(pool::take(bytes)?), dtype, len })
+        let place = match device {
+            // Even an empty buffer has a block, so that its start is aligned for every element type.
+            Device::Cpu => Place::Host(HostBlock(Some(pool::take(bytes)?))),
+            _ => Place::Device(Executor::for_device(device)?.allocate(bytes)?),
+        };
+        Ok(Self { place, dtype, len })
     }
 
     /// `len` zeros.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfMemory`].
+    /// As [`Buffer::scratch`]; [`DeviceError::Driver`].
     pub fn zeroed(device: Device, dtype: DType, len: usize) -> Result<Self, DeviceError> {
         let mut buffer = Self::scratch(device, dtype, len)?;
-        buffer.bytes_mut().fill(0);
+        buffer.zero()?;
         Ok(buffer)
     }
 
     /// A copy of `values` in f32.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfMemory`].
+    /// As [`Buffer::zeroed`].
     pub fn from_f32(device: Device, values: &[f32]) -> Result<Self, DeviceError> {
         let mut buffer = Self::scratch(device, DType::F32, values.len())?;
-        buffer.f32_mut()?.copy_from_slice(values);
+        match &mut buffer.place {
+            Place::Host(_) => buffer.f32_mut()?.copy_from_slice(values),
+            Place::Device(memory) => memory.write(values)?,
+        }
         Ok(buffer)
+    }
+
+    /// Elements of `dtype` that fill `memory`.
+    ///
+    /// # Errors
+    /// [`DeviceError::BufferLength`] if its length is no multiple of an element's.
+    pub fn on_device(memory: DeviceBuffer, dtype: DType) -> Result<Self, DeviceError> {
+        let len = memory.len_bytes() / dtype.size_bytes();
+        let whole = len * dtype.size_bytes();
+        if whole != memory.len_bytes() {
+            return Err(DeviceError::BufferLength { buffer: memory.len_bytes(), host: whole });
+        }
+        Ok(Self { place: Place::Device(memory), dtype, len })
+    }
+
+    /// Sets every element to zero.
+    ///
+    /// # Errors
+    /// [`DeviceError::Driver`]; none on the CPU.
+    pub fn zero(&mut self) -> Result<(), DeviceError> {
+        match &mut self.place {
+            Place::Host(_) => self.bytes_mut().fill(0),
+            Place::Device(memory) => memory.zero()?,
+        }
+        Ok(())
+    }
+
+    /// A copy on the CPU. On another device this waits for what was started.
+    ///
+    /// # Errors
+    /// [`DeviceError::OutOfMemory`]; [`DeviceError::Driver`] if something that was started failed.
+    pub fn to_host(&self) -> Result<Self, DeviceError> {
+        let mut copy = Self::scratch(Device::Cpu, self.dtype, self.len)?;
+        match &self.place {
+            Place::Host(_) => copy.bytes_mut().copy_from_slice(self.bytes()),
+            Place::Device(memory) => memory.read_into(copy.bytes_mut())?,
+        }
+        Ok(copy)
     }
 
     /// Number of elements.
@@ -125,13 +188,38 @@ impl Buffer {
 
     /// Where it lives.
     pub fn device(&self) -> Device {
-        Device::Cpu
+        match &self.place {
+            Place::Host(_) => Device::Cpu,
+            Place::Device(memory) => memory.executor().device(),
+        }
+    }
+
+    /// Its memory on a device that runs kernels.
+    ///
+    /// # Errors
+    /// [`DeviceError::NoKernels`] on the CPU.
+    pub fn memory(&self) -> Result<&DeviceBuffer, DeviceError> {
+        match &self.place {
+            Place::Host(_) => Err(DeviceError::NoKernels),
+            Place::Device(memory) => Ok(memory),
+        }
+    }
+
+    /// The same, to write.
+    ///
+    /// # Errors
+    /// [`DeviceError::NoKernels`] on the CPU.
+    pub fn memory_mut(&mut self) -> Result<&mut DeviceBuffer, DeviceError> {
+        match &mut self.place {
+            Place::Host(_) => Err(DeviceError::NoKernels),
+            Place::Device(memory) => Ok(memory),
+        }
     }
 
     /// The elements as `T`.
     ///
     /// # Errors
-    /// [`DeviceError::DType`] if it holds another type.
+    /// [`DeviceError::DType`] if it holds another type, [`DeviceError::NotOnHost`] if it is on another device than the CPU.
     pub fn as_slice<T: Element>(&self) -> Result<&[T], DeviceError> {
         self.expect(T::DTYPE)?;
         Ok(bytemuck::cast_slice(self.bytes()))
@@ -140,7 +228,7 @@ impl Buffer {
     /// The elements as mutable `T`.
     ///
     /// # Errors
-    /// [`DeviceError::DType`] if it holds another type.
+    /// As [`Buffer::as_slice`].
     pub fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T], DeviceError> {
         self.expect(T::DTYPE)?;
         Ok(bytemuck::cast_slice_mut(self.bytes_mut()))
@@ -149,7 +237,7 @@ impl Buffer {
     /// [`Buffer::as_slice`] of f32.
     ///
     /// # Errors
-    /// [`DeviceError::DType`] if it holds another type.
+    /// As [`Buffer::as_slice`].
     pub fn f32(&self) -> Result<&[f32], DeviceError> {
         self.as_slice()
     }
@@ -157,61 +245,71 @@ impl Buffer {
     /// [`Buffer::as_mut_slice`] of f32.
     ///
     /// # Errors
-    /// [`DeviceError::DType`] if it holds another type.
+    /// As [`Buffer::as_slice`].
     pub fn f32_mut(&mut self) -> Result<&mut [f32], DeviceError> {
         self.as_mut_slice()
     }
 
     /// The elements with their type.
-    pub fn elements(&self) -> Elements<'_> {
-        match self.dtype {
+    ///
+    /// # Errors
+    /// [`DeviceError::NotOnHost`] if it is on another device than the CPU.
+    pub fn elements(&self) -> Result<Elements<'_>, DeviceError> {
+        self.expect(self.dtype)?;
+        Ok(match self.dtype {
             DType::F32 => Elements::F32(bytemuck::cast_slice(self.bytes())),
             DType::BF16 => Elements::BF16(bytemuck::cast_slice(self.bytes())),
             DType::F16 => Elements::F16(bytemuck::cast_slice(self.bytes())),
-        }
+        })
     }
 
     /// The elements, to write, with their type.
-    pub fn elements_mut(&mut self) -> ElementsMut<'_> {
-        match self.dtype {
+    ///
+    /// # Errors
+    /// As [`Buffer::elements`].
+    pub fn elements_mut(&mut self) -> Result<ElementsMut<'_>, DeviceError> {
+        self.expect(self.dtype)?;
+        Ok(match self.dtype {
             DType::F32 => ElementsMut::F32(bytemuck::cast_slice_mut(self.bytes_mut())),
             DType::BF16 => ElementsMut::BF16(bytemuck::cast_slice_mut(self.bytes_mut())),
             DType::F16 => ElementsMut::F16(bytemuck::cast_slice_mut(self.bytes_mut())),
+        })
+    }
+
+    /// Fails unless the elements are there to be read as `expected`.
+    fn expect(&self, expected: DType) -> Result<(), DeviceError> {
+        match &self.place {
+            Place::Device(memory) => Err(DeviceError::NotOnHost { device: memory.executor().device() }),
+            Place::Host(_) if expected != self.dtype => Err(DeviceError::DType { expected, got: self.dtype }),
+            Place::Host(_) => Ok(()),
         }
     }
 
-    fn expect(&self, expected: DType) -> Result<(), DeviceError> {
-        if expected == self.dtype { Ok(()) } else { Err(DeviceError::DType { expected, got: self.dtype }) }
-    }
-
+    /// The bytes on the CPU, none elsewhere.
     fn bytes(&self) -> &[u8] {
-        match &self.block {
-            None => &[],
-            // SAFETY: the block is initialised, at least this long, and borrowed with `self`.
-            Some(b) => unsafe { std::slice::from_raw_parts(b.start.as_ptr(), self.len * self.dtype.size_bytes()) },
+        match &self.place {
+            Place::Host(HostBlock(Some(b))) => {
+                // SAFETY: the block is initialised, at least this long, and borrowed with `self`.
+                unsafe { std::slice::from_raw_parts(b.start.as_ptr(), self.len * self.dtype.size_bytes()) }
+            }
+            Place::Host(HostBlock(None)) | Place::Device(_) => &[],
         }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        match &mut self.block {
-            None => &mut [],
-            // SAFETY: as above, and `&mut self` makes the access exclusive.
-            Some(b) => unsafe { std::slice::from_raw_parts_mut(b.start.as_ptr(), self.len * self.dtype.size_bytes()) },
-        }
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        if let Some(block) = self.block.take() {
-            pool::give(block);
+        match &mut self.place {
+            Place::Host(HostBlock(Some(b))) => {
+                // SAFETY: as above, and `&mut self` makes the access exclusive.
+                unsafe { std::slice::from_raw_parts_mut(b.start.as_ptr(), self.len * self.dtype.size_bytes()) }
+            }
+            Place::Host(HostBlock(None)) | Place::Device(_) => &mut [],
         }
     }
 }
 
 impl std::fmt::Debug for Buffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Buffer({} x {})", self.len, self.dtype)
+        write!(f, "Buffer({} x {} on {})", self.len, self.dtype, self.device())
     }
 }
 
@@ -239,5 +337,19 @@ mod tests {
         assert!(Buffer::zeroed(Device::Cpu, DType::F32, 0).unwrap().f32().unwrap().is_empty());
         assert!(matches!(Buffer::scratch(Device::Cpu, DType::F32, usize::MAX), Err(DeviceError::OutOfMemory { .. })));
         assert!(matches!(Buffer::scratch(Device::Cpu, DType::F32, 1 << 58), Err(DeviceError::OutOfMemory { .. })));
+    }
+
+    #[cfg(feature = "emulator")]
+    #[test]
+    fn elements_on_a_device_are_copied_and_never_borrowed() {
+        let mut buffer = Buffer::from_f32(Device::Emulated, &[1.0, 2.0]).unwrap();
+        assert_eq!((buffer.device(), buffer.len()), (Device::Emulated, 2));
+        assert_eq!(buffer.to_host().unwrap().f32().unwrap(), [1.0, 2.0]);
+        for refused in [buffer.f32().err(), buffer.elements().err()] {
+            assert!(matches!(refused, Some(DeviceError::NotOnHost { device: Device::Emulated })));
+        }
+        buffer.zero().unwrap();
+        assert_eq!(buffer.memory().unwrap().read::<f32>().unwrap(), [0.0; 2]);
+        assert!(matches!(Buffer::zeroed(Device::Cpu, DType::F32, 1).unwrap().memory(), Err(DeviceError::NoKernels)));
     }
 }

@@ -1,35 +1,36 @@
 //! Which device computes.
 
-use crate::{DeviceError, cuda};
+use std::str::FromStr;
+
+use crate::DeviceError;
 
 /// A device that runs kernels. A value, not a type parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Device {
     /// This machine's cores: the embedded default.
     #[default]
     Cpu,
+    /// The GPU of this number.
+    Cuda(usize),
+    /// The kernels of a GPU, run thread by thread on this machine's cores: slow, and a proof of them.
+    Emulated,
 }
 
-impl Device {
-    /// Reads `auto`, `cpu`, `cuda`, `cuda:N` or `emulated`.
-    ///
-    /// `auto` is the CPU unless this build can run its kernels on a GPU that is present.
-    ///
-    /// # Errors
-    /// [`DeviceError::UnknownDevice`] for another word, [`DeviceError::Unavailable`] with the reason for a device that
-    /// this machine or build lacks. There is no silent fallback from a device that was asked for by name.
-    pub fn parse(name: &str) -> Result<Self, DeviceError> {
-        let unavailable = |reason: String| Err(DeviceError::Unavailable { device: name.to_owned(), reason });
+impl FromStr for Device {
+    type Err = DeviceError;
+
+    /// Reads `cpu`, `cuda` (the first GPU), `cuda:N` or `emulated`. Whether this machine and this build have it is found out
+    /// by [`Executor::for_device`](crate::launch::Executor::for_device).
+    fn from_str(name: &str) -> Result<Self, DeviceError> {
+        let unknown = || DeviceError::UnknownDevice { name: name.to_owned() };
         match name {
-            "auto" | "cpu" => Ok(Device::Cpu),
-            "emulated" => unavailable("this build has no emulated device; use cpu".to_owned()),
-            _ if name == "cuda" || name.strip_prefix("cuda:").is_some_and(|n| n.parse::<usize>().is_ok()) => {
-                unavailable(match cuda::probe() {
-                    Ok(_) => "this build carries no CUDA kernels; use cpu".to_owned(),
-                    Err(missing) => missing.to_string(),
-                })
+            "cpu" => Ok(Device::Cpu),
+            "cuda" => Ok(Device::Cuda(0)),
+            "emulated" => Ok(Device::Emulated),
+            _ => {
+                let ordinal = name.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok());
+                ordinal.map(Device::Cuda).ok_or_else(unknown)
             }
-            _ => Err(DeviceError::UnknownDevice { name: name.to_owned() }),
         }
     }
 }
@@ -38,6 +39,8 @@ impl std::fmt::Display for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+            Device::Emulated => f.write_str("emulated"),
         }
     }
 }
@@ -48,10 +51,12 @@ mod tests {
 
     #[test]
     fn names_are_read_and_refused() {
-        assert_eq!(Device::parse("auto").unwrap(), Device::Cpu);
-        assert_eq!(Device::parse("cpu").unwrap(), Device::Cpu);
-        assert!(matches!(Device::parse("cuda:x"), Err(DeviceError::UnknownDevice { .. })));
-        assert!(matches!(Device::parse("gpu"), Err(DeviceError::UnknownDevice { .. })));
-        assert!(matches!(Device::parse("cuda:0"), Err(DeviceError::Unavailable { .. })));
+        for device in [Device::Cpu, Device::Cuda(0), Device::Cuda(7), Device::Emulated] {
+            assert_eq!(device.to_string().parse::<Device>().unwrap(), device);
+        }
+        assert_eq!("cuda".parse::<Device>().unwrap(), Device::Cuda(0));
+        for name in ["cuda:x", "cuda:", "cuda:-1", "gpu", "CPU", ""] {
+            assert!(matches!(name.parse::<Device>(), Err(DeviceError::UnknownDevice { .. })), "{name}");
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! What can go wrong below the kernels.
 
-use crate::DType;
 use crate::launch::Grid;
+use crate::{DType, Device};
 
 /// Errors of devices, memory and element types.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
     /// The name is not a device.
-    #[error("device `{name}` is unknown; use auto, cpu, cuda or cuda:N")]
+    #[error("device `{name}` is unknown; use auto, cpu, cuda, cuda:N or emulated")]
     UnknownDevice {
         /// As given.
         name: String,
@@ -39,6 +39,15 @@ pub enum DeviceError {
         /// What the buffer holds.
         got: DType,
     },
+    /// The elements of a buffer were asked for where the CPU cannot reach them.
+    #[error("a buffer on {device} was used as memory of the CPU; copy it there first")]
+    NotOnHost {
+        /// Where it is.
+        device: Device,
+    },
+    /// Memory of the CPU was given to a kernel.
+    #[error("a buffer on the cpu was given to a kernel; copy it to the kernel's device first")]
+    NoKernels,
     /// Bytes that are not whole aligned elements.
     #[error("{len} bytes at address {address:#x} are not aligned {dtype} elements")]
     Misaligned {

@@ -108,7 +108,7 @@ fn out_of_memory(bytes: usize) -> DeviceError {
 }
 
 /// `bytes` rounded up to a multiple of an eighth of the power of two below it.
-fn size_class(bytes: usize) -> Option<usize> {
+pub(crate) fn size_class(bytes: usize) -> Option<usize> {
     if bytes <= SMALLEST_CLASS {
         return Some(SMALLEST_CLASS);
     }

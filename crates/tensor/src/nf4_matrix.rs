@@ -136,9 +136,8 @@ impl Nf4Matrix {
         let mut buffer = Buffer::scratch(Device::Cpu, self.dtype(), self.0.rows * self.0.columns)?;
         let len = buffer.len();
         if len > 0 {
-            self.with_operand(|operand| {
-                operand.expand(Window { first: 0, row_len: len, row_stride: len }, buffer.elements_mut());
-            });
+            let values = buffer.elements_mut()?;
+            self.with_operand(|operand| operand.expand(Window { first: 0, row_len: len, row_stride: len }, values));
         }
         Tensor::new(self.shape(), buffer)
     }

@@ -79,7 +79,9 @@ impl Read<'_> {
     /// The elements in the dtype they are stored in.
     pub fn elements(&self) -> Elements<'_> {
         match &self.0 {
-            Source::Memory(buffer, start, len) => buffer.elements().slice(*start, *len),
+            Source::Memory(buffer, start, len) => {
+                buffer.elements().expect("the memory of a tensor is the CPU's").slice(*start, *len)
+            }
             Source::Frozen(bytes, dtype) => {
                 Elements::from_bytes(bytes, *dtype).expect("alignment was checked when the tensor was made")
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{BaseDType, Overrides, Quantization, WeightStorage};
+use crate::config::{BaseDType, DeviceChoice, Overrides, Quantization, WeightStorage};
 
 /// Fine-tune pretrained transformers by training a small set of extra parameters.
 #[derive(Debug, Parser)]
@@ -131,9 +131,9 @@ pub struct ModelArgs {
     /// An adapter over it, a directory in PEFT's format or AdapterHub's.
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
-    /// auto, cpu, cuda or cuda:N.
+    /// Where to compute: auto, cpu, cuda, cuda:N or emulated.
     #[arg(long, default_value = "auto")]
-    pub device: String,
+    pub device: DeviceChoice,
     /// What the base computes with; auto is as in its files.
     #[arg(long, default_value = "auto")]
     pub dtype: BaseDType,

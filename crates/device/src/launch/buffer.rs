@@ -1,18 +1,40 @@
 //! Memory of an executor.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use bytemuck::Pod;
 
-use super::{Executor, Kind};
+use super::Executor;
 use crate::{DType, DeviceError};
 
-/// Bytes on a device, freed when dropped.
-#[derive(Debug)]
+/// Bytes on a device. Clones and [views](DeviceBuffer::view) share them; the last owner gives them back to the executor's
+/// pool.
+///
+/// Launches and copies happen in the order of the calls, so whoever reads a buffer sees what was written before. The `&mut`
+/// of a function that launches kernels says what they write, not that nobody else holds the memory.
+#[derive(Clone, Debug)]
 pub struct DeviceBuffer {
-    executor: Executor,
-    memory: Memory,
+    block: Arc<Block>,
+    start: usize,
+    len: usize,
 }
 
-/// Where a buffer lies.
+/// Memory that its last owner gives back.
+#[derive(Debug)]
+struct Block {
+    executor: Executor,
+    address: u64,
+    capacity: usize,
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.executor.0.pool.give(self.address, self.capacity);
+    }
+}
+
+/// Where a part of a buffer lies.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Memory {
     pub(super) address: u64,
@@ -20,18 +42,32 @@ pub(super) struct Memory {
 }
 
 impl DeviceBuffer {
-    pub(super) fn new(executor: Executor, memory: Memory) -> Self {
-        Self { executor, memory }
+    /// The first `len` bytes of a block.
+    pub(super) fn new(executor: Executor, address: u64, capacity: usize, len: usize) -> Self {
+        Self { block: Arc::new(Block { executor, address, capacity }), start: 0, len }
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        Memory { address: self.address(), len: self.len }
+    }
+
+    /// The bytes `range` of it, shared.
+    ///
+    /// # Panics
+    /// If the range is out of bounds, as slicing does.
+    pub fn view(&self, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= self.len, "bytes {range:?} of a buffer of {}", self.len);
+        Self { block: Arc::clone(&self.block), start: self.start + range.start, len: range.len() }
     }
 
     /// Where the buffer lies: what a parameter struct holds. Of an empty buffer, an address that nothing may read.
     pub fn address(&self) -> u64 {
-        self.memory.address
+        self.block.address + self.start as u64
     }
 
     /// Its length.
     pub fn len_bytes(&self) -> usize {
-        self.memory.len
+        self.len
     }
 
     /// Whether the buffer holds exactly `expected` elements of `dtype`.
@@ -39,13 +75,13 @@ impl DeviceBuffer {
     /// # Errors
     /// The number of elements it holds whole.
     pub fn expect_elements(&self, dtype: DType, expected: usize) -> Result<(), usize> {
-        let fits = expected.checked_mul(dtype.size_bytes()) == Some(self.memory.len);
-        if fits { Ok(()) } else { Err(self.memory.len / dtype.size_bytes()) }
+        let fits = expected.checked_mul(dtype.size_bytes()) == Some(self.len);
+        if fits { Ok(()) } else { Err(self.len / dtype.size_bytes()) }
     }
 
     /// The device it lies on.
     pub fn executor(&self) -> &Executor {
-        &self.executor
+        &self.block.executor
     }
 
     /// Copies `values` into the buffer.
@@ -54,17 +90,8 @@ impl DeviceBuffer {
     /// [`DeviceError::BufferLength`] if they are not exactly as long, [`DeviceError::Driver`] if the copy fails.
     pub fn write<T: Pod>(&mut self, values: &[T]) -> Result<(), DeviceError> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
-        if bytes.len() != self.memory.len {
-            return Err(DeviceError::BufferLength { buffer: self.memory.len, host: bytes.len() });
-        }
-        match &self.executor.0 {
-            Kind::Cuda(cuda) => cuda.write(self.memory, bytes),
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => {
-                emulated.write(self.memory, bytes);
-                Ok(())
-            }
-        }
+        self.expect_len(bytes.len())?;
+        self.executor().0.kind.write(self.memory(), bytes)
     }
 
     /// Waits for what was started and copies the buffer out.
@@ -73,27 +100,40 @@ impl DeviceBuffer {
     /// [`DeviceError::BufferLength`] if the buffer does not hold whole elements, [`DeviceError::Driver`] if the copy, or a
     /// launch before it, fails.
     pub fn read<T: Pod>(&self) -> Result<Vec<T>, DeviceError> {
-        let count = self.memory.len / size_of::<T>();
-        if count * size_of::<T>() != self.memory.len {
-            return Err(DeviceError::BufferLength { buffer: self.memory.len, host: count * size_of::<T>() });
-        }
-        let mut values = vec![T::zeroed(); count];
-        let bytes = bytemuck::cast_slice_mut(&mut values);
-        match &self.executor.0 {
-            Kind::Cuda(cuda) => cuda.read(self.memory, bytes)?,
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => emulated.read(self.memory, bytes),
-        }
+        let mut values = vec![T::zeroed(); self.len / size_of::<T>()];
+        self.read_into(&mut values)?;
         Ok(values)
     }
-}
 
-impl Drop for DeviceBuffer {
-    fn drop(&mut self) {
-        match &self.executor.0 {
-            Kind::Cuda(cuda) => cuda.free(self.memory),
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => emulated.free(self.memory),
-        }
+    /// As [`DeviceBuffer::read`], into `values`.
+    ///
+    /// # Errors
+    /// [`DeviceError::BufferLength`] if they are not exactly as long; otherwise as [`DeviceBuffer::read`].
+    pub fn read_into<T: Pod>(&self, values: &mut [T]) -> Result<(), DeviceError> {
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(values);
+        self.expect_len(bytes.len())?;
+        self.executor().0.kind.read(self.memory(), bytes)
+    }
+
+    /// Sets every byte to zero.
+    ///
+    /// # Errors
+    /// [`DeviceError::Driver`] if it fails.
+    pub fn zero(&mut self) -> Result<(), DeviceError> {
+        self.executor().0.kind.zero(self.memory())
+    }
+
+    /// Copies `from`, which may not overlap it, into the buffer.
+    ///
+    /// # Errors
+    /// [`DeviceError::BufferLength`] if it is not exactly as long, [`DeviceError::MixedExecutors`] if it lies on another
+    /// device, [`DeviceError::Driver`] if the copy fails.
+    pub fn copy_from(&mut self, from: &DeviceBuffer) -> Result<(), DeviceError> {
+        self.expect_len(from.len)?;
+        Executor::of(self, [from])?.0.kind.copy(from.memory(), self.memory())
+    }
+
+    fn expect_len(&self, host: usize) -> Result<(), DeviceError> {
+        if host == self.len { Ok(()) } else { Err(DeviceError::BufferLength { buffer: self.len, host }) }
     }
 }

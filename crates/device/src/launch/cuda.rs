@@ -70,6 +70,10 @@ impl Cuda {
         Self { poisons: true, ..self }
     }
 
+    pub(super) fn ordinal(&self) -> usize {
+        self.gpu.ordinal
+    }
+
     pub(super) fn architecture(&self) -> Architecture {
         self.architecture
     }
@@ -117,32 +121,56 @@ impl Cuda {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn allocate(&self, len: usize) -> Result<Memory, DeviceError> {
+    pub(super) fn allocate(&self, capacity: usize) -> Result<u64, DeviceError> {
         self.bind()?;
-        // The driver refuses an empty allocation.
         // SAFETY: the stream is live; what reads the memory first writes it, or reads unspecified bytes of plain data.
-        let allocated = unsafe { result::malloc_async(self.stream.cu_stream(), len.max(1)) };
-        match allocated {
-            Ok(address) if self.poisons => {
-                // SAFETY: the memory was just allocated on this stream, at least that long.
-                unsafe { result::memset_d8_async(address, POISON, len.max(1), self.stream.cu_stream()) }
-                    .map_err(|error| self.failed("filling memory", error))?;
-                Ok(Memory { address, len })
+        let allocated = unsafe { result::malloc_async(self.stream.cu_stream(), capacity) };
+        allocated.map_err(|error| match error.0 {
+            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                DeviceError::OutOfMemory { device: format!("cuda:{}", self.gpu.ordinal), bytes: capacity }
             }
-            Ok(address) => Ok(Memory { address, len }),
-            Err(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
-                Err(DeviceError::OutOfMemory { device: format!("cuda:{}", self.gpu.ordinal), bytes: len })
-            }
-            Err(error) => Err(self.failed("allocating", error)),
+            _ => self.failed("allocating", error),
+        })
+    }
+
+    /// Poisons the first `len` bytes of a block in tests.
+    pub(super) fn prepare(&self, address: u64, len: usize) -> Result<(), DeviceError> {
+        if !self.poisons || len == 0 {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: the block is live and at least that long.
+        let filled = unsafe { result::memset_d8_async(address, POISON, len, self.stream.cu_stream()) };
+        filled.map_err(|error| self.failed("filling memory", error))
+    }
+
+    pub(super) fn free(&self, address: u64) {
+        if self.context.bind_to_thread().is_ok() {
+            // An error here is an earlier launch's, which the next call reports.
+            // SAFETY: the memory came from `allocate` on this stream and has no owner any more.
+            let _ = unsafe { result::free_async(address, self.stream.cu_stream()) };
         }
     }
 
-    pub(super) fn free(&self, memory: Memory) {
-        if self.context.bind_to_thread().is_ok() {
-            // An error here is an earlier launch's, which the next call reports.
-            // SAFETY: the memory came from `allocate` on this stream and its only owner is being dropped.
-            let _ = unsafe { result::free_async(memory.address, self.stream.cu_stream()) };
+    pub(super) fn zero(&self, memory: Memory) -> Result<(), DeviceError> {
+        if memory.len == 0 {
+            return Ok(());
         }
+        self.bind()?;
+        // SAFETY: the buffer is live and that long.
+        let set = unsafe { result::memset_d8_async(memory.address, 0, memory.len, self.stream.cu_stream()) };
+        set.map_err(|error| self.failed("setting memory to zero", error))
+    }
+
+    pub(super) fn copy(&self, from: Memory, to: Memory) -> Result<(), DeviceError> {
+        if from.len == 0 {
+            return Ok(());
+        }
+        self.bind()?;
+        let stream = self.stream.cu_stream();
+        // SAFETY: both buffers are live and that long.
+        let copied = unsafe { result::memcpy_dtod_async(to.address, from.address, from.len, stream) };
+        copied.map_err(|error| self.failed("copying on the GPU", error))
     }
 
     pub(super) fn write(&self, memory: Memory, bytes: &[u8]) -> Result<(), DeviceError> {

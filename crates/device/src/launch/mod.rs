@@ -18,43 +18,89 @@ mod cuda;
 mod emulated;
 mod grid;
 mod kernel;
+mod kind;
+mod pool;
 mod tensor_map;
 #[cfg(feature = "emulator")]
 pub mod testing;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
 
-use crate::DeviceError;
+use crate::{Device, DeviceError};
+use kind::Kind;
 
 pub use architecture::Architecture;
 pub use buffer::DeviceBuffer;
 pub use grid::Grid;
 pub use kernel::{Built, HostFunction, Image, Kernel};
+pub use pool::PoolStats;
 pub use tensor_map::{TensorMap, TiledMatrix};
 
 /// Every byte of memory that was not written, on the emulator and in tests: as f32, bf16 and f16 that is NaN.
 const POISON: u8 = 0xff;
 
-/// Where kernels run. Clones share one device; launches and copies happen in the order of the calls.
+/// Where kernels run. Clones share one device and its memory; launches and copies happen in the order of the calls.
 #[derive(Clone, Debug)]
-pub struct Executor(Kind);
+pub struct Executor(Arc<Inner>);
 
-#[derive(Clone, Debug)]
-enum Kind {
-    Cuda(Arc<cuda::Cuda>),
-    #[cfg(feature = "emulator")]
-    Emulated(Arc<emulated::Emulated>),
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    pool: pool::Pool,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.pool.drain().into_iter().for_each(|address| self.kind.free(address));
+    }
 }
 
 impl Executor {
+    fn new(kind: Kind) -> Self {
+        Self(Arc::new(Inner { kind, pool: pool::Pool::default() }))
+    }
+
+    /// The executor of `device` that the whole process shares.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unavailable`] with the reason where this machine or this build lacks the device, and for the CPU, which
+    /// runs no kernels; [`DeviceError::Driver`] if the driver fails.
+    pub fn for_device(device: Device) -> Result<Self, DeviceError> {
+        static EXECUTORS: Mutex<BTreeMap<Device, Executor>> = Mutex::new(BTreeMap::new());
+        // What is in the map is whole whatever has panicked.
+        let mut executors = EXECUTORS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(executor) = executors.get(&device) {
+            return Ok(executor.clone());
+        }
+        let executor = Self::open(device)?;
+        executors.insert(device, executor.clone());
+        Ok(executor)
+    }
+
+    fn open(device: Device) -> Result<Self, DeviceError> {
+        let unavailable =
+            |reason: &str| Err(DeviceError::Unavailable { device: device.to_string(), reason: reason.to_owned() });
+        match device {
+            Device::Cpu => unavailable("the CPU has functions of its own and runs no kernels"),
+            Device::Cuda(ordinal) => Self::cuda(ordinal),
+            #[cfg(feature = "emulator")]
+            Device::Emulated => Ok(Self::emulated(0)),
+            #[cfg(not(feature = "emulator"))]
+            Device::Emulated => unavailable(
+                "this build has no emulator; build with the cargo feature `emulator`, which takes a C++20 compiler",
+            ),
+        }
+    }
+
     /// The GPU `ordinal`, as in `cuda:N`.
     ///
     /// # Errors
     /// [`DeviceError::Unavailable`] where there is no driver or no such GPU, [`DeviceError::Driver`] if the driver fails.
     pub fn cuda(ordinal: usize) -> Result<Self, DeviceError> {
-        Ok(Self(Kind::Cuda(Arc::new(cuda::Cuda::new(ordinal, None)?))))
+        Ok(Self::new(Kind::Cuda(cuda::Cuda::new(ordinal, None)?)))
     }
 
     /// As [`Executor::cuda`], running kernels that are written for `architecture`, which may be an earlier one than the GPU's.
@@ -62,7 +108,7 @@ impl Executor {
     /// # Errors
     /// As [`Executor::cuda`], and [`DeviceError::Unavailable`] for a GPU of an earlier architecture.
     pub fn cuda_as(architecture: Architecture, ordinal: usize) -> Result<Self, DeviceError> {
-        Ok(Self(Kind::Cuda(Arc::new(cuda::Cuda::new(ordinal, Some(architecture))?))))
+        Ok(Self::new(Kind::Cuda(cuda::Cuda::new(ordinal, Some(architecture))?)))
     }
 
     /// The host, running kernels thread by thread. `seed` draws the order in which warps run: a kernel without races gives
@@ -75,25 +121,22 @@ impl Executor {
     /// As [`Executor::emulated`], running kernels that are written for `architecture`.
     #[cfg(feature = "emulator")]
     pub fn emulated_as(architecture: Architecture, seed: u64) -> Self {
-        Self(Kind::Emulated(Arc::new(emulated::Emulated::new(architecture, seed))))
+        Self::new(Kind::Emulated(emulated::Emulated::new(architecture, seed)))
+    }
+
+    /// Which device it is.
+    pub fn device(&self) -> Device {
+        self.0.kind.device()
     }
 
     /// What kernels may use.
     pub fn architecture(&self) -> Architecture {
-        match &self.0 {
-            Kind::Cuda(cuda) => cuda.architecture(),
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => emulated.architecture(),
-        }
+        self.0.kind.architecture()
     }
 
     /// Multiprocessors: blocks of which each fills one that run at once.
     pub fn multiprocessors(&self) -> u32 {
-        match &self.0 {
-            Kind::Cuda(cuda) => cuda.multiprocessors(),
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(_) => emulated::MULTIPROCESSORS,
-        }
+        self.0.kind.multiprocessors()
     }
 
     /// Describes `matrix` at the start of `buffer` to the tensor memory accelerator. It must be
@@ -102,11 +145,7 @@ impl Executor {
     /// # Errors
     /// [`DeviceError::Driver`] if the driver refuses.
     pub fn tensor_map(&self, buffer: &DeviceBuffer, matrix: TiledMatrix) -> Result<TensorMap, DeviceError> {
-        match &self.0 {
-            Kind::Cuda(cuda) => cuda.tensor_map(buffer.address(), matrix),
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(_) => Ok(emulated::tensor_map(buffer.address(), matrix)),
-        }
+        self.0.kind.tensor_map(buffer.address(), matrix)
     }
 
     /// The executor that `first` and all `others` belong to.
@@ -125,28 +164,46 @@ impl Executor {
         }
     }
 
-    fn is(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (Kind::Cuda(one), Kind::Cuda(two)) => Arc::ptr_eq(one, two),
-            #[cfg(feature = "emulator")]
-            (Kind::Emulated(one), Kind::Emulated(two)) => Arc::ptr_eq(one, two),
-            #[cfg(feature = "emulator")]
-            _ => false,
-        }
+    /// Whether both are one.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Memory that nothing was written to. On the emulator it reads as NaN.
+    /// Memory that nothing was written to, out of the pool if it has a block of this size. On the emulator it reads as NaN.
     ///
     /// # Errors
     /// [`DeviceError::OutOfMemory`], or [`DeviceError::Driver`] with what the driver says.
     pub fn allocate(&self, len_bytes: usize) -> Result<DeviceBuffer, DeviceError> {
-        match &self.0 {
-            Kind::Cuda(cuda) => cuda.allocate(len_bytes).map(|memory| DeviceBuffer::new(self.clone(), memory)),
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => {
-                emulated.allocate(len_bytes).map(|memory| DeviceBuffer::new(self.clone(), memory))
+        let Inner { kind, pool } = &*self.0;
+        let capacity = crate::pool::size_class(len_bytes)
+            .ok_or_else(|| DeviceError::OutOfMemory { device: self.device().to_string(), bytes: len_bytes })?;
+        let (address, capacity) = match pool.take(capacity) {
+            Some(block) => block,
+            None => {
+                let address = match kind.allocate(capacity) {
+                    Err(DeviceError::OutOfMemory { .. }) => {
+                        self.trim();
+                        kind.allocate(capacity)
+                    }
+                    allocated => allocated,
+                }?;
+                pool.count(capacity);
+                (address, capacity)
             }
-        }
+        };
+        let buffer = DeviceBuffer::new(self.clone(), address, capacity, len_bytes);
+        kind.prepare(address, len_bytes)?;
+        Ok(buffer)
+    }
+
+    /// Gives every free block of the pool back to the device: between phases with different needs.
+    pub fn trim(&self) {
+        self.0.pool.drain().into_iter().for_each(|address| self.0.kind.free(address));
+    }
+
+    /// What the pool holds and has done.
+    pub fn pool_stats(&self) -> PoolStats {
+        self.0.pool.stats()
     }
 
     /// Memory that holds `values`.
@@ -174,13 +231,8 @@ impl Executor {
         if grid.is_empty() {
             return Ok(());
         }
-        match &self.0 {
-            // SAFETY: the caller's promise; `params` is what the kernel takes, by its type.
-            Kind::Cuda(cuda) => unsafe { cuda.launch(kernel, grid, bytemuck::bytes_of(params)) },
-            #[cfg(feature = "emulator")]
-            // SAFETY: as above.
-            Kind::Emulated(emulated) => unsafe { emulated.launch(kernel, grid, bytemuck::bytes_of(params)) },
-        }
+        // SAFETY: the caller's promise; `params` is what the kernel takes, by its type.
+        unsafe { self.0.kind.launch(kernel, grid, bytemuck::bytes_of(params)) }
     }
 
     /// Waits for everything that was started.
@@ -188,11 +240,7 @@ impl Executor {
     /// # Errors
     /// [`DeviceError::Driver`] if something that was started failed.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
-        match &self.0 {
-            Kind::Cuda(cuda) => cuda.synchronize(),
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(_) => Ok(()),
-        }
+        self.0.kind.synchronize()
     }
 }
 
@@ -203,8 +251,60 @@ mod tests {
     #[test]
     fn a_machine_without_a_gpu_says_so() {
         if crate::cuda::probe().is_err() {
-            let refused = Executor::cuda(0).unwrap_err();
+            let refused = Executor::for_device(Device::Cuda(0)).unwrap_err();
             assert!(matches!(&refused, DeviceError::Unavailable { device, .. } if device == "cuda:0"), "{refused}");
         }
+        assert!(matches!(Executor::for_device(Device::Cpu), Err(DeviceError::Unavailable { .. })));
+    }
+
+    #[cfg(not(feature = "emulator"))]
+    #[test]
+    fn a_build_without_the_emulator_says_how_to_get_it() {
+        let refused = Executor::for_device(Device::Emulated).unwrap_err().to_string();
+        assert!(refused.contains("cargo feature `emulator`"), "{refused}");
+    }
+
+    #[cfg(feature = "emulator")]
+    #[test]
+    fn a_process_has_one_emulated_device() {
+        let [one, two] = [(); 2].map(|()| Executor::for_device(Device::Emulated).unwrap());
+        assert!(one.is(&two) && !one.is(&Executor::emulated(0)));
+        assert_eq!(one.device(), Device::Emulated);
+    }
+
+    #[cfg(feature = "emulator")]
+    #[test]
+    fn memory_is_taken_again_and_reads_as_if_it_were_new() {
+        let executor = Executor::emulated(0);
+        let address = executor.upload(&[1.0f32; 100]).unwrap().address();
+        let again = executor.allocate(396).unwrap();
+        assert_eq!((again.address(), executor.pool_stats().blocks_allocated), (address, 1));
+        assert!(again.read::<f32>().unwrap().iter().all(|value| value.is_nan()));
+        drop(again);
+        executor.trim();
+        assert_eq!(executor.pool_stats().free_bytes, 0);
+        executor.allocate(400).unwrap();
+        assert_eq!(executor.pool_stats().blocks_allocated, 2);
+    }
+
+    #[cfg(feature = "emulator")]
+    #[test]
+    fn views_share_memory_and_keep_it() {
+        let executor = Executor::emulated(0);
+        let all = executor.upload(&[1.0f32, 2.0, 3.0, 4.0]).unwrap();
+        let mut middle = all.view(4..12);
+        middle.write(&[20.0f32, 30.0]).unwrap();
+        assert_eq!(all.read::<f32>().unwrap(), [1.0, 20.0, 30.0, 4.0]);
+        middle.view(4..8).zero().unwrap();
+        let last = all.view(12..16);
+        middle.view(0..4).copy_from(&last).unwrap();
+        all.view(0..0).zero().unwrap();
+        assert_eq!(all.read::<f32>().unwrap(), [1.0, 4.0, 0.0, 4.0]);
+        drop(all);
+        assert_eq!(middle.read::<f32>().unwrap(), [4.0, 0.0]);
+        assert_eq!(executor.pool_stats().live_bytes, 256);
+        assert!(matches!(middle.copy_from(&last), Err(DeviceError::BufferLength { buffer: 8, host: 4 })));
+        let elsewhere = Executor::emulated(0).upload(&[0.0f32; 2]).unwrap();
+        assert!(matches!(middle.copy_from(&elsewhere), Err(DeviceError::MixedExecutors)));
     }
 }

@@ -3,11 +3,12 @@
 //! It is the emulator, unless the environment variable `TUNESMITH_TEST_DEVICE` names a GPU as `cuda` or `cuda:N`: then the same
 //! suites run there. A GPU that was named and cannot be used fails them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use super::cuda::Cuda;
-use super::{Architecture, Executor, Kind};
-use crate::DeviceError;
+use super::kind::Kind;
+use super::{Architecture, Executor};
+use crate::{Device, DeviceError};
 
 /// Names the device of the suites.
 const VARIABLE: &str = "TUNESMITH_TEST_DEVICE";
@@ -53,7 +54,7 @@ fn gpu() -> Option<&'static Gpu> {
         let name = std::env::var(VARIABLE).unwrap_or_default();
         let ordinal = ordinal(&name).unwrap_or_else(|error| panic!("{VARIABLE}: {error}"))?;
         let open = |architecture| match Cuda::new(ordinal, architecture) {
-            Ok(gpu) => Executor(Kind::Cuda(Arc::new(gpu.with_poison()))),
+            Ok(gpu) => Executor::new(Kind::Cuda(gpu.with_poison())),
             Err(error) => panic!("{VARIABLE}={name}: {error}"),
         };
         Some(Gpu { portable: open(Some(Architecture::default())), own: open(None) })
@@ -65,10 +66,9 @@ fn gpu() -> Option<&'static Gpu> {
 fn ordinal(name: &str) -> Result<Option<usize>, DeviceError> {
     match name {
         "" | "emulated" => Ok(None),
-        "cuda" => Ok(Some(0)),
-        _ => match name.strip_prefix("cuda:").map(str::parse) {
-            Some(Ok(ordinal)) => Ok(Some(ordinal)),
-            _ => Err(DeviceError::UnknownDevice { name: name.to_owned() }),
+        _ => match name.parse()? {
+            Device::Cuda(ordinal) => Ok(Some(ordinal)),
+            Device::Cpu | Device::Emulated => Err(DeviceError::UnknownDevice { name: name.to_owned() }),
         },
     }
 }

@@ -166,8 +166,8 @@ fn widen(lines: &Lines, depth: usize, stride: usize, out: &mut [f32]) -> Result<
         Values::Expanded(source) => {
             let len = source.len();
             let mut whole = Buffer::scratch(Device::Cpu, source.dtype(), len)?;
-            source.expand(Window { first: 0, row_len: len, row_stride: len }, whole.elements_mut());
-            return widen(&Lines { values: Values::Stored(whole.elements()), ..*lines }, depth, stride, out);
+            source.expand(Window { first: 0, row_len: len, row_stride: len }, whole.elements_mut()?);
+            return widen(&Lines { values: Values::Stored(whole.elements()?), ..*lines }, depth, stride, out);
         }
     }
     Ok(())

@@ -13,14 +13,14 @@ use tensor::no_grad;
 use crate::Error;
 use crate::args::EmbedArgs;
 use crate::commands::{EXIT_DONE, compute_with};
-use crate::config::{DeviceName, Quantization};
+use crate::config::Quantization;
 use crate::console::Console;
 use crate::run::evaluate::batches;
 use crate::run::rows::input;
 
 pub(super) fn run(args: &EmbedArgs) -> Result<u8, Error> {
     let console = Console::default();
-    compute_with(&DeviceName(args.model.device.clone()), args.model.threads)?;
+    compute_with(args.model.device, args.model.threads)?;
     let (encoder, pass) = open(args, console)?;
     let dimensions = encoder.base().dimensions();
     let tokenizer = match Tokenizer::load(&args.model.model, dimensions.vocab_size) {

@@ -22,7 +22,7 @@ use model::{Adapter, Pass};
 
 use crate::Error;
 use crate::args::{Cli, Command, ModelArgs};
-use crate::config::DeviceName;
+use crate::config::DeviceChoice;
 use crate::console::{self, Console};
 use crate::error::EXIT_USAGE;
 use crate::run::base_model::BaseModel;
@@ -62,7 +62,7 @@ pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 /// Opens the device and takes `threads` threads, or every core for 0.
-fn compute_with(device: &DeviceName, threads: usize) -> Result<(), Error> {
+fn compute_with(device: DeviceChoice, threads: usize) -> Result<(), Error> {
     device.open()?;
     if threads > 0 {
         // Refused only where threads are running already, as in a test that calls two commands in one process.
@@ -79,7 +79,7 @@ struct Opened {
 
 impl Opened {
     fn open(args: &ModelArgs, console: Console) -> Result<Self, Error> {
-        compute_with(&DeviceName(args.device.clone()), args.threads)?;
+        compute_with(args.device, args.threads)?;
         let purpose = Purpose::of_files(&args.model, args.adapter.as_deref())?;
         let mut base = BaseModel::open(&args.model, args.dtype.dtype(), purpose)?;
         base.store(args.storage.storage())?;

@@ -50,7 +50,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
     }
     let signals = Signals::listen().map_err(Error::Signals)?;
     let output = OutputDir::open(&config.training.output_dir, &Storage)?;
-    compute_with(&config.training.device, config.training.threads)?;
+    compute_with(config.training.device, config.training.threads)?;
     let origin = resume::find(output.path(), &config.training.resume, |note| console.warning(note))?;
     let finished = match config.training.resume {
         Resume::Auto => resume::finished(output.path())?,

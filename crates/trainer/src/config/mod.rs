@@ -30,7 +30,7 @@ pub use data::Data;
 pub use model::{BaseDType, Model, Quantization, TaskType, WeightStorage};
 pub use problem::{ConfigError, Problem};
 pub use source::{Location, Source};
-pub use training::{DeviceName, Resume, Training};
+pub use training::{DeviceChoice, Resume, Training};
 
 pub(crate) use training::warmup_reason;
 

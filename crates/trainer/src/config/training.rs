@@ -2,7 +2,9 @@
 
 use std::ops::Bound;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use device::launch::Executor;
 use device::{Device, DeviceError};
 use serde::Serialize;
 
@@ -61,7 +63,7 @@ pub struct Training {
     /// Seed of initialisation, order and dropout. Default 42.
     pub seed: u64,
     /// Where to compute: `auto`, `cpu`, `cuda`, `cuda:N` or `emulated`. Default `auto`.
-    pub device: DeviceName,
+    pub device: DeviceChoice,
     /// Threads to compute with; 0 takes every core. Default 0.
     pub threads: usize,
     /// Which checkpoint of the output directory to go on from. Default `auto`, the newest whole one.
@@ -104,7 +106,7 @@ impl Training {
             save_steps: s.or("save_steps", 0),
             save_total_limit: s.or("save_total_limit", 2),
             seed: s.or("seed", 42),
-            device: s.or("device", DeviceName("auto".to_owned())),
+            device: s.or("device", DeviceChoice::Auto),
             threads: s.within("threads", 0, 0..=4096),
             resume: s.or("resume", Resume::Auto),
             sample_prompts: s.or("sample_prompts", Vec::new()),
@@ -130,33 +132,66 @@ impl Choice for SchedulerType {
     ];
 }
 
-/// A device as it is written; whether this machine has it is found out when it is used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct DeviceName(pub String);
+/// Where to compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first GPU where there is one and this build has kernels for it, else the CPU.
+    #[default]
+    Auto,
+    /// This one and no other; whether this machine has it is found out when it is used.
+    Named(Device),
+}
 
-impl DeviceName {
+impl DeviceChoice {
     /// The device.
     ///
     /// # Errors
     /// What this machine or build lacks for it.
-    pub fn open(&self) -> Result<Device, DeviceError> {
-        Device::parse(&self.0)
+    pub fn open(self) -> Result<Device, DeviceError> {
+        match self {
+            DeviceChoice::Auto | DeviceChoice::Named(Device::Cpu) => Ok(Device::Cpu),
+            DeviceChoice::Named(device) => {
+                Executor::for_device(device)?;
+                let reason = "training on it is not part of this version; use cpu".to_owned();
+                Err(DeviceError::Unavailable { device: device.to_string(), reason })
+            }
+        }
     }
 }
 
-impl FromNode for DeviceName {
+impl FromStr for DeviceChoice {
+    type Err = DeviceError;
+
+    fn from_str(name: &str) -> Result<Self, DeviceError> {
+        if name == "auto" { Ok(DeviceChoice::Auto) } else { name.parse().map(DeviceChoice::Named) }
+    }
+}
+
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DeviceChoice::Auto => f.write_str("auto"),
+            DeviceChoice::Named(device) => device.fmt(f),
+        }
+    }
+}
+
+impl Serialize for DeviceChoice {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl FromNode for DeviceChoice {
     fn from_node(key: &str, node: &Node) -> Result<Self, Problem> {
         let name = String::from_node(key, node)?;
-        match Device::parse(&name) {
-            Err(DeviceError::UnknownDevice { .. }) => Err(Problem::UnknownChoice {
-                key: key.to_owned(),
-                got: name,
-                nearest: None,
-                choices: ["auto", "cpu", "cuda", "cuda:N", "emulated"].map(str::to_owned).to_vec(),
-                at: node.at.clone(),
-            }),
-            _ => Ok(Self(name)),
-        }
+        name.parse().map_err(|_| Problem::UnknownChoice {
+            key: key.to_owned(),
+            got: name,
+            nearest: None,
+            choices: ["auto", "cpu", "cuda", "cuda:N", "emulated"].map(str::to_owned).to_vec(),
+            at: node.at.clone(),
+        })
     }
 }
 

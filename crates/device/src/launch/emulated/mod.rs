@@ -82,22 +82,25 @@ impl Emulated {
         self.allocations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn allocate(&self, len: usize) -> Result<Memory, DeviceError> {
-        let address = self.allocations().allocate(len);
-        let address = address.ok_or_else(|| DeviceError::OutOfMemory { device: "emulated".to_owned(), bytes: len })?;
-        Ok(Memory { address, len })
+    pub(super) fn allocate(&self, capacity: usize) -> Result<u64, DeviceError> {
+        let address = self.allocations().allocate(capacity);
+        address.ok_or_else(|| DeviceError::OutOfMemory { device: "emulated".to_owned(), bytes: capacity })
     }
 
-    pub(super) fn free(&self, memory: Memory) {
-        self.allocations().free(memory.address);
+    pub(super) fn prepare(&self, address: u64, len: usize) {
+        self.allocations().prepare(address, len);
     }
 
-    pub(super) fn write(&self, memory: Memory, bytes: &[u8]) {
-        self.allocations().write(memory.address, bytes);
+    pub(super) fn free(&self, address: u64) {
+        self.allocations().free(address);
     }
 
-    pub(super) fn read(&self, memory: Memory, bytes: &mut [u8]) {
-        self.allocations().read(memory.address, bytes);
+    pub(super) fn write(&self, to: Memory, bytes: &[u8]) {
+        self.allocations().write(to.address, bytes);
+    }
+
+    pub(super) fn read(&self, from: Memory, bytes: &mut [u8]) {
+        self.allocations().read(from.address, bytes);
     }
 
     /// # Safety

@@ -1,0 +1,75 @@
+//! Reused memory of an executor.
+//!
+//! Launches and copies happen in the order of the calls, so memory can be taken again as soon as its last owner is gone:
+//! whatever still reads it was started before. The buffers of a training step are asked for in the same order step after
+//! step; from the second step on every one of them is a block of the step before. Sizes are those of [`crate::pool`].
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Free blocks by capacity, and counts.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    free: BTreeMap<usize, Vec<u64>>,
+    stats: PoolStats,
+}
+
+/// What an executor's pool holds and has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Blocks ever asked of the device. Constant from the second training step on.
+    pub blocks_allocated: u64,
+    /// Bytes in use.
+    pub live_bytes: usize,
+    /// Bytes kept for reuse.
+    pub free_bytes: usize,
+    /// Highest value of `live_bytes + free_bytes` so far.
+    pub peak_bytes: usize,
+}
+
+impl Pool {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Consistent between any two operations, so a panic elsewhere does not spoil it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn stats(&self) -> PoolStats {
+        self.state().stats
+    }
+
+    /// A free block of `capacity` bytes or little more, with what it has.
+    pub(super) fn take(&self, capacity: usize) -> Option<(u64, usize)> {
+        let mut state = self.state();
+        let found = state.free.range_mut(capacity..=capacity.saturating_add(capacity / 8));
+        let (address, capacity) = found.into_iter().find_map(|(&has, blocks)| Some((blocks.pop()?, has)))?;
+        state.stats.free_bytes -= capacity;
+        state.stats.live_bytes += capacity;
+        Some((address, capacity))
+    }
+
+    /// Counts a block that the device has just given.
+    pub(super) fn count(&self, capacity: usize) {
+        let stats = &mut self.state().stats;
+        stats.blocks_allocated += 1;
+        stats.live_bytes += capacity;
+        stats.peak_bytes = stats.peak_bytes.max(stats.live_bytes + stats.free_bytes);
+    }
+
+    /// Keeps a block for the next taker.
+    pub(super) fn give(&self, address: u64, capacity: usize) {
+        let mut state = self.state();
+        state.stats.live_bytes -= capacity;
+        state.stats.free_bytes += capacity;
+        state.free.entry(capacity).or_default().push(address);
+    }
+
+    /// All free blocks, which the device is to have back.
+    pub(super) fn drain(&self) -> Vec<u64> {
+        let mut state = self.state();
+        state.stats.free_bytes = 0;
+        std::mem::take(&mut state.free).into_values().flatten().collect()
+    }
+}
