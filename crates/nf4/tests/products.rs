@@ -80,7 +80,7 @@ fn check<T: Element>(case: Case) -> Result<(), TestCaseError> {
     let out = dense.as_mut_slice::<T>().unwrap();
     dequantize(&shape, Dequantize { packed: &packed, absmax, first: 0, out }).unwrap();
     let operand = Operand::new(&shape, &packed, absmax, T::DTYPE).unwrap();
-    let expected = product(case, Matrix::new(dense.elements(), rows, columns));
+    let expected = product(case, Matrix::new(dense.elements().unwrap(), rows, columns));
     prop_assert_eq!(product(case, Matrix::expanded(&operand, rows, columns)), expected);
     Ok(())
 }
