@@ -1,0 +1,1 @@
+"""What nvcc makes of the kernels in cuda/: read by scripts/kernel-report."""
