@@ -73,7 +73,11 @@ impl Element for bf16 {
     }
     #[inline(always)]
     fn from_f32(value: f32) -> Self {
-        bf16::from_f32(value)
+        // half's own conversion branches, which keeps loops from being vectorised. A NaN stays one: adding could carry its
+        // payload into the sign.
+        let bits = value.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+        bf16::from_bits((if value.is_nan() { bits | 0x0040_0000 } else { rounded } >> 16) as u16)
     }
 }
 
@@ -196,6 +200,72 @@ impl<'a> ElementsMut<'a> {
             DType::F16 => ElementsMut::F16(bytemuck::cast_slice_mut(slice)),
         }
     }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            ElementsMut::F32(s) => s.len(),
+            ElementsMut::BF16(s) => s.len(),
+            ElementsMut::F16(s) => s.len(),
+        }
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The dtype that is written.
+    pub fn dtype(&self) -> DType {
+        match self {
+            ElementsMut::F32(_) => DType::F32,
+            ElementsMut::BF16(_) => DType::BF16,
+            ElementsMut::F16(_) => DType::F16,
+        }
+    }
+
+    /// The same elements, borrowed for a shorter time.
+    pub fn reborrow(&mut self) -> ElementsMut<'_> {
+        match self {
+            ElementsMut::F32(s) => ElementsMut::F32(s),
+            ElementsMut::BF16(s) => ElementsMut::BF16(s),
+            ElementsMut::F16(s) => ElementsMut::F16(s),
+        }
+    }
+
+    /// The same elements, to read.
+    pub fn as_elements(&self) -> Elements<'_> {
+        match self {
+            ElementsMut::F32(s) => Elements::F32(s),
+            ElementsMut::BF16(s) => Elements::BF16(s),
+            ElementsMut::F16(s) => Elements::F16(s),
+        }
+    }
+
+    /// Writes `values`, rounded to nearest, ties to even.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn narrow_from(&mut self, values: &[f32]) {
+        assert_eq!(self.len(), values.len(), "narrow_from: lengths differ");
+        match self {
+            ElementsMut::F32(s) => s.copy_from_slice(values),
+            ElementsMut::BF16(s) => s.iter_mut().zip(values).for_each(|(y, &x)| *y = Element::from_f32(x)),
+            ElementsMut::F16(s) => s.convert_from_f32_slice(values),
+        }
+    }
+}
+
+impl<'a> From<&'a mut [f32]> for ElementsMut<'a> {
+    fn from(slice: &'a mut [f32]) -> Self {
+        ElementsMut::F32(slice)
+    }
+}
+
+impl<'a> From<&'a mut [bf16]> for ElementsMut<'a> {
+    fn from(slice: &'a mut [bf16]) -> Self {
+        ElementsMut::BF16(slice)
+    }
 }
 
 impl<'a> From<&'a [f32]> for Elements<'a> {
@@ -226,7 +296,16 @@ mod tests {
             let (b, h) = (bf16::from_bits(bits), f16::from_bits(bits));
             if !b.is_nan() {
                 assert_eq!(Element::to_f32(b), b.to_f32());
+                for near in [0, 0x1234, 0x7fff, 0x8000, 0x8001, 0xffff] {
+                    let value = f32::from_bits(u32::from(bits) << 16 | near);
+                    if !value.is_nan() {
+                        assert_eq!(<bf16 as Element>::from_f32(value), bf16::from_f32(value));
+                    }
+                }
             }
+            assert_eq!(<bf16 as Element>::from_f32(Element::to_f32(b)).is_nan(), b.is_nan());
+            let longest = f32::from_bits(u32::from(bits) << 16 | 0xffff);
+            assert!(!b.is_nan() || <bf16 as Element>::from_f32(longest).is_nan());
             if !h.is_nan() {
                 assert_eq!(<f16 as Element>::from_f32(Element::to_f32(h)), h);
             }

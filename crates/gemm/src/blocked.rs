@@ -18,7 +18,7 @@ use crate::expand;
 use crate::kernel::{Kernel, Panel, Part, Side, Sums, Tile};
 use crate::matrix::Values;
 use crate::problem::{Addend, Problem, Term, in_slabs};
-use crate::simd::Source;
+use crate::simd::{Rounded, Source};
 
 /// Bytes of the shared operand that are packed at a time, unless a single block of depth is more.
 const SHARED_BYTES: usize = 16 << 20;
@@ -58,7 +58,7 @@ struct Block<'a> {
 fn blocks<'a, K: Kernel>(kernel: K, terms: &'a [Term<'a>]) -> Vec<Block<'a>> {
     let mut blocks = Vec::new();
     for term in terms {
-        let count = term.k.div_ceil(K::BLOCK_DEPTH);
+        let count = term.k.div_ceil(kernel.block_depth([term.a.values.dtype(), term.b.values.dtype()]));
         let units = term.k.div_ceil(K::DEPTH_UNIT);
         let start = |block: usize| (units * block / count * K::DEPTH_UNIT).min(term.k);
         for block in 0..count {
@@ -82,29 +82,45 @@ struct Packed<'a, K: Kernel> {
 }
 
 impl<K: Kernel> Packed<'_, K> {
-    /// Panel `index` over the block that the data start with.
-    fn panel(&self, index: usize, block: &Block) -> &[K::Packed] {
-        &self.data[index * self.pitch..][..block.sizes[self.panels.side as usize]]
+    /// Panel `index` over the run that the data start with.
+    fn panel(&self, index: usize, run: &Run) -> &[K::Packed] {
+        &self.data[index * self.pitch..][..run.sizes[self.panels.side as usize]]
     }
+}
+
+/// How many of the blocks are packed at a time.
+fn packed_together<K: Kernel>(blocks: &[Block], shared: Panels) -> usize {
+    let room = SHARED_BYTES / size_of::<K::Packed>() / shared.count;
+    let fits = |taken: &mut usize, block: &Block| {
+        *taken += block.sizes[shared.side as usize];
+        Some(*taken <= room)
+    };
+    blocks.iter().scan(0, fits).take_while(|&fits| fits).count().max(1)
+}
+
+/// The sides of `C`: the one whose panels all threads share, and the one that they own slabs of.
+fn sides<K: Kernel>(p: &Problem) -> (Panels, Panels) {
+    let (rows, cols) = (Panels::new::<K>(Side::A, p.m), Panels::new::<K>(Side::B, p.n));
+    if p.m <= p.n { (rows, cols) } else { (cols, rows) }
+}
+
+/// Whether `C` is written once, by sums over the whole depth.
+pub(crate) fn is_single_pass<K: Kernel>(kernel: K, p: &Problem) -> bool {
+    let blocks = blocks(kernel, p.terms);
+    packed_together::<K>(&blocks, sides::<K>(p).0) == blocks.len()
 }
 
 /// Computes the product.
 ///
 /// # Safety
-/// `p.c` is valid for `m` rows of `n` elements, which nothing else accesses meanwhile.
+/// `p.c` is valid for `m` rows of `n` elements, which nothing else accesses meanwhile; it is f32 unless there is nothing in
+/// it to add to and [`is_single_pass`].
 pub(crate) unsafe fn run<K: Kernel>(kernel: K, p: &Problem) -> Result<(), GemmError> {
-    let (rows, cols) = (Panels::new::<K>(Side::A, p.m), Panels::new::<K>(Side::B, p.n));
-    let (shared, owned) = if p.m <= p.n { (rows, cols) } else { (cols, rows) };
+    let (shared, owned) = sides::<K>(p);
     let blocks = blocks(kernel, p.terms);
     let mut rest = &blocks[..];
     while !rest.is_empty() {
-        let room = SHARED_BYTES / size_of::<K::Packed>() / shared.count;
-        let fitting = |taken: &mut usize, block: &Block| {
-            *taken += block.sizes[shared.side as usize];
-            Some(*taken <= room)
-        };
-        let count = rest.iter().scan(0, fitting).take_while(|&fits| fits).count().max(1);
-        let (group, later) = rest.split_at(count);
+        let (group, later) = rest.split_at(packed_together::<K>(rest, shared));
         // SAFETY: the caller's.
         unsafe { run_group(kernel, p, group, shared, owned)? };
         rest = later;
@@ -197,12 +213,40 @@ fn pack_block<K: Kernel>(kernel: K, block: &Block, panels: Panels, panel: usize,
         Values::Stored(Elements::F32(elements)) => run(kernel, elements, part, out),
         Values::Stored(Elements::BF16(elements)) => run(kernel, elements, part, out),
         Values::Stored(Elements::F16(elements)) => run(kernel, elements, part, out),
+        Values::Rounded(elements) => run(kernel, bytemuck::cast_slice::<f32, Rounded>(elements), part, out),
         Values::Expanded(source) => match source.dtype() {
             DType::F32 => expand::pack::<K, f32>(kernel, source, &part, out),
             DType::BF16 => expand::pack::<K, bf16>(kernel, source, &part, out),
             DType::F16 => expand::pack::<K, f16>(kernel, source, &part, out),
         },
     }
+}
+
+/// The blocks of a group in runs, each of which a tile sums from its first to its last block: as many as a panel that
+/// stays in the first-level cache has room for.
+fn runs<'a, 'b, K: Kernel>(group: &'a [Block<'b>]) -> impl Iterator<Item = Run<'a, 'b>> {
+    let room = K::STAYING_BYTES / size_of::<K::Packed>();
+    let mut rest = group;
+    std::iter::from_fn(move || {
+        let fits = |taken: &mut usize, block: &Block| {
+            *taken += block.sizes[K::STAYS as usize];
+            Some(*taken <= room)
+        };
+        let count = rest.iter().scan(0, fits).take_while(|&fits| fits).count().max(1).min(rest.len());
+        let (blocks, later) = rest.split_at(count);
+        rest = later;
+        let sizes = [0, 1].map(|side| blocks.iter().map(|block| block.sizes[side]).sum());
+        let depth = blocks.iter().map(|block| block.depth.len()).sum();
+        (count > 0).then_some(Run { blocks, sizes, depth })
+    })
+}
+
+/// Consecutive blocks of depth.
+struct Run<'a, 'b> {
+    blocks: &'a [Block<'b>],
+    /// Packed elements of one panel of each side.
+    sizes: [usize; 2],
+    depth: usize,
 }
 
 /// The part of `C` where panels of `a` meet panels of `b`, over a group of blocks. The sums, tile after tile, stay in the
@@ -221,25 +265,34 @@ unsafe fn multiply<K: Kernel>(
     let addend = if group[0].is_first { p.addend } else { Addend::of(p.c) };
     let [tile_rows, tile_cols] = K::PANEL;
     let (rows, cols) = (a.range.clone(), b.range.clone());
-    for (index, block) in group.iter().enumerate() {
-        for_each_tile(block, &a, &b, |i, j, next| {
+    let mut blocks_left = group.len();
+    for run in runs::<K>(group) {
+        let is_first = blocks_left == group.len();
+        blocks_left -= run.blocks.len();
+        for_each_tile(&run, &a, &b, |i, j, mut next| {
             let (rows, cols) = (a.panels.range(rows.start + i), b.panels.range(cols.start + j));
-            // Sums that one block completes need no place of their own.
-            let at = if group.len() == 1 { 0 } else { (i * b.range.len() + j) * tile_rows * tile_cols };
+            // Sums that one run completes need no place of their own.
+            let at = if run.blocks.len() == group.len() { 0 } else { (i * b.range.len() + j) * tile_rows * tile_cols };
             let values = &mut sums[at..at + tile_rows * tile_cols];
-            let tile = Tile {
-                depth: block.depth.len(),
-                a: a.panel(i, block).as_ptr(),
-                b: b.panel(j, block).as_ptr(),
-                dtypes: [block.term.a.values.dtype(), block.term.b.values.dtype()],
-                sums: values.as_mut_ptr(),
-                size: [rows.len(), cols.len()],
-                accumulate: index > 0,
-                next,
-            };
-            // SAFETY: a session is the caller's, and the slices are as long as a panel and a tile are.
-            unsafe { kernel.tile(&tile) };
-            if index + 1 == group.len() {
+            let (mut panel_a, mut panel_b) = (a.panel(i, &run).as_ptr(), b.panel(j, &run).as_ptr());
+            for (index, block) in run.blocks.iter().enumerate() {
+                let tile = Tile {
+                    depth: block.depth.len(),
+                    a: panel_a,
+                    b: panel_b,
+                    dtypes: [block.term.a.values.dtype(), block.term.b.values.dtype()],
+                    sums: values.as_mut_ptr(),
+                    size: [rows.len(), cols.len()],
+                    accumulate: !is_first || index > 0,
+                    next,
+                };
+                // SAFETY: a session is the caller's, and the slices are as long as a panel and a tile are.
+                unsafe { kernel.tile(&tile) };
+                panel_a = panel_a.wrapping_add(block.sizes[Side::A as usize]);
+                panel_b = panel_b.wrapping_add(block.sizes[Side::B as usize]);
+                next = next.wrapping_add(block.depth.len() * K::AHEAD);
+            }
+            if blocks_left == 0 {
                 let values = &values[..rows.len() * tile_cols];
                 let (addend, c) = (addend.at(rows.start, cols.start), p.c.at(rows.start, cols.start));
                 let sums = Sums { values, stride: tile_cols, cols: cols.len(), alpha: p.alpha, addend, c };
@@ -247,29 +300,29 @@ unsafe fn multiply<K: Kernel>(
                 unsafe { kernel.write(&sums) };
             }
         });
-        a.data = &a.data[block.sizes[Side::A as usize]..];
-        b.data = &b.data[block.sizes[Side::B as usize]..];
+        a.data = &a.data[run.sizes[Side::A as usize]..];
+        b.data = &b.data[run.sizes[Side::B as usize]..];
     }
 }
 
 /// Calls `tile` for each pair of a panel of `A` and one of `B`, with what to fetch ahead. A panel of one operand stays in
 /// the first-level cache while those of the other, which stay in the second-level cache, go by.
 fn for_each_tile<K: Kernel>(
-    block: &Block,
+    run: &Run,
     a: &Packed<K>,
     b: &Packed<K>,
     mut tile: impl FnMut(usize, usize, *const K::Packed),
 ) {
-    let (staying, passing) = if K::A_STAYS { (a, b) } else { (b, a) };
+    let (staying, passing) = if K::STAYS == Side::A { (a, b) } else { (b, a) };
     for s in 0..staying.range.len() {
         for t in 0..passing.range.len() {
             // The panel that stays next is fetched while the first ones pass, and those one by one.
-            let part = t * block.depth.len() * K::AHEAD;
-            let next = match part < block.sizes[staying.panels.side as usize] {
+            let part = t * run.depth * K::AHEAD;
+            let next = match part < run.sizes[K::STAYS as usize] {
                 true => staying.data.as_ptr().wrapping_add((s + 1) * staying.pitch + part),
                 false => passing.data.as_ptr().wrapping_add((t + 1) * passing.pitch),
             };
-            if K::A_STAYS { tile(s, t, next) } else { tile(t, s, next) }
+            if K::STAYS == Side::A { tile(s, t, next) } else { tile(t, s, next) }
         }
     }
 }

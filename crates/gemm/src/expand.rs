@@ -1,6 +1,6 @@
 //! Operands whose elements are computed as they are read, such as quantized blocks: never all of them at once.
 
-use device::{DType, ElementsMut};
+use device::{DType, Element, ElementsMut};
 
 use crate::kernel::{Kernel, Panel, Part};
 use crate::simd::{MAX_LANES, Source};
@@ -44,9 +44,9 @@ const DEPTHS: usize = 128;
 ///
 /// # Panics
 /// If `out` is not as long as the part, or the part has more lines than any panel.
-pub(crate) fn pack<K: Kernel, T: Source>(kernel: K, source: &dyn Expand, part: &Part, out: &mut [K::Packed]) {
+pub(crate) fn pack<K: Kernel, T: Source + Element>(kernel: K, source: &dyn Expand, part: &Part, out: &mut [K::Packed]) {
     assert!(part.lines.len() <= MAX_LINES && !part.lines.is_empty() && DEPTHS.is_multiple_of(K::DEPTH_UNIT));
-    let stride = kernel.stride(part.side, T::DTYPE);
+    let stride = kernel.stride(part.side, <T as Source>::DTYPE);
     assert_eq!(out.len(), part.depth.len().next_multiple_of(K::DEPTH_UNIT) * stride);
     let mut expanded = [T::from_f32(0.0); MAX_LINES * DEPTHS];
     for (start, out) in part.depth.clone().step_by(DEPTHS).zip(out.chunks_mut(DEPTHS * stride)) {

@@ -17,19 +17,22 @@ pub(crate) trait Kernel: Copy + Send + Sync {
     const PANEL: [usize; 2];
     /// Panels start at multiples of this many rows or columns.
     const PANEL_UNIT: [usize; 2];
-    /// Depth of a block at most.
-    const BLOCK_DEPTH: usize;
     /// Blocks start at multiples of this depth and are padded to one with zeros.
     const DEPTH_UNIT: usize;
     /// Panels of `A` and of `B` whose sums, with those panels over one block of depth, fit the second-level cache.
     const BLOCK_PANELS: [usize; 2];
-    /// Whether a panel of `A`, rather than of `B`, stays in the first-level cache while the others go by.
-    const A_STAYS: bool;
+    /// Whose panels stay in the first-level cache while those of the other operand go by.
+    const STAYS: Side;
+    /// Bytes of such a panel at most, unless a single block of depth is more.
+    const STAYING_BYTES: usize;
     /// Packed elements that a tile fetches ahead for each depth.
     const AHEAD: usize;
 
     /// Packed elements of one panel for each depth.
     fn stride(self, side: Side, dtype: DType) -> usize;
+
+    /// Depth of a block at most, for operands of these dtypes: a multiple of [`Kernel::DEPTH_UNIT`].
+    fn block_depth(self, dtypes: [DType; 2]) -> usize;
 
     /// Packs one panel over a range of the depth; `out` holds the padded depth times the stride.
     ///

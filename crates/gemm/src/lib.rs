@@ -4,12 +4,13 @@
 //!
 //! | operand | shape | dtype |
 //! |---|---|---|
-//! | `A`, `B` | [`Matrix`]: row-major, transposed, a block of columns of a wider matrix, or expanded as it is read | f32, bf16 or f16, each its own |
-//! | `C` | [`MatrixMut`]: row-major or a block of columns | f32 |
+//! | `A`, `B` | [`Matrix`]: row-major, transposed, a block of columns of a wider matrix, or expanded as it is read | f32, bf16 or f16, each its own; f32 may be read as the nearest bf16 |
+//! | `C` | [`MatrixMut`]: row-major or a block of columns | f32, bf16 or f16 |
 //!
 //! Operands are widened exactly and every sum is kept in f32, so that
 //! `|C - exact| <= (k + 2) 2^-24 |alpha| |A| |B|` to first order (Higham 2002, "Accuracy and Stability of Numerical
-//! Algorithms", section 3.5), where what is added counts as one more product.
+//! Algorithms", section 3.5), where what is added counts as one more product. A complete sum is rounded once to the dtype
+//! of `C`.
 //!
 //! The blocking (`blocked.rs`) is that of Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication",
 //! and Van Zee and van de Geijn 2015, "BLIS". Products of at most eight rows read `B` in place instead (`narrow.rs`). The
@@ -36,9 +37,10 @@ pub use expand::{Expand, Window};
 pub use matrix::{Matrix, MatrixMut};
 pub use sums::column_sums;
 
+use device::DType;
 use kernel::Kernel;
 use matrix::Stored;
-use problem::{Addend, Output, Problem, Term};
+use problem::{Addend, Problem, Term};
 use simd::Isa;
 
 /// What the product is added to.
@@ -104,7 +106,7 @@ fn sum_with<K: Kernel, I: Isa>(
     alpha: f32,
     products: &[(Matrix<'_>, Matrix<'_>)],
     update: Update<'_>,
-    c: MatrixMut<'_>,
+    mut c: MatrixMut<'_>,
 ) -> Result<(), GemmError> {
     let (m, n) = (c.rows(), c.cols());
     for (a, b) in products {
@@ -124,29 +126,35 @@ fn sum_with<K: Kernel, I: Isa>(
     if m == 0 || n == 0 {
         return Ok(());
     }
-    let row_stride = c.stored.row_stride;
     let terms: Vec<Term<'_>> = products.iter().filter(|(a, _)| a.cols() > 0).map(Term::new).collect();
     if terms.is_empty() {
-        let rows = c.elements.chunks_mut(row_stride).take(m);
-        match update {
-            Update::Overwrite => rows.for_each(|row| row[..n].fill(0.0)),
-            Update::Accumulate => {}
-            Update::Bias(bias) => rows.for_each(|row| row[..n].copy_from_slice(bias)),
-        }
+        without_terms(update, &mut c);
         return Ok(());
     }
-    let c = Output { start: c.elements.as_mut_ptr(), row_stride, col_stride: 1 };
-    let problem = Problem { m, n, alpha, terms: &terms, addend: Addend::new(update, c), c };
-    // SAFETY: `check` proved that `C` holds `m` rows of `n` elements, and its borrow is exclusive.
-    unsafe {
-        if m <= narrow::MAX_ROWS {
-            narrow::run(isa, &problem)
-        } else if kernel.prefers_transposed(&problem) {
-            let terms: Vec<Term<'_>> = terms.iter().map(Term::transposed).collect();
-            blocked::run(kernel, &problem.transposed(&terms))
-        } else {
-            blocked::run(kernel, &problem)
+    let output = c.output();
+    let problem = Problem { m, n, alpha, terms: &terms, addend: Addend::new(update, output), c: output };
+    let is_narrow = m <= narrow::MAX_ROWS;
+    let turned: Vec<Term<'_>> = match !is_narrow && kernel.prefers_transposed(&problem) {
+        true => terms.iter().map(Term::transposed).collect(),
+        false => Vec::new(),
+    };
+    let problem = if turned.is_empty() { problem } else { problem.transposed(&turned) };
+    if output.dtype != DType::F32 {
+        let is_written_once = !is_narrow && update != Update::Accumulate && blocked::is_single_pass(kernel, &problem);
+        if !is_written_once {
+            return c.through_f32(|c| sum_with(kernel, isa, alpha, products, update, c));
         }
+    }
+    // SAFETY: `check` proved that `C` holds `m` rows of `n` elements, and its borrow is exclusive.
+    unsafe { if is_narrow { narrow::run(isa, &problem) } else { blocked::run(kernel, &problem) } }
+}
+
+/// What an empty sum leaves.
+fn without_terms(update: Update<'_>, c: &mut MatrixMut<'_>) {
+    match update {
+        Update::Overwrite => c.for_each_row(|mut row| row.narrow_from(&vec![0.0; row.len()])),
+        Update::Accumulate => {}
+        Update::Bias(bias) => c.for_each_row(|mut row| row.narrow_from(bias)),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Matrices as views of slices: the operands of a product.
 
-use device::{DType, Elements};
+use device::{Buffer, DType, Device, Element, Elements, ElementsMut};
 
+use crate::problem::Output;
 use crate::{Expand, GemmError};
 
 /// A borrowed matrix of any dtype, possibly transposed, possibly a block of columns of a wider one.
@@ -23,6 +24,16 @@ impl<'a> Matrix<'a> {
     /// A row-major matrix `[rows, cols]` whose elements are computed when they are packed.
     pub fn expanded(source: &'a dyn Expand, rows: usize, cols: usize) -> Self {
         Self { values: Values::Expanded(source), stored: Stored::dense(rows, cols), transposed: false }
+    }
+
+    /// The same matrix with f32 elements read as the nearest bf16, ties to even: an operand of a model that computes in
+    /// bfloat16. Tiles multiply it at the rate of bf16. Others are left as they are.
+    pub fn rounded(self) -> Self {
+        let values = match self.values {
+            Values::Stored(Elements::F32(elements)) => Values::Rounded(elements),
+            other => other,
+        };
+        Self { values, ..self }
     }
 
     /// The same elements read as the transpose: `[cols, rows]`. Nothing is moved.
@@ -71,6 +82,8 @@ impl<'a> Matrix<'a> {
 pub(crate) enum Values<'a> {
     /// Memory.
     Stored(Elements<'a>),
+    /// Memory of f32, each read as the nearest bf16.
+    Rounded(&'a [f32]),
     /// A computation.
     Expanded(&'a dyn Expand),
 }
@@ -79,6 +92,7 @@ impl Values<'_> {
     pub(crate) fn dtype(&self) -> DType {
         match self {
             Values::Stored(elements) => elements.dtype(),
+            Values::Rounded(_) => DType::BF16,
             Values::Expanded(source) => source.dtype(),
         }
     }
@@ -86,6 +100,7 @@ impl Values<'_> {
     fn len(&self) -> usize {
         match self {
             Values::Stored(elements) => elements.len(),
+            Values::Rounded(elements) => elements.len(),
             Values::Expanded(source) => source.len(),
         }
     }
@@ -95,21 +110,27 @@ impl std::fmt::Debug for Values<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Values::Stored(elements) => elements.fmt(f),
+            Values::Rounded(elements) => write!(f, "Rounded({} x float32)", elements.len()),
             Values::Expanded(source) => write!(f, "Expanded({} x {})", source.len(), source.dtype()),
         }
     }
 }
 
-/// A borrowed f32 matrix that a product is written to.
+/// A borrowed matrix that a product is written to, rounded once to its dtype.
 #[derive(Debug)]
 pub struct MatrixMut<'a> {
-    pub(crate) elements: &'a mut [f32],
+    pub(crate) elements: ElementsMut<'a>,
     pub(crate) stored: Stored,
 }
 
 impl<'a> MatrixMut<'a> {
-    /// A row-major matrix `[rows, cols]`.
+    /// A row-major matrix `[rows, cols]` of f32.
     pub fn new(elements: &'a mut [f32], rows: usize, cols: usize) -> Self {
+        Self::of(ElementsMut::F32(elements), rows, cols)
+    }
+
+    /// A row-major matrix `[rows, cols]` of any dtype.
+    pub fn of(elements: ElementsMut<'a>, rows: usize, cols: usize) -> Self {
         Self { elements, stored: Stored::dense(rows, cols) }
     }
 
@@ -130,6 +151,45 @@ impl<'a> MatrixMut<'a> {
 
     pub(crate) fn check(&self) -> Result<(), GemmError> {
         self.stored.check("C", self.elements.len())
+    }
+
+    /// Its first element, for threads that write disjoint parts.
+    pub(crate) fn output(&mut self) -> Output {
+        let start = match &mut self.elements {
+            ElementsMut::F32(c) => c.as_mut_ptr().cast(),
+            ElementsMut::BF16(c) => c.as_mut_ptr().cast(),
+            ElementsMut::F16(c) => c.as_mut_ptr().cast(),
+        };
+        Output { start, dtype: self.elements.dtype(), row_stride: self.stored.row_stride, col_stride: 1 }
+    }
+
+    /// Calls `body` with each row of a matrix that has columns.
+    pub(crate) fn for_each_row(&mut self, mut body: impl FnMut(ElementsMut<'_>)) {
+        fn run<T: Element>(c: &mut [T], stored: Stored, mut body: impl FnMut(ElementsMut<'_>)) {
+            let rows = c.chunks_mut(stored.row_stride).take(stored.rows);
+            rows.for_each(|row| body(ElementsMut::new(&mut row[..stored.cols])));
+        }
+        match &mut self.elements {
+            ElementsMut::F32(c) => run(c, self.stored, &mut body),
+            ElementsMut::BF16(c) => run(c, self.stored, &mut body),
+            ElementsMut::F16(c) => run(c, self.stored, &mut body),
+        }
+    }
+
+    /// Lets `product` work on a copy in f32, and rounds that: a product that passes over `C` more than once.
+    pub(crate) fn through_f32(
+        mut self,
+        product: impl FnOnce(MatrixMut<'_>) -> Result<(), GemmError>,
+    ) -> Result<(), GemmError> {
+        let Stored { rows, cols, .. } = self.stored;
+        let mut whole = Buffer::scratch(Device::Cpu, DType::F32, rows * cols)?;
+        let whole = whole.f32_mut()?;
+        let mut copies = whole.chunks_exact_mut(cols);
+        self.for_each_row(|row| copies.next().into_iter().for_each(|copy| row.as_elements().widen_into(copy)));
+        product(MatrixMut::new(whole, rows, cols))?;
+        let mut results = whole.chunks_exact(cols);
+        self.for_each_row(|mut row| results.next().into_iter().for_each(|result| row.narrow_from(result)));
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use device::DType;
 use rayon::prelude::*;
 
 use crate::kernel::Side;
@@ -71,7 +72,9 @@ impl Problem<'_> {
 /// The first element of `C`, which threads write disjoint parts of.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
-    pub(crate) start: *mut f32,
+    /// Of an element of `dtype`.
+    pub(crate) start: *mut u8,
+    pub(crate) dtype: DType,
     pub(crate) row_stride: usize,
     pub(crate) col_stride: usize,
 }
@@ -84,7 +87,8 @@ unsafe impl Sync for Output {}
 impl Output {
     /// The part from `row` and `col` on.
     pub(crate) fn at(self, row: usize, col: usize) -> Self {
-        Self { start: self.start.wrapping_add(row * self.row_stride + col * self.col_stride), ..self }
+        let elements = row * self.row_stride + col * self.col_stride;
+        Self { start: self.start.wrapping_add(elements * self.dtype.size_bytes()), ..self }
     }
 }
 
@@ -112,9 +116,9 @@ impl Addend {
         }
     }
 
-    /// What `C` holds.
+    /// What `C` holds, which is f32: a product that adds to another `C` never runs on it.
     pub(crate) fn of(c: Output) -> Self {
-        Self { start: c.start, row_stride: c.row_stride, col_stride: c.col_stride }
+        Self { start: c.start.cast(), row_stride: c.row_stride, col_stride: c.col_stride }
     }
 
     /// The part from `row` and `col` on.

@@ -53,8 +53,10 @@ impl Amx {
     /// `None` if this machine or its kernel lacks it.
     pub(crate) fn detect() -> Option<Self> {
         static AVAILABLE: OnceLock<bool> = OnceLock::new();
-        let available =
-            *AVAILABLE.get_or_init(|| is_x86_feature_detected!("avx512bw") && has_tiles() && request_permission());
+        let available = *AVAILABLE.get_or_init(|| {
+            let can_pack = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512bf16");
+            can_pack && has_tiles() && request_permission()
+        });
         avx512::Avx512::detect().filter(|_| available).map(Self)
     }
 }
@@ -115,12 +117,21 @@ impl Kernel for Amx {
     type Packed = bf16;
     const PANEL: [usize; 2] = [LINES; 2];
     const PANEL_UNIT: [usize; 2] = [TILE; 2];
-    // A panel of `A` in three pieces of this depth fits the first-level cache.
-    const BLOCK_DEPTH: usize = 128;
     const DEPTH_UNIT: usize = DEPTH;
     const BLOCK_PANELS: [usize; 2] = [8, 16];
-    const A_STAYS: bool = true;
+    const STAYS: Side = Side::A;
+    // Of 48 KiB; the others, which go by, need room as well.
+    const STAYING_BYTES: usize = 40 << 10;
     const AHEAD: usize = 24;
+
+    fn block_depth(self, [a, _]: [DType; 2]) -> usize {
+        // So that a panel of `A` has room for a block, and for the shallow one of a low-rank product behind it.
+        match pieces(a) {
+            1 => 512,
+            2 => 256,
+            _ => 128,
+        }
+    }
 
     fn stride(self, _side: Side, dtype: DType) -> usize {
         LINES * pieces(dtype)

@@ -16,9 +16,9 @@ use crate::simd::{Source, Vector, load_partial};
 /// Packs a panel; lines that are missing to 32 and depths that are missing to a multiple of 32 are zero.
 ///
 /// # Safety
-/// AVX-512F and AVX-512BW are available; lines and depth are within the operand and not empty; `out` holds 32 lines of the
+/// AVX-512F, BW and BF16 are available; lines and depth are within the operand and not empty; `out` holds 32 lines of the
 /// padded depth in as many pieces as the type has.
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn pack<T: Source>(panel: &Panel<T>, out: &mut [bf16]) {
     let pieces = pieces(T::DTYPE);
     let transposed = panel.part.depth_is_contiguous == (panel.part.side == Side::B);
@@ -52,6 +52,10 @@ unsafe fn rows_of_lines<T: Source>(panel: &Panel<T>, first: usize, count: usize,
         unsafe {
             let available = if i < count { depths } else { 0 };
             let from = panel.at(first + i, first_depth);
+            if pieces(T::DTYPE) == 1 && available >= DEPTH {
+                _mm512_storeu_si512(out.add(i * DEPTH).cast(), halves_bf16(from, from.add(TILE)));
+                continue;
+            }
             let low = load::<T>(from, available);
             let high = load::<T>(from.wrapping_add(TILE), available.saturating_sub(TILE));
             // Upper halves of the words of both registers, in order.
@@ -77,14 +81,55 @@ unsafe fn rows_of_pairs<T: Source>(panel: &Panel<T>, first: usize, count: usize,
     for i in 0..TILE {
         // SAFETY: a depth is below `depths` where it is read, and no more than `count` lines are.
         unsafe {
-            let line = |depth: usize| {
-                let available = if depth < depths { count } else { 0 };
-                load::<T>(panel.at(first, first_depth + depth), available)
-            };
-            split::<T>(line(2 * i), line(2 * i + 1), |piece, even, odd| {
+            let available = [2 * i, 2 * i + 1].map(|depth| if depth < depths { count } else { 0 });
+            let even = panel.at(first, first_depth + 2 * i);
+            let odd = panel.at(first, first_depth + 2 * i + 1);
+            if pieces(T::DTYPE) == 1 && available == [TILE; 2] {
+                // Lines in the lower half, then their neighbours in depth; brought side by side.
+                let pairs = _mm512_permutexvar_epi16(interleaving(), halves_bf16(even, odd));
+                _mm512_storeu_si512(out.add(i * DEPTH).cast(), pairs);
+                continue;
+            }
+            split::<T>(load::<T>(even, available[0]), load::<T>(odd, available[1]), |piece, even, odd| {
                 let row = _mm512_or_si512(_mm512_srli_epi32::<16>(even), odd);
                 _mm512_storeu_si512(out.add(piece * 2 * TILE_ELEMENTS + i * DEPTH).cast(), row);
             });
+        }
+    }
+}
+
+/// Word `i` of the lower half beside word `i` of the upper half.
+///
+/// # Safety
+/// AVX-512F and AVX-512BW are available.
+#[inline(always)]
+unsafe fn interleaving() -> __m512i {
+    // SAFETY: the caller's.
+    unsafe {
+        _mm512_set_epi16(
+            31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17,
+            1, 16, 0,
+        )
+    }
+}
+
+/// 16 elements of one piece each, from each of two places.
+///
+/// # Safety
+/// AVX-512F and AVX-512 BF16 are available; both hold 16 elements.
+#[inline(always)]
+unsafe fn halves_bf16<T: Source>(low: *const T, high: *const T) -> __m512i {
+    // SAFETY: the caller's. An element of one piece is either a bf16 in memory, or an f32 that is read as one.
+    unsafe {
+        match size_of::<T>() == size_of::<bf16>() {
+            true => {
+                let (low, high) = (_mm256_loadu_si256(low.cast()), _mm256_loadu_si256(high.cast()));
+                _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+            }
+            false => {
+                let (low, high) = (__m512::load(low.cast()), __m512::load(high.cast()));
+                std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
+            }
         }
     }
 }

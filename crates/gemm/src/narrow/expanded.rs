@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use device::{Buffer, Device, ElementsMut};
+use device::{Buffer, Device, Element, ElementsMut};
 
 use super::{AXPY_COLS, Block, DOT_COLS, NO_SUMS, Slab};
 use crate::simd::{Isa, Source};
@@ -15,12 +15,16 @@ const AXPY_DEPTHS: usize = 32;
 ///
 /// # Safety
 /// As for [`super::stored`].
-pub(super) unsafe fn run<I: Isa, T: Source>(isa: I, slab: &Slab, source: &dyn Expand) -> Result<(), GemmError> {
+pub(super) unsafe fn run<I: Isa, T: Source + Element>(
+    isa: I,
+    slab: &Slab,
+    source: &dyn Expand,
+) -> Result<(), GemmError> {
     let (unit, len) = match slab.dots {
         true => (DOT_COLS, DOT_COLS * slab.depth),
         false => (AXPY_COLS, AXPY_COLS * AXPY_DEPTHS),
     };
-    let mut scratch = Buffer::scratch(Device::Cpu, T::DTYPE, len)?;
+    let mut scratch = Buffer::scratch(Device::Cpu, <T as Source>::DTYPE, len)?;
     let scratch = scratch.as_mut_slice::<T>()?;
     for start in slab.cols.clone().step_by(unit) {
         let cols = start..slab.cols.end.min(start + unit);
@@ -37,7 +41,7 @@ pub(super) unsafe fn run<I: Isa, T: Source>(isa: I, slab: &Slab, source: &dyn Ex
 
 /// # Safety
 /// As for [`run`].
-unsafe fn dot<I: Isa, T: Source>(isa: I, slab: &Slab, source: &dyn Expand, cols: Range<usize>, b: &mut [T]) {
+unsafe fn dot<I: Isa, T: Source + Element>(isa: I, slab: &Slab, source: &dyn Expand, cols: Range<usize>, b: &mut [T]) {
     let window = Window { first: cols.start * slab.b_stride, row_len: slab.depth, row_stride: slab.b_stride };
     source.expand(window, ElementsMut::new(&mut b[..cols.len() * slab.depth]));
     // SAFETY: the caller's; `b` holds these columns.
@@ -46,7 +50,7 @@ unsafe fn dot<I: Isa, T: Source>(isa: I, slab: &Slab, source: &dyn Expand, cols:
 
 /// # Safety
 /// As for [`run`].
-unsafe fn axpy<I: Isa, T: Source>(isa: I, slab: &Slab, source: &dyn Expand, cols: Range<usize>, b: &mut [T]) {
+unsafe fn axpy<I: Isa, T: Source + Element>(isa: I, slab: &Slab, source: &dyn Expand, cols: Range<usize>, b: &mut [T]) {
     let mut sums = NO_SUMS;
     for start in (0..slab.depth).step_by(AXPY_DEPTHS) {
         let depths = start..slab.depth.min(start + AXPY_DEPTHS);

@@ -4,12 +4,12 @@ mod expanded;
 
 use std::ops::Range;
 
-use device::{Buffer, DType, Device, Element, Elements};
+use device::{Buffer, DType, Device, Elements};
 use half::{bf16, f16};
 
 use crate::matrix::{Lines, Values};
 use crate::problem::{Addend, Output, Problem, Term, in_slabs};
-use crate::simd::{Isa, MAX_LANES, Source};
+use crate::simd::{Isa, MAX_LANES, Rounded, Source};
 use crate::{GemmError, Window};
 
 /// Products with more rows than this are packed and blocked.
@@ -62,7 +62,7 @@ impl<T> Block<'_, T> {
         // SAFETY: the caller's.
         unsafe {
             let addend = self.addend.at(row, col).start;
-            let to = self.c.at(row, col).start;
+            let to = self.c.at(row, col).start.cast::<f32>();
             *to = if addend.is_null() { self.alpha * value } else { *addend + self.alpha * value };
         }
     }
@@ -84,7 +84,7 @@ impl<T> Block<'_, T> {
 /// Computes the product.
 ///
 /// # Safety
-/// `p.c` is valid for `m` rows of `n` elements, which nothing else accesses meanwhile; `m <= MAX_ROWS`.
+/// `p.c` is valid for `m` rows of `n` f32 elements, which nothing else accesses meanwhile; `m <= MAX_ROWS`.
 pub(crate) unsafe fn run<I: Isa>(isa: I, p: &Problem) -> Result<(), GemmError> {
     let mut addend = p.addend;
     for term in p.terms {
@@ -113,6 +113,7 @@ unsafe fn run_term<I: Isa>(isa: I, p: &Problem, term: &Term, addend: Addend) -> 
                 Values::Stored(Elements::F32(b)) => stored(isa, slab, b),
                 Values::Stored(Elements::BF16(b)) => stored(isa, slab, b),
                 Values::Stored(Elements::F16(b)) => stored(isa, slab, b),
+                Values::Rounded(b) => stored(isa, slab, bytemuck::cast_slice::<f32, Rounded>(b)),
                 Values::Expanded(source) => match source.dtype() {
                     DType::F32 => expanded::run::<I, f32>(isa, &slab, source)?,
                     DType::BF16 => expanded::run::<I, bf16>(isa, &slab, source)?,
@@ -147,14 +148,14 @@ unsafe fn stored<I: Isa, T: Source>(isa: I, slab: Slab, b: &[T]) {
 
 /// Writes the lines, `depth` elements each, `stride` apart.
 fn widen(lines: &Lines, depth: usize, stride: usize, out: &mut [f32]) -> Result<(), GemmError> {
-    fn run<T: Element>(from: &[T], lines: &Lines, depth: usize, stride: usize, out: &mut [f32]) {
+    fn run<T: Source>(from: &[T], lines: &Lines, depth: usize, stride: usize, out: &mut [f32]) {
         for (i, out) in out.chunks_exact_mut(stride).enumerate() {
             if lines.depth_is_contiguous {
                 let line = &from[i * lines.stride..][..depth];
-                out.iter_mut().zip(line).for_each(|(to, from)| *to = from.to_f32());
+                out.iter_mut().zip(line).for_each(|(to, from)| *to = from.widened());
             } else {
                 let line = from[i..].iter().step_by(lines.stride.max(1));
-                out[..depth].iter_mut().zip(line).for_each(|(to, from)| *to = from.to_f32());
+                out[..depth].iter_mut().zip(line).for_each(|(to, from)| *to = from.widened());
             }
         }
     }
@@ -162,6 +163,7 @@ fn widen(lines: &Lines, depth: usize, stride: usize, out: &mut [f32]) -> Result<
         Values::Stored(Elements::F32(from)) => run(from, lines, depth, stride, out),
         Values::Stored(Elements::BF16(from)) => run(from, lines, depth, stride, out),
         Values::Stored(Elements::F16(from)) => run(from, lines, depth, stride, out),
+        Values::Rounded(from) => run(bytemuck::cast_slice::<f32, Rounded>(from), lines, depth, stride, out),
         // No more than `MAX_ROWS` lines.
         Values::Expanded(source) => {
             let len = source.len();

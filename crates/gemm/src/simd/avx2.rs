@@ -57,6 +57,30 @@ unsafe impl Vector for __m256 {
     }
 
     #[inline(always)]
+    unsafe fn round_to_bf16(self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let bits = _mm256_castps_si256(self);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let up = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+            let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+            let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(self, self));
+            let rounded = _mm256_blendv_epi8(up, quiet, nan);
+            _mm256_castsi256_ps(_mm256_and_si256(rounded, _mm256_set1_epi32(-0x10000)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_upper_halves(self, to: *mut bf16) {
+        // SAFETY: as above, and for the pointer. Packing works within 128-bit halves, so their words are put together.
+        unsafe {
+            let words = _mm256_srli_epi32::<16>(_mm256_castps_si256(self));
+            let halves = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(words, words));
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(halves));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
         // SAFETY: as above.
         unsafe { _mm256_fmadd_ps(self, factor, addend) }

@@ -56,6 +56,28 @@ unsafe impl Vector for __m512 {
     }
 
     #[inline(always)]
+    unsafe fn round_to_bf16(self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let bits = _mm512_castps_si512(self);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self, self);
+            let rounded = _mm512_mask_or_epi32(up, nan, bits, _mm512_set1_epi32(0x0040_0000));
+            _mm512_castsi512_ps(_mm512_and_si512(rounded, _mm512_set1_epi32(-0x10000)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_upper_halves(self, to: *mut bf16) {
+        // SAFETY: as above, and for the pointer.
+        unsafe {
+            let words = _mm512_srli_epi32::<16>(_mm512_castps_si512(self));
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(words));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
         // SAFETY: as above.
         unsafe { _mm512_fmadd_ps(self, factor, addend) }

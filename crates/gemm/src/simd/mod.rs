@@ -37,6 +37,10 @@ pub(crate) unsafe trait Vector: Copy {
     unsafe fn load_bf16(from: *const bf16) -> Self;
     unsafe fn load_f16(from: *const f16) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// Every lane rounded to the nearest bf16, ties to even. A NaN stays one.
+    unsafe fn round_to_bf16(self) -> Self;
+    /// The upper halves of the lanes: they are bf16.
+    unsafe fn store_upper_halves(self, to: *mut bf16);
     /// `self * factor + addend`.
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
@@ -47,13 +51,44 @@ pub(crate) unsafe trait Vector: Copy {
 }
 
 /// An element type that vectors are loaded from, widened.
-pub(crate) trait Source: Element {
+pub(crate) trait Source: Copy + Send + Sync + 'static {
+    /// The dtype of the values.
+    const DTYPE: DType;
+    /// The value.
+    fn widened(self) -> f32;
     /// # Safety
     /// As for [`Vector`].
     unsafe fn load<V: Vector>(from: *const Self) -> V;
 }
 
+/// An f32 that is read as the nearest bf16.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+pub(crate) struct Rounded(f32);
+
+impl Source for Rounded {
+    const DTYPE: DType = DType::BF16;
+
+    #[inline(always)]
+    fn widened(self) -> f32 {
+        <bf16 as Element>::from_f32(self.0).to_f32()
+    }
+
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: the caller's; the layout is that of an f32.
+        unsafe { V::load(from.cast()).round_to_bf16() }
+    }
+}
+
 impl Source for f32 {
+    const DTYPE: DType = DType::F32;
+
+    #[inline(always)]
+    fn widened(self) -> f32 {
+        self
+    }
+
     #[inline(always)]
     unsafe fn load<V: Vector>(from: *const Self) -> V {
         // SAFETY: the caller's.
@@ -62,6 +97,13 @@ impl Source for f32 {
 }
 
 impl Source for bf16 {
+    const DTYPE: DType = DType::BF16;
+
+    #[inline(always)]
+    fn widened(self) -> f32 {
+        Element::to_f32(self)
+    }
+
     #[inline(always)]
     unsafe fn load<V: Vector>(from: *const Self) -> V {
         // SAFETY: the caller's.
@@ -70,6 +112,13 @@ impl Source for bf16 {
 }
 
 impl Source for f16 {
+    const DTYPE: DType = DType::F16;
+
+    #[inline(always)]
+    fn widened(self) -> f32 {
+        Element::to_f32(self)
+    }
+
     #[inline(always)]
     unsafe fn load<V: Vector>(from: *const Self) -> V {
         // SAFETY: the caller's.
@@ -86,23 +135,56 @@ pub(crate) unsafe fn load_partial<V: Vector, T: Source>(from: *const T, count: u
     let mut lanes = [0.0; MAX_LANES];
     for (i, lane) in lanes[..count].iter_mut().enumerate() {
         // SAFETY: `i < count`.
-        *lane = unsafe { (*from.add(i)).to_f32() };
+        *lane = unsafe { (*from.add(i)).widened() };
     }
     // SAFETY: the array is as long as the widest register.
     unsafe { V::load(lanes.as_ptr()) }
 }
 
-/// Stores the first `count` lanes, less than a register.
+/// An element type that a result is written in.
+pub(crate) trait Destination: Element {
+    /// # Safety
+    /// As for [`Vector`].
+    unsafe fn store<V: Vector>(vector: V, to: *mut Self);
+}
+
+impl Destination for f32 {
+    #[inline(always)]
+    unsafe fn store<V: Vector>(vector: V, to: *mut Self) {
+        // SAFETY: the caller's.
+        unsafe { vector.store(to) }
+    }
+}
+
+impl Destination for bf16 {
+    #[inline(always)]
+    unsafe fn store<V: Vector>(vector: V, to: *mut Self) {
+        // SAFETY: the caller's.
+        unsafe { vector.round_to_bf16().store_upper_halves(to) }
+    }
+}
+
+impl Destination for f16 {
+    #[inline(always)]
+    unsafe fn store<V: Vector>(vector: V, to: *mut Self) {
+        // SAFETY: the caller's.
+        unsafe { store_partial(vector, to, V::LANES) }
+    }
+}
+
+/// Stores the first `count` lanes.
 ///
 /// # Safety
-/// `to` is valid for `count < V::LANES` elements, and the instruction set is available.
+/// `to` is valid for `count <= V::LANES` elements, and the instruction set is available.
 #[inline(always)]
-pub(crate) unsafe fn store_partial<V: Vector>(vector: V, to: *mut f32, count: usize) {
+pub(crate) unsafe fn store_partial<V: Vector, T: Element>(vector: V, to: *mut T, count: usize) {
     let mut lanes = [0.0; MAX_LANES];
     // SAFETY: the array is as long as the widest register, and `to` holds `count`.
     unsafe {
         vector.store(lanes.as_mut_ptr());
-        std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count);
+        for (i, &lane) in lanes[..count].iter().enumerate() {
+            *to.add(i) = T::from_f32(lane);
+        }
     }
 }
 
@@ -175,11 +257,10 @@ impl<I: Isa> Kernel for I {
     type Packed = f32;
     const PANEL: [usize; 2] = [I::TILE_ROWS, I::TILE_COLS];
     const PANEL_UNIT: [usize; 2] = [1, <I::Vector as Vector>::LANES];
-    // A panel of `B` of this depth fits the first- or second-level cache.
-    const BLOCK_DEPTH: usize = 512;
     const DEPTH_UNIT: usize = 1;
     const BLOCK_PANELS: [usize; 2] = [8, 8];
-    const A_STAYS: bool = false;
+    const STAYS: Side = Side::B;
+    const STAYING_BYTES: usize = 72 << 10;
     const AHEAD: usize = MAX_LANES;
 
     fn stride(self, side: Side, _dtype: DType) -> usize {
@@ -187,6 +268,11 @@ impl<I: Isa> Kernel for I {
             Side::A => I::A_STRIDE,
             Side::B => I::TILE_COLS,
         }
+    }
+
+    fn block_depth(self, _dtypes: [DType; 2]) -> usize {
+        // A panel of `B` of this depth fits the first- or second-level cache.
+        512
     }
 
     unsafe fn pack<T: Source>(self, panel: &Panel<T>, out: &mut [f32]) {

@@ -62,6 +62,18 @@ unsafe impl Vector for F32x4 {
         unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
     }
 
+    #[inline(always)]
+    unsafe fn round_to_bf16(self) -> Self {
+        Self(self.0.map(|x| <bf16 as Element>::from_f32(x).to_f32()))
+    }
+
+    #[inline(always)]
+    unsafe fn store_upper_halves(self, to: *mut bf16) {
+        let halves = self.0.map(|x| bf16::from_bits((x.to_bits() >> 16) as u16));
+        // SAFETY: the caller vouches for four elements.
+        unsafe { to.cast::<[bf16; 4]>().write_unaligned(halves) }
+    }
+
     /// Not fused: without the instruction, a fused operation is a call into the mathematics library.
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {

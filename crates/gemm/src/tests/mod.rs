@@ -42,7 +42,19 @@ fn portable_agrees_with_f64() {
 
 /// One case of `gemm` itself.
 fn plain(m: usize, n: usize, k: usize) -> Case {
-    Case { m, n, k, a: F32, b: F32, second: (0, F32, F32), c_padding: 0, alpha: 1.0, update: With::Nothing, seed: 3 }
+    Case {
+        m,
+        n,
+        k,
+        a: F32,
+        b: F32,
+        second: (0, F32, F32),
+        c_padding: 0,
+        c_dtype: 0,
+        alpha: 1.0,
+        update: With::Nothing,
+        seed: 3,
+    }
 }
 
 /// Many blocks of depth, more panels than a block, and a shared operand that is packed in several parts.
@@ -53,6 +65,8 @@ fn blocks_join_without_a_seam() {
         plain(300, 530, 1100),
         Case { b: transposed, update: With::Bias, ..plain(530, 300, 1100) },
         Case { update: With::C, ..plain(9, 12, 70_000) },
+        // Sums of several passes are kept in f32 for a result in bf16.
+        Case { c_dtype: 1, update: With::Bias, ..plain(64, 65, 70_000) },
     ] {
         check(simd::portable::Portable, simd::portable::Portable, case).unwrap();
         #[cfg(target_arch = "x86_64")]
