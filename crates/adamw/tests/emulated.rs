@@ -1,7 +1,7 @@
 //! The kernels, emulated, against the CPU implementation.
 
 use device::DeviceError;
-use device::launch::{Executor, testing};
+use device::launch::{DeviceBuffer, Executor, testing};
 use device::philox::Stream;
 use half::bf16;
 use proptest::prelude::*;
@@ -95,6 +95,43 @@ proptest! {
         prop_assert_eq!(scale, clip_coefficient(norm, max_norm));
         let (again, _) = run(seed ^ 1);
         prop_assert_eq!(norm.to_bits(), again.to_bits(), "the order of warps changed the sum");
+    }
+}
+
+/// A training step's end as one graph: what it replays is what it recorded, on whatever the buffers then hold.
+#[test]
+fn a_recorded_step_gives_the_bits_of_single_launches() {
+    let len = 1500;
+    let executor = testing::executor(3);
+    let upload = |site| executor.upload(&values(len, 7, site)).unwrap();
+    let mut norm = launch::GradNorm::new(&executor, len).unwrap();
+    let mut clip_and_step = |gradients: &DeviceBuffer, [parameters, exp_avg, exp_avg_sq]: &mut [DeviceBuffer; 3]| {
+        norm.clip(gradients, 1.0)?;
+        let args = launch::Step {
+            step: 1,
+            learning_rate: 1e-3,
+            grad_scale: norm.grad_scale(),
+            groups: &groups(len / 3, len),
+            gradients,
+            parameters,
+            exp_avg,
+            exp_avg_sq,
+            shadow: None,
+        };
+        launch::step(&AdamW::default(), args)
+    };
+    let mut gradients = upload(0);
+    let zeros = || executor.upload(&vec![0.0f32; len]).unwrap();
+    let [mut single, mut replayed] = [(); 2].map(|()| [upload(1), zeros(), zeros()]);
+    let graph = executor.record_graph(|| clip_and_step(&gradients, &mut replayed)).unwrap();
+    for site in [2, 3] {
+        gradients.write(&values(len, 7, site)).unwrap();
+        clip_and_step(&gradients, &mut single).unwrap();
+        // SAFETY: all buffers are live.
+        unsafe { graph.replay() }.unwrap();
+    }
+    for (single, replayed) in single.iter().zip(&replayed) {
+        assert_eq!(single.read::<u32>().unwrap(), replayed.read::<u32>().unwrap());
     }
 }
 

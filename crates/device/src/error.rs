@@ -1,5 +1,6 @@
 //! What can go wrong below the kernels.
 
+use crate::cuda::NoCuda;
 use crate::launch::Grid;
 use crate::{DType, Device};
 
@@ -20,6 +21,14 @@ pub enum DeviceError {
         device: String,
         /// What is missing, and the remedy.
         reason: String,
+    },
+    /// A GPU was asked for where there is none that can be used.
+    #[error("device `{device}` cannot be used: {missing}")]
+    NoCuda {
+        /// As asked for.
+        device: String,
+        /// What is missing, and the remedy.
+        missing: NoCuda,
     },
     /// The memory of a buffer could not be had.
     #[error(
@@ -85,7 +94,53 @@ pub enum DeviceError {
         /// Its compute capability.
         compute_capability: (i32, i32),
     },
-    /// The driver reports an error. One that a kernel caused is sticky: every later call repeats it.
+    /// The kernels were compiled for a newer driver.
+    #[error(
+        "kernel `{kernel}` was compiled for a newer driver than this one, which supports CUDA {}.{}; update the driver, or \
+         build with the nvcc of an older CUDA",
+        supports.0, supports.1
+    )]
+    DriverTooOld {
+        /// The kernel.
+        kernel: &'static str,
+        /// The newest CUDA version that the driver supports.
+        supports: (i32, i32),
+    },
+    /// The machine code that was found is not that of the kernel.
+    #[error(
+        "kernel `{kernel}` cannot be loaded from {image}: {problem}; write the folder that TUNESMITH_KERNELS names again \
+         from the sources of this program, or unset it"
+    )]
+    Image {
+        /// The kernel.
+        kernel: &'static str,
+        /// The file, or the program.
+        image: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A kernel failed while it ran. The error is sticky: the process can do nothing more on this GPU.
+    #[error(
+        "kernel `{kernel}`, or one shortly before it, failed on the GPU: {code} ({description}), seen while {action}; the \
+         process cannot use the GPU any more. Run again with CUDA_LAUNCH_BLOCKING=1 to be told the kernel itself"
+    )]
+    Sticky {
+        /// The kernel that was launched last.
+        kernel: &'static str,
+        /// What was being done when the error was seen.
+        action: &'static str,
+        /// The driver's name of the error.
+        code: String,
+        /// The driver's words.
+        description: String,
+    },
+    /// Something that a graph cannot hold was done while one was recorded.
+    #[error("{action} cannot be part of a recorded graph; do it before or after")]
+    Recording {
+        /// What.
+        action: &'static str,
+    },
+    /// The driver reports an error.
     #[error("the NVIDIA driver reports {code} ({description}) while {action}; the kernel launched last is {kernel}")]
     Driver {
         /// What was being done.

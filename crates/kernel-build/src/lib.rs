@@ -99,6 +99,15 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(paths)
 }
 
+/// The folders of `cuda` with kernels, by name.
+///
+/// # Errors
+/// [`Error::Io`] for a folder that cannot be read.
+pub fn families(cuda: &Path) -> Result<Vec<String>, Error> {
+    let folders = files(cuda)?.into_iter().filter(|path| path.join("params.h").is_file());
+    Ok(folders.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
+}
+
 /// The `.cu` files of a family, by name.
 ///
 /// # Errors

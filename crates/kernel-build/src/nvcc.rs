@@ -43,6 +43,14 @@ impl Nvcc {
         for name in ["NVCC", "CUDA_HOME", "CUDA_PATH", "PATH", "VIRTUAL_ENV"] {
             println!("cargo::rerun-if-env-changed={name}");
         }
+        Self::from_environment()
+    }
+
+    /// As [`Nvcc::find`], outside a build script.
+    ///
+    /// # Errors
+    /// As [`Nvcc::find`].
+    pub fn from_environment() -> Result<Self, String> {
         Self::find_with(|name| std::env::var_os(name).map(PathBuf::from)).map_err(|error| error.to_string())
     }
 
@@ -66,7 +74,10 @@ impl Nvcc {
     }
 
     /// Compiles `source` into `out_dir` and returns the fatbin's path.
-    pub(crate) fn fatbin(&self, cuda: &Path, source: &Path, out_dir: &Path) -> Result<PathBuf, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Io`] if nvcc does not start, [`Error::Nvcc`] with its words if it refuses the source.
+    pub fn fatbin(&self, cuda: &Path, source: &Path, out_dir: &Path) -> Result<PathBuf, Error> {
         let fatbin = out_dir.join(source.with_extension("fatbin").file_name().unwrap_or_default());
         let mut command = Command::new(&self.path);
         command.args(["-std=c++20", "-O3", "-lineinfo", "-fatbin", "-I"]).arg(cuda);

@@ -91,6 +91,7 @@ impl DeviceBuffer {
     pub fn write<T: Pod>(&mut self, values: &[T]) -> Result<(), DeviceError> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         self.expect_len(bytes.len())?;
+        self.executor().refuse_while_recording("a copy from the host")?;
         self.executor().0.kind.write(self.memory(), bytes)
     }
 
@@ -112,6 +113,7 @@ impl DeviceBuffer {
     pub fn read_into<T: Pod>(&self, values: &mut [T]) -> Result<(), DeviceError> {
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(values);
         self.expect_len(bytes.len())?;
+        self.executor().refuse_while_recording("a copy to the host")?;
         self.executor().0.kind.read(self.memory(), bytes)
     }
 

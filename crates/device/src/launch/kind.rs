@@ -1,9 +1,16 @@
 //! What both executors can do.
 
+use std::time::Duration;
+#[cfg(feature = "emulator")]
+use std::time::Instant;
+
+use cudarc::driver::CudaEvent;
+
 use super::buffer::Memory;
+use super::cuda::{self, Cuda};
 #[cfg(feature = "emulator")]
 use super::emulated::{self, Emulated};
-use super::{Architecture, Grid, Kernel, TensorMap, TiledMatrix, cuda::Cuda};
+use super::{Architecture, Grid, Kernel, TensorMap, TiledMatrix};
 use crate::{Device, DeviceError};
 
 #[derive(Debug)]
@@ -12,6 +19,44 @@ pub(super) enum Kind {
     #[cfg(feature = "emulator")]
     Emulated(Emulated),
 }
+
+/// A point in the order of the work.
+#[derive(Debug)]
+pub(super) enum Point {
+    Cuda(CudaEvent),
+    /// Work is done when it is started.
+    #[cfg(feature = "emulator")]
+    Emulated(Instant),
+}
+
+/// A recorded sequence.
+pub(super) enum Recorded {
+    Cuda(cuda::Graph),
+    #[cfg(feature = "emulator")]
+    Emulated(Vec<emulated::Command>),
+}
+
+/// Host memory that the device reads while the host goes on.
+#[derive(Debug)]
+pub(super) enum HostMemory {
+    Cuda(cuda::Pinned),
+    #[cfg(feature = "emulator")]
+    Emulated(Vec<u8>),
+}
+
+impl HostMemory {
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            HostMemory::Cuda(pinned) => pinned.bytes_mut(),
+            #[cfg(feature = "emulator")]
+            HostMemory::Emulated(bytes) => bytes,
+        }
+    }
+}
+
+/// A point, a graph or host memory met an executor of the other kind.
+#[cfg(feature = "emulator")]
+const MIXED: Result<(), DeviceError> = Err(DeviceError::MixedExecutors);
 
 impl Kind {
     pub(super) fn device(&self) -> Device {
@@ -60,10 +105,7 @@ impl Kind {
         match self {
             Kind::Cuda(cuda) => cuda.prepare(address, len),
             #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => {
-                emulated.prepare(address, len);
-                Ok(())
-            }
+            Kind::Emulated(emulated) => emulated.prepare(address, len),
         }
     }
 
@@ -102,10 +144,7 @@ impl Kind {
         match self {
             Kind::Cuda(cuda) => cuda.zero(memory),
             #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => {
-                emulated.write(memory, &vec![0; memory.len]);
-                Ok(())
-            }
+            Kind::Emulated(emulated) => emulated.zero(memory),
         }
     }
 
@@ -113,12 +152,7 @@ impl Kind {
         match self {
             Kind::Cuda(cuda) => cuda.copy(from, to),
             #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => {
-                let mut bytes = vec![0; from.len];
-                emulated.read(from, &mut bytes);
-                emulated.write(to, &bytes);
-                Ok(())
-            }
+            Kind::Emulated(emulated) => emulated.copy(from, to),
         }
     }
 
@@ -139,6 +173,91 @@ impl Kind {
             Kind::Cuda(cuda) => cuda.synchronize(),
             #[cfg(feature = "emulator")]
             Kind::Emulated(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn event(&self) -> Result<Point, DeviceError> {
+        match self {
+            Kind::Cuda(cuda) => cuda.event().map(Point::Cuda),
+            #[cfg(feature = "emulator")]
+            Kind::Emulated(_) => Ok(Point::Emulated(Instant::now())),
+        }
+    }
+
+    pub(super) fn wait(&self, point: &Point) -> Result<(), DeviceError> {
+        match (self, point) {
+            (Kind::Cuda(cuda), Point::Cuda(event)) => cuda.wait(event),
+            #[cfg(feature = "emulator")]
+            (Kind::Emulated(_), Point::Emulated(_)) => Ok(()),
+            #[cfg(feature = "emulator")]
+            _ => MIXED,
+        }
+    }
+
+    pub(super) fn elapsed(&self, from: &Point, to: &Point) -> Result<Duration, DeviceError> {
+        match (self, from, to) {
+            (Kind::Cuda(cuda), Point::Cuda(from), Point::Cuda(to)) => {
+                Ok(Duration::from_secs_f32(cuda.elapsed_ms(from, to)?.max(0.0) / 1e3))
+            }
+            #[cfg(feature = "emulator")]
+            (Kind::Emulated(_), Point::Emulated(from), Point::Emulated(to)) => Ok(to.duration_since(*from)),
+            #[cfg(feature = "emulator")]
+            _ => Err(DeviceError::MixedExecutors),
+        }
+    }
+
+    pub(super) fn begin_recording(&self) -> Result<(), DeviceError> {
+        match self {
+            Kind::Cuda(cuda) => cuda.begin_recording(),
+            #[cfg(feature = "emulator")]
+            Kind::Emulated(emulated) => {
+                emulated.begin_recording();
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn end_recording(&self) -> Result<Recorded, DeviceError> {
+        match self {
+            Kind::Cuda(cuda) => cuda.end_recording().map(Recorded::Cuda),
+            #[cfg(feature = "emulator")]
+            Kind::Emulated(emulated) => Ok(Recorded::Emulated(emulated.end_recording())),
+        }
+    }
+
+    /// # Safety
+    /// As [`super::Graph::replay`].
+    pub(super) unsafe fn replay(&self, recorded: &Recorded) -> Result<(), DeviceError> {
+        match (self, recorded) {
+            (Kind::Cuda(cuda), Recorded::Cuda(graph)) => cuda.replay(graph),
+            #[cfg(feature = "emulator")]
+            // SAFETY: the caller's promise.
+            (Kind::Emulated(emulated), Recorded::Emulated(commands)) => unsafe { emulated.replay(commands) },
+            #[cfg(feature = "emulator")]
+            _ => MIXED,
+        }
+    }
+
+    /// Zeroed host memory.
+    pub(super) fn host_memory(&self, len: usize) -> Result<HostMemory, DeviceError> {
+        match self {
+            Kind::Cuda(cuda) => cuda.pinned(len).map(HostMemory::Cuda),
+            #[cfg(feature = "emulator")]
+            Kind::Emulated(_) => Ok(HostMemory::Emulated(vec![0; len])),
+        }
+    }
+
+    /// Starts a copy of the first bytes of `from`, which must not change before it has ended.
+    pub(super) fn write_from(&self, from: &HostMemory, to: Memory) -> Result<(), DeviceError> {
+        match (self, from) {
+            (Kind::Cuda(cuda), HostMemory::Cuda(pinned)) => cuda.write_pinned(to, pinned),
+            #[cfg(feature = "emulator")]
+            (Kind::Emulated(emulated), HostMemory::Emulated(bytes)) => {
+                emulated.write(to, &bytes[..to.len]);
+                Ok(())
+            }
+            #[cfg(feature = "emulator")]
+            _ => MIXED,
         }
     }
 }

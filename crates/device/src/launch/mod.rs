@@ -7,7 +7,9 @@
 //! | concept | here |
 //! |---|---|
 //! | where kernels run | [`Executor`] |
-//! | memory there | [`DeviceBuffer`] |
+//! | memory there | [`DeviceBuffer`], filled from files by [`Staging`] |
+//! | time | [`Event`] |
+//! | launches started with one call | [`Graph`] |
 //! | a kernel, typed by its parameters | [`Kernel`], [`Image`] |
 //! | how many threads | [`Grid`] |
 
@@ -16,15 +18,19 @@ mod buffer;
 mod cuda;
 #[cfg(feature = "emulator")]
 mod emulated;
+mod event;
+mod graph;
 mod grid;
 mod kernel;
 mod kind;
 mod pool;
+mod staging;
 mod tensor_map;
 #[cfg(feature = "emulator")]
 pub mod testing;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
@@ -34,9 +40,12 @@ use kind::Kind;
 
 pub use architecture::Architecture;
 pub use buffer::DeviceBuffer;
+pub use event::Event;
+pub use graph::Graph;
 pub use grid::Grid;
 pub use kernel::{Built, HostFunction, Image, Kernel};
 pub use pool::PoolStats;
+pub use staging::Staging;
 pub use tensor_map::{TensorMap, TiledMatrix};
 
 /// Every byte of memory that was not written, on the emulator and in tests: as f32, bf16 and f16 that is NaN.
@@ -50,6 +59,8 @@ pub struct Executor(Arc<Inner>);
 struct Inner {
     kind: Kind,
     pool: pool::Pool,
+    /// Whether a graph is being recorded.
+    recording: AtomicBool,
 }
 
 impl Drop for Inner {
@@ -60,14 +71,14 @@ impl Drop for Inner {
 
 impl Executor {
     fn new(kind: Kind) -> Self {
-        Self(Arc::new(Inner { kind, pool: pool::Pool::default() }))
+        Self(Arc::new(Inner { kind, pool: pool::Pool::default(), recording: AtomicBool::new(false) }))
     }
 
     /// The executor of `device` that the whole process shares.
     ///
     /// # Errors
-    /// [`DeviceError::Unavailable`] with the reason where this machine or this build lacks the device, and for the CPU, which
-    /// runs no kernels; [`DeviceError::Driver`] if the driver fails.
+    /// [`DeviceError::Unavailable`] or [`DeviceError::NoCuda`] with the reason where this machine or this build lacks the
+    /// device, and for the CPU, which runs no kernels; [`DeviceError::Driver`] if the driver fails.
     pub fn for_device(device: Device) -> Result<Self, DeviceError> {
         static EXECUTORS: Mutex<BTreeMap<Device, Executor>> = Mutex::new(BTreeMap::new());
         // What is in the map is whole whatever has panicked.
@@ -98,7 +109,8 @@ impl Executor {
     /// The GPU `ordinal`, as in `cuda:N`.
     ///
     /// # Errors
-    /// [`DeviceError::Unavailable`] where there is no driver or no such GPU, [`DeviceError::Driver`] if the driver fails.
+    /// [`DeviceError::NoCuda`] where there is no driver or no GPU, [`DeviceError::Unavailable`] for a number that no GPU has,
+    /// [`DeviceError::Driver`] if the driver fails.
     pub fn cuda(ordinal: usize) -> Result<Self, DeviceError> {
         Ok(Self::new(Kind::Cuda(cuda::Cuda::new(ordinal, None)?)))
     }
@@ -174,14 +186,15 @@ impl Executor {
     /// # Errors
     /// [`DeviceError::OutOfMemory`], or [`DeviceError::Driver`] with what the driver says.
     pub fn allocate(&self, len_bytes: usize) -> Result<DeviceBuffer, DeviceError> {
-        let Inner { kind, pool } = &*self.0;
+        let Inner { kind, pool, .. } = &*self.0;
         let capacity = crate::pool::size_class(len_bytes)
             .ok_or_else(|| DeviceError::OutOfMemory { device: self.device().to_string(), bytes: len_bytes })?;
         let (address, capacity) = match pool.take(capacity) {
             Some(block) => block,
             None => {
                 let address = match kind.allocate(capacity) {
-                    Err(DeviceError::OutOfMemory { .. }) => {
+                    // What a graph records cannot give memory back.
+                    Err(DeviceError::OutOfMemory { .. }) if !self.is_recording() => {
                         self.trim();
                         kind.allocate(capacity)
                     }
@@ -224,8 +237,9 @@ impl Executor {
     ///
     /// # Errors
     /// [`DeviceError::Launch`] for a grid that no GPU takes, [`DeviceError::KernelsNotBuilt`] for a build without this
-    /// kernel, [`DeviceError::KernelFault`] for what the emulator finds; [`DeviceError::Architecture`] and
-    /// [`DeviceError::Driver`] on a GPU, where a fault of the kernel itself is reported by a later call.
+    /// kernel, [`DeviceError::KernelFault`] for what the emulator finds; [`DeviceError::Architecture`],
+    /// [`DeviceError::DriverTooOld`], [`DeviceError::Image`] and [`DeviceError::Driver`] on a GPU, where a fault of the kernel
+    /// itself is reported by a later call, as [`DeviceError::Sticky`].
     pub unsafe fn launch<P: Pod>(&self, kernel: &'static Kernel<P>, grid: Grid, params: &P) -> Result<(), DeviceError> {
         grid.check(kernel.name(), self.architecture())?;
         if grid.is_empty() {
@@ -240,6 +254,7 @@ impl Executor {
     /// # Errors
     /// [`DeviceError::Driver`] if something that was started failed.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
+        self.refuse_while_recording("a wait")?;
         self.0.kind.synchronize()
     }
 }
@@ -252,7 +267,7 @@ mod tests {
     fn a_machine_without_a_gpu_says_so() {
         if crate::cuda::probe().is_err() {
             let refused = Executor::for_device(Device::Cuda(0)).unwrap_err();
-            assert!(matches!(&refused, DeviceError::Unavailable { device, .. } if device == "cuda:0"), "{refused}");
+            assert!(matches!(&refused, DeviceError::NoCuda { device, .. } if device == "cuda:0"), "{refused}");
         }
         assert!(matches!(Executor::for_device(Device::Cpu), Err(DeviceError::Unavailable { .. })));
     }

@@ -11,9 +11,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub(super) struct Pool(Mutex<State>);
 
+/// Addresses of blocks by capacity.
+type Blocks = BTreeMap<usize, Vec<u64>>;
+
 #[derive(Debug, Default)]
 struct State {
-    free: BTreeMap<usize, Vec<u64>>,
+    free: Blocks,
+    /// Those given back while a graph is recorded, which are its own: a replay writes them.
+    recorded: Option<Blocks>,
     stats: PoolStats,
 }
 
@@ -43,8 +48,10 @@ impl Pool {
     /// A free block of `capacity` bytes or little more, with what it has.
     pub(super) fn take(&self, capacity: usize) -> Option<(u64, usize)> {
         let mut state = self.state();
-        let found = state.free.range_mut(capacity..=capacity.saturating_add(capacity / 8));
-        let (address, capacity) = found.into_iter().find_map(|(&has, blocks)| Some((blocks.pop()?, has)))?;
+        if let Some(block) = state.recorded.as_mut().and_then(|recorded| pop(recorded, capacity)) {
+            return Some(block);
+        }
+        let (address, capacity) = pop(&mut state.free, capacity)?;
         state.stats.free_bytes -= capacity;
         state.stats.live_bytes += capacity;
         Some((address, capacity))
@@ -61,9 +68,24 @@ impl Pool {
     /// Keeps a block for the next taker.
     pub(super) fn give(&self, address: u64, capacity: usize) {
         let mut state = self.state();
+        if let Some(recorded) = &mut state.recorded {
+            recorded.entry(capacity).or_default().push(address);
+            return;
+        }
         state.stats.live_bytes -= capacity;
         state.stats.free_bytes += capacity;
         state.free.entry(capacity).or_default().push(address);
+    }
+
+    /// From now on, blocks that are given back stay those of a graph.
+    pub(super) fn begin_recording(&self) {
+        self.state().recorded = Some(Blocks::new());
+    }
+
+    /// The graph's blocks, which count as in use until they are given back.
+    pub(super) fn end_recording(&self) -> Vec<(u64, usize)> {
+        let recorded = self.state().recorded.take().unwrap_or_default();
+        recorded.into_iter().flat_map(|(has, blocks)| blocks.into_iter().map(move |address| (address, has))).collect()
     }
 
     /// All free blocks, which the device is to have back.
@@ -72,4 +94,10 @@ impl Pool {
         state.stats.free_bytes = 0;
         std::mem::take(&mut state.free).into_values().flatten().collect()
     }
+}
+
+/// A block of `capacity` bytes or little more, with what it has.
+fn pop(blocks: &mut Blocks, capacity: usize) -> Option<(u64, usize)> {
+    let mut found = blocks.range_mut(capacity..=capacity.saturating_add(capacity / 8));
+    found.find_map(|(&has, blocks)| Some((blocks.pop()?, has)))
 }

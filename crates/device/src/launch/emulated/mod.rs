@@ -9,6 +9,7 @@
 //! - Threads that wait for each other at different places, or for ever, fail the launch ([`block`]).
 
 mod block;
+mod commands;
 mod copies;
 mod deferred;
 mod mbarrier;
@@ -31,6 +32,8 @@ use block::Worker;
 use memory::Allocations;
 use thread::Dim3;
 
+pub(super) use commands::Command;
+
 /// The emulated device.
 #[derive(Debug)]
 pub(super) struct Emulated {
@@ -38,6 +41,8 @@ pub(super) struct Emulated {
     seed: u64,
     launches: AtomicU64,
     allocations: Mutex<Allocations>,
+    /// The graph that is being recorded.
+    recording: Mutex<Option<Vec<Command>>>,
 }
 
 /// Few, so that a block that takes one tile after the other takes several.
@@ -60,9 +65,9 @@ struct Launch<'a> {
 }
 
 /// Memory for parameters.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
-struct Line([u64; 8]);
+pub(super) struct Line([u64; 8]);
 
 thread_local! {
     /// Stacks and shared memory, kept from block to block.
@@ -71,7 +76,13 @@ thread_local! {
 
 impl Emulated {
     pub(super) fn new(architecture: Architecture, seed: u64) -> Self {
-        Self { architecture, seed, launches: AtomicU64::new(0), allocations: Mutex::default() }
+        Self {
+            architecture,
+            seed,
+            launches: AtomicU64::new(0),
+            allocations: Mutex::default(),
+            recording: Mutex::default(),
+        }
     }
 
     pub(super) fn architecture(&self) -> Architecture {
@@ -87,8 +98,9 @@ impl Emulated {
         address.ok_or_else(|| DeviceError::OutOfMemory { device: "emulated".to_owned(), bytes: capacity })
     }
 
-    pub(super) fn prepare(&self, address: u64, len: usize) {
-        self.allocations().prepare(address, len);
+    pub(super) fn prepare(&self, address: u64, len: usize) -> Result<(), DeviceError> {
+        // SAFETY: no kernel runs.
+        unsafe { self.perform(Command::Prepare(Memory { address, len })) }
     }
 
     pub(super) fn free(&self, address: u64) {
@@ -103,6 +115,16 @@ impl Emulated {
         self.allocations().read(from.address, bytes);
     }
 
+    pub(super) fn zero(&self, memory: Memory) -> Result<(), DeviceError> {
+        // SAFETY: no kernel runs.
+        unsafe { self.perform(Command::Zero(memory)) }
+    }
+
+    pub(super) fn copy(&self, from: Memory, to: Memory) -> Result<(), DeviceError> {
+        // SAFETY: no kernel runs.
+        unsafe { self.perform(Command::Copy { from, to }) }
+    }
+
     /// # Safety
     /// As [`super::Executor::launch`], with `params` the bytes of the struct that the kernel takes.
     pub(super) unsafe fn launch<P>(&self, kernel: &Kernel<P>, grid: Grid, params: &[u8]) -> Result<(), DeviceError> {
@@ -111,7 +133,20 @@ impl Emulated {
         // Kernels read parameters in place, tensor maps at multiples of 64 bytes.
         let mut lines = vec![Line([0; 8]); params.len().div_ceil(size_of::<Line>())];
         bytemuck::cast_slice_mut(&mut lines)[..params.len()].copy_from_slice(params);
-        let words: &[u64] = bytemuck::cast_slice(&lines);
+        // SAFETY: the caller's promise.
+        unsafe { self.perform(Command::Launch { kernel: kernel.name(), host, grid, params: lines }) }
+    }
+
+    /// # Safety
+    /// As [`Emulated::launch`].
+    unsafe fn run_kernel(
+        &self,
+        kernel: &'static str,
+        host: HostFunction,
+        grid: Grid,
+        params: &[Line],
+    ) -> Result<(), DeviceError> {
+        let words: &[u64] = bytemuck::cast_slice(params);
         let launch = Launch { host, params: words, grid };
         let number = self.launches.fetch_add(1, Ordering::Relaxed);
         let [x, y, z] = grid.blocks.map(u64::from);
@@ -126,7 +161,7 @@ impl Emulated {
             })
             .min_by_key(|(index, _)| *index);
         let fault = fault.map(|(_, fault)| fault).or(self.allocations().damage(words));
-        fault.map_or(Ok(()), |fault| Err(DeviceError::KernelFault { kernel: kernel.name(), fault }))
+        fault.map_or(Ok(()), |fault| Err(DeviceError::KernelFault { kernel, fault }))
     }
 }
 

@@ -1,14 +1,24 @@
 //! Kernels on a GPU, through the driver API.
 
-use std::collections::HashMap;
-use std::ffi::{CString, c_void};
+mod error;
+mod graph;
+mod image;
+mod modules;
+mod pinned;
+mod tensor_map;
+
+use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
+use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
 
 use super::buffer::Memory;
-use super::{Architecture, Built, Grid, Image, Kernel, POISON, TensorMap, TiledMatrix};
+use super::{Architecture, Grid, Kernel, POISON};
 use crate::{DeviceError, cuda};
+use modules::Modules;
+
+pub(super) use graph::Graph;
+pub(super) use pinned::Pinned;
 
 /// Dynamic shared memory that a kernel may have without asking.
 const DEFAULT_SHARED_BYTES: u32 = 48 << 10;
@@ -22,27 +32,16 @@ pub(super) struct Cuda {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     multiprocessors: u32,
-    loaded: Mutex<Loaded>,
+    modules: Mutex<Modules>,
 }
-
-#[derive(Debug, Default)]
-struct Loaded {
-    /// By the image's address: images are statics.
-    modules: HashMap<usize, sys::CUmodule>,
-    functions: HashMap<&'static str, sys::CUfunction>,
-    /// The kernel launched last, which an asynchronous error most likely comes from.
-    latest: Option<&'static str>,
-}
-
-// SAFETY: module and function handles are addresses inside the driver, which may be used from any thread.
-unsafe impl Send for Loaded {}
 
 impl Cuda {
     /// The GPU `ordinal` as one of `architecture`, or as what it is.
     pub(super) fn new(ordinal: usize, architecture: Option<Architecture>) -> Result<Self, DeviceError> {
-        let unavailable = |reason: String| DeviceError::Unavailable { device: format!("cuda:{ordinal}"), reason };
+        let device = || format!("cuda:{ordinal}");
+        let unavailable = |reason: String| DeviceError::Unavailable { device: device(), reason };
         // cudarc panics where there is no driver, so the probe comes first.
-        let gpus = cuda::probe().map_err(|missing| unavailable(missing.to_string()))?;
+        let gpus = cuda::probe().map_err(|missing| DeviceError::NoCuda { device: device(), missing })?;
         let count = gpus.len();
         let gpu = gpus
             .into_iter()
@@ -56,12 +55,13 @@ impl Cuda {
                 gpu.name
             )));
         }
-        let failed = |error| driver_error("opening the GPU", None, error);
+        let failed = |error| error::driver("opening the GPU", None, error);
         let context = CudaContext::new(ordinal).map_err(failed)?;
+        keep_freed_memory(&context).map_err(failed)?;
         let stream = context.new_stream().map_err(failed)?;
         let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
         let multiprocessors = context.attribute(count).map_err(failed)?.max(1) as u32;
-        Ok(Self { gpu, architecture, poisons: false, context, stream, multiprocessors, loaded: Mutex::default() })
+        Ok(Self { gpu, architecture, poisons: false, context, stream, multiprocessors, modules: Mutex::default() })
     }
 
     /// The same GPU, whose memory reads as NaN until it is written, as the emulator's does.
@@ -82,49 +82,22 @@ impl Cuda {
         self.multiprocessors
     }
 
-    pub(super) fn tensor_map(&self, address: u64, matrix: TiledMatrix) -> Result<TensorMap, DeviceError> {
-        self.bind()?;
-        let mut map = sys::CUtensorMap { opaque: [0; 16] };
-        let dims = [matrix.cols as u64, matrix.rows as u64];
-        let strides = [2 * matrix.row_stride as u64];
-        let (boxes, steps) = ([TiledMatrix::BOX_COLS, matrix.box_rows], [1, 1]);
-        // SAFETY: every array is as long as the rank of 2 asks for. The driver reads no device memory.
-        let encoded = unsafe {
-            sys::cuTensorMapEncodeTiled(
-                &raw mut map,
-                sys::CUtensorMapDataType_enum::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-                2,
-                address as *mut c_void,
-                dims.as_ptr(),
-                strides.as_ptr(),
-                boxes.as_ptr(),
-                steps.as_ptr(),
-                sys::CUtensorMapInterleave_enum::CU_TENSOR_MAP_INTERLEAVE_NONE,
-                sys::CUtensorMapSwizzle_enum::CU_TENSOR_MAP_SWIZZLE_128B,
-                sys::CUtensorMapL2promotion_enum::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                sys::CUtensorMapFloatOOBfill_enum::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
-            )
-        };
-        encoded.result().map_err(|error| self.failed("describing a matrix to the tensor memory accelerator", error))?;
-        Ok(map.opaque)
-    }
-
     fn bind(&self) -> Result<(), DeviceError> {
         self.context.bind_to_thread().map_err(|error| self.failed("using the GPU", error))
     }
 
     fn failed(&self, action: &'static str, error: DriverError) -> DeviceError {
-        driver_error(action, self.loaded().latest, error)
+        error::driver(action, self.modules().latest(), error)
     }
 
-    fn loaded(&self) -> std::sync::MutexGuard<'_, Loaded> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    fn modules(&self) -> std::sync::MutexGuard<'_, Modules> {
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn allocate(&self, capacity: usize) -> Result<u64, DeviceError> {
         self.bind()?;
-        // SAFETY: the stream is live; what reads the memory first writes it, or reads unspecified bytes of plain data.
-        let allocated = unsafe { result::malloc_async(self.stream.cu_stream(), capacity) };
+        let recording = self.is_recording().map_err(|error| self.failed("allocating", error))?;
+        let allocated = if recording { self.allocate_beside(capacity) } else { allocate_on(&self.stream, capacity) };
         allocated.map_err(|error| match error.0 {
             sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
                 DeviceError::OutOfMemory { device: format!("cuda:{}", self.gpu.ordinal), bytes: capacity }
@@ -190,6 +163,29 @@ impl Cuda {
         waited
     }
 
+    /// Copies the first bytes of page-locked memory, which are read after this returns.
+    pub(super) fn write_pinned(&self, memory: Memory, pinned: &Pinned) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: the buffer is live, and the page-locked memory is at least as long and waited for before it changes.
+        let copied = unsafe { pinned.copy_to(memory, self.stream.cu_stream()) };
+        copied.map_err(|error| self.failed("copying to the GPU", error))
+    }
+
+    /// A point in the stream that also tells the time.
+    pub(super) fn event(&self) -> Result<CudaEvent, DeviceError> {
+        let timed = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
+        self.stream.record_event(timed).map_err(|error| self.failed("recording an event", error))
+    }
+
+    pub(super) fn wait(&self, event: &CudaEvent) -> Result<(), DeviceError> {
+        event.synchronize().map_err(|error| self.failed("waiting for an event", error))
+    }
+
+    /// Milliseconds from one event to a later one. Waits for both.
+    pub(super) fn elapsed_ms(&self, from: &CudaEvent, to: &CudaEvent) -> Result<f32, DeviceError> {
+        from.elapsed_ms(to).map_err(|error| self.failed("reading the time between events", error))
+    }
+
     pub(super) fn synchronize(&self) -> Result<(), DeviceError> {
         self.stream.synchronize().map_err(|error| self.failed("waiting for the GPU", error))
     }
@@ -198,7 +194,7 @@ impl Cuda {
     /// As [`super::Executor::launch`], with `params` the bytes of the struct that the kernel takes.
     pub(super) unsafe fn launch<P>(&self, kernel: &Kernel<P>, grid: Grid, params: &[u8]) -> Result<(), DeviceError> {
         self.bind()?;
-        let function = self.function(kernel)?;
+        let function = self.modules().function(kernel, params.len(), &self.gpu)?;
         if grid.shared_bytes > DEFAULT_SHARED_BYTES {
             let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function is loaded and its module is never unloaded.
@@ -207,7 +203,7 @@ impl Cuda {
         }
         let [x, y, z] = grid.blocks;
         let mut arguments = [params.as_ptr().cast_mut().cast::<c_void>()];
-        self.loaded().latest = Some(kernel.name());
+        self.modules().launching(kernel.name());
         // SAFETY: the kernel takes one struct by value, whose bytes the driver copies before it returns; the rest is the
         // caller's promise.
         unsafe {
@@ -222,59 +218,19 @@ impl Cuda {
         }
         .map_err(|error| self.failed("launching", error))
     }
-
-    fn function<P>(&self, kernel: &Kernel<P>) -> Result<sys::CUfunction, DeviceError> {
-        let mut loaded = self.loaded();
-        if let Some(&function) = loaded.functions.get(kernel.name()) {
-            return Ok(function);
-        }
-        let image: *const Image = kernel.image();
-        let module = match loaded.modules.get(&(image as usize)) {
-            Some(&module) => module,
-            None => {
-                let module = self.load(kernel)?;
-                loaded.modules.insert(image as usize, module);
-                module
-            }
-        };
-        let name = CString::new(kernel.name()).unwrap_or_default();
-        // SAFETY: the module was just loaded or found among the loaded ones, which stay.
-        let function = unsafe { result::module::get_function(module, name) }
-            .map_err(|error| driver_error("looking up a kernel", Some(kernel.name()), error))?;
-        loaded.functions.insert(kernel.name(), function);
-        Ok(function)
-    }
-
-    fn load<P>(&self, kernel: &Kernel<P>) -> Result<sys::CUmodule, DeviceError> {
-        let (bytes, architectures) = match kernel.image().built {
-            Built::Fatbin { bytes, architectures } => (bytes, architectures),
-            Built::Not { reason } => return Err(kernel.not_built(reason)),
-        };
-        // The driver reads the image's headers as 64-bit words; embedded bytes have no alignment.
-        let mut words = vec![0u64; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        // SAFETY: the image is what nvcc wrote, whole and aligned; the driver copies what it keeps.
-        unsafe { result::module::load_data(words.as_ptr().cast()) }.map_err(|error| match error.0 {
-            sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
-            | sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
-            | sys::CUresult::CUDA_ERROR_INVALID_PTX => DeviceError::Architecture {
-                kernel: kernel.name(),
-                built: architectures,
-                gpu: self.gpu.name.clone(),
-                compute_capability: self.gpu.compute_capability,
-            },
-            _ => driver_error("loading kernels", Some(kernel.name()), error),
-        })
-    }
 }
 
-fn driver_error(action: &'static str, kernel: Option<&'static str>, error: DriverError) -> DeviceError {
-    let text = |name: Result<&std::ffi::CStr, DriverError>| name.map(|text| text.to_string_lossy().into_owned()).ok();
-    let (name, description) = (text(error.error_name()), text(error.error_string()));
-    DeviceError::Driver {
-        action,
-        code: name.unwrap_or_else(|| format!("error {}", error.0 as u32)),
-        description: description.unwrap_or_default(),
-        kernel: kernel.unwrap_or("none"),
-    }
+fn allocate_on(stream: &CudaStream, capacity: usize) -> Result<u64, DriverError> {
+    // SAFETY: the stream is live; what reads the memory first writes it, or reads unspecified bytes of plain data.
+    unsafe { result::malloc_async(stream.cu_stream(), capacity) }
+}
+
+/// Has the driver's pool keep memory that is freed, which it would give back to the system at the next wait.
+fn keep_freed_memory(context: &CudaContext) -> Result<(), DriverError> {
+    // SAFETY: the context's device was handed out by the driver.
+    let pool = unsafe { result::device::get_default_mem_pool(context.cu_device())? };
+    let mut threshold = u64::MAX;
+    let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    // SAFETY: the attribute is read from a 64-bit integer.
+    unsafe { result::mem_pool::set_attribute(pool, attribute, (&raw mut threshold).cast()) }
 }

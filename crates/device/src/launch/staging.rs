@@ -1,0 +1,118 @@
+//! Copies from pageable host memory, such as a mapped file, that overlap with reading it.
+//!
+//! A GPU reads page-locked memory alone, so bytes pass through two page-locked halves: while the GPU reads one, the host fills
+//! the other. So pages of a file are read from the disk while those before them are on the bus, and the host's memory grows
+//! by the two halves only.
+
+use rayon::prelude::*;
+
+use super::kind::HostMemory;
+use super::{DeviceBuffer, Event, Executor};
+use crate::DeviceError;
+
+/// What one task copies: enough to be worth it, little enough that all cores have some.
+const TASK_BYTES: usize = 1 << 20;
+
+/// Two page-locked buffers that copies to an executor take turns in.
+#[derive(Debug)]
+pub struct Staging {
+    executor: Executor,
+    halves: [Half; 2],
+    half_bytes: usize,
+    /// The one to fill.
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Half {
+    memory: HostMemory,
+    /// After the copy that reads it.
+    copied: Option<Event>,
+}
+
+impl Half {
+    fn wait(&mut self) -> Result<(), DeviceError> {
+        self.copied.take().map_or(Ok(()), |copied| copied.wait())
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        // An error here is an earlier launch's, which the next call reports.
+        let _ = self.wait();
+    }
+}
+
+impl Staging {
+    /// Halves of `half_bytes`, at least one, for copies to `executor`.
+    ///
+    /// # Errors
+    /// [`DeviceError::Driver`] if the memory cannot be page-locked.
+    pub fn new(executor: &Executor, half_bytes: usize) -> Result<Self, DeviceError> {
+        let half_bytes = half_bytes.max(1);
+        let half = || Ok(Half { memory: executor.0.kind.host_memory(half_bytes)?, copied: None });
+        Ok(Self { executor: executor.clone(), halves: [half()?, half()?], half_bytes, next: 0 })
+    }
+
+    /// Copies `bytes` into `to`, in the order of the executor's launches. When it returns the bytes have been read, but not all
+    /// have arrived.
+    ///
+    /// # Errors
+    /// [`DeviceError::BufferLength`] if they are not exactly as long, [`DeviceError::MixedExecutors`] if the buffer is another
+    /// executor's, [`DeviceError::Recording`] while a graph is recorded, [`DeviceError::Driver`] if a copy fails.
+    pub fn upload(&mut self, bytes: &[u8], to: &mut DeviceBuffer) -> Result<(), DeviceError> {
+        if !to.executor().is(&self.executor) {
+            return Err(DeviceError::MixedExecutors);
+        }
+        if bytes.len() != to.len_bytes() {
+            return Err(DeviceError::BufferLength { buffer: to.len_bytes(), host: bytes.len() });
+        }
+        self.executor.refuse_while_recording("a copy from the host")?;
+        for (number, piece) in bytes.chunks(self.half_bytes).enumerate() {
+            let half = &mut self.halves[self.next];
+            self.next = 1 - self.next;
+            half.wait()?;
+            let memory = &mut half.memory.bytes_mut()[..piece.len()];
+            memory
+                .par_chunks_mut(TASK_BYTES)
+                .zip(piece.par_chunks(TASK_BYTES))
+                .for_each(|(to, from)| to.copy_from_slice(from));
+            let start = number * self.half_bytes;
+            self.executor.0.kind.write_from(&half.memory, to.view(start..start + piece.len()).memory())?;
+            half.copied = Some(self.executor.record()?);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "emulator"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_arrive_whatever_the_halves() {
+        let executor = Executor::emulated(0);
+        let values: Vec<u8> = (0..1000u32).map(|i| (i * 7 % 251) as u8).collect();
+        for half_bytes in [0, 1, 7, 500, 999, 1000, 5000] {
+            let mut staging = Staging::new(&executor, half_bytes).unwrap();
+            for len in [0, 1, 999, 1000] {
+                let mut buffer = executor.allocate(len).unwrap();
+                staging.upload(&values[..len], &mut buffer).unwrap();
+                assert_eq!(buffer.read::<u8>().unwrap(), values[..len], "{half_bytes} {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let executor = Executor::emulated(0);
+        let mut staging = Staging::new(&executor, 8).unwrap();
+        let mut buffer = executor.allocate(4).unwrap();
+        let refused = staging.upload(&[0; 5], &mut buffer);
+        assert!(matches!(refused, Err(DeviceError::BufferLength { buffer: 4, host: 5 })));
+        let mut elsewhere = Executor::emulated(0).allocate(4).unwrap();
+        assert!(matches!(staging.upload(&[0; 4], &mut elsewhere), Err(DeviceError::MixedExecutors)));
+        let recorded = executor.record_graph(|| staging.upload(&[0; 4], &mut buffer));
+        assert!(matches!(recorded, Err(DeviceError::Recording { action: "a copy from the host" })));
+    }
+}
