@@ -28,6 +28,13 @@ __device__ __forceinline__ void mbarrier_init_fence() {
 #endif
 }
 
+/** Shows what this thread wrote to shared memory to the units that read tiles there. */
+__device__ __forceinline__ void async_proxy_fence() {
+#ifndef TUNESMITH_EMULATOR
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+
 /** Arrives. */
 __device__ __forceinline__ void mbarrier_arrive(Mbarrier& barrier) {
 #ifdef TUNESMITH_EMULATOR

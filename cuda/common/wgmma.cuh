@@ -65,7 +65,7 @@ __device__ __forceinline__ void wgmma_wait() {
 template <bool B_ALONG>
 __device__ __forceinline__ void wgmma_m64n256k16(float (&d)[WGMMA_SUMS], uint64_t a, uint64_t b) {
 #ifdef TUNESMITH_EMULATOR
-    emulator::wgmma_start(d, a, b, B_ALONG);
+    emulator::wgmma_start(d, a, b, {.columns = 256, .b_along = B_ALONG, .a_in_registers = false, .add = true});
 #else
     asm volatile(
         "{\n"

@@ -28,25 +28,49 @@ inline float across(uint64_t descriptor, uint64_t line, uint64_t depth) {
                          depth / 8 * descriptor_stride(descriptor) + depth % 8 * 128);
 }
 
-/** Keeps the product until it is waited for. */
-inline void wgmma_start(float* d, uint64_t a, uint64_t b, bool b_along) {
-    uint64_t work[4] = {reinterpret_cast<uint64_t>(d), a, b, b_along};
+/** What the instruction's name and immediates say. */
+struct Product {
+    uint32_t columns;
+    bool b_along, a_in_registers, add;
+};
+
+/** Keeps the product until it is waited for. A is a descriptor, or the address of four words. */
+inline void wgmma_start(float* d, uint64_t a, uint64_t b, Product product) {
+    uint64_t flags = product.columns << 3 | product.b_along << 2 | product.a_in_registers << 1 | product.add;
+    uint64_t work[4] = {reinterpret_cast<uint64_t>(d), a, b, flags};
     tunesmith_emulator_defer(&work);
 }
 
-inline void multiply(float* d, uint64_t a, uint64_t b, bool b_along) {
+/** A lane's word holds two depths of one row; the four lanes of a quad hold all of them. Every thread computes its own sums,
+    so it takes the words of its quad. */
+inline void gather_rows(float (&rows)[2][16], const uint32_t* words) {
+    uint32_t own[4] = {words[0], words[1], words[2], words[3]};
+    auto all = static_cast<const uint32_t(*)[4]>(tunesmith_emulator_warp_gather(own, sizeof own, "wgmma", 0));
+    uint32_t quad = threadIdx.x % 32 / 4 * 4;
+    for (uint32_t k = 0; k < 16; k++) {
+        for (uint32_t half = 0; half < 2; half++) {
+            uint32_t word = all[quad + k % 8 / 2][k / 8 * 2 + half];
+            rows[half][k] = __uint_as_float(k % 2 ? word & 0xffff0000u : word << 16);
+        }
+    }
+}
+
+inline void multiply(float* d, uint64_t a, uint64_t b, Product product) {
     uint32_t thread = threadIdx.x % 128, group = thread % 32 / 4, pair = thread % 4, row = 16 * (thread / 32) + group;
     float rows[2][16];
-    for (uint32_t k = 0; k < 16; k++) {
-        rows[0][k] = along(a, row, k);
-        rows[1][k] = along(a, row + 8, k);
+    if (product.a_in_registers) {
+        gather_rows(rows, reinterpret_cast<const uint32_t*>(a));
+    } else {
+        for (uint32_t k = 0; k < 16; k++) rows[0][k] = along(a, row, k), rows[1][k] = along(a, row + 8, k);
     }
-    for (uint32_t j = 0; j < 64; j++) {
+    for (uint32_t j = 0; j < product.columns / 4; j++) {
         uint32_t column = j / 2 * 8 + 2 * pair + j % 2;
+        float* sums = d + j / 2 * 4 + j % 2;
+        if (!product.add) sums[0] = sums[2] = 0.0f;
         for (uint32_t k = 0; k < 16; k++) {
-            float value = b_along ? along(b, column, k) : across(b, column, k);
-            d[j / 2 * 4 + j % 2] += rows[0][k] * value;
-            d[j / 2 * 4 + j % 2 + 2] += rows[1][k] * value;
+            float value = product.b_along ? along(b, column, k) : across(b, column, k);
+            sums[0] += rows[0][k] * value;
+            sums[2] += rows[1][k] * value;
         }
     }
 }
@@ -54,7 +78,8 @@ inline void multiply(float* d, uint64_t a, uint64_t b, bool b_along) {
 inline void wgmma_wait(uint32_t pending) {
     uint64_t work[4];
     while (tunesmith_emulator_deferred(pending, &work))
-        multiply(reinterpret_cast<float*>(work[0]), work[1], work[2], work[3] != 0);
+        multiply(reinterpret_cast<float*>(work[0]), work[1], work[2],
+                 {uint32_t(work[3] >> 3), (work[3] & 4) != 0, (work[3] & 2) != 0, (work[3] & 1) != 0});
     // A warp waits as one.
     tunesmith_emulator_warp_gather(nullptr, 0, "wgmma.wait_group", 0);
 }

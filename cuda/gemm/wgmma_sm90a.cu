@@ -7,6 +7,7 @@
 // the products of a stage. Sums are f32 and rounded once.
 //
 // Proved on the emulator and inspected as machine code. It has not run on a GPU yet, let alone been timed.
+#include "common/quad.cuh"
 #include "common/tensor_map.cuh"
 #include "common/vector.cuh"
 #include "common/wgmma.cuh"
@@ -80,26 +81,10 @@ __device__ __forceinline__ void copy(const GemmWgmmaParams& p, Memory& memory) {
     });
 }
 
-/** Word `index` of four. */
-__device__ __forceinline__ uint32_t select(const uint32_t (&words)[4], uint32_t index) {
-    uint32_t low = index & 1 ? words[1] : words[0], high = index & 1 ? words[3] : words[2];
-    return index & 2 ? high : low;
-}
-
-/** The four lanes of a quad each hold a word of four matrices; afterwards lane `i` holds the four words of matrix `i`. */
-__device__ __forceinline__ void transpose_quad(uint32_t (&words)[4]) {
-    uint32_t pair = lane_id() % 4, received[4];
-    for (uint32_t i = 0; i < 4; i++) received[i] = __shfl_xor_sync(ALL_LANES, select(words, pair ^ i), i);
-    for (uint32_t i = 0; i < 4; i++) words[i] = select(received, pair ^ i);
-}
-
 /** Rounds and writes one row of a thread's sums, 32 columns at a time: eight neighbours for each lane of a quad. */
 template <uint32_t SECOND>
 __device__ __forceinline__ void write_row(const GemmWgmmaParams& p, const GemmWgmmaSum& sum, uint64_t row, uint64_t column,
                                           const float (&d)[WGMMA_SUMS]) {
-    struct alignas(16) Words {
-        uint32_t word[4];
-    };
     bf16* c = global_pointer<bf16>(sum.c) + row * sum.c_stride;
     const bf16* bias = global_pointer<const bf16>(sum.bias);
     bool vectors = reinterpret_cast<uintptr_t>(global_pointer<bf16>(sum.c)) % 16 == 0 && sum.c_stride % 8 == 0;
@@ -124,7 +109,7 @@ __device__ __forceinline__ void write_row(const GemmWgmmaParams& p, const GemmWg
         uint64_t at = column + first + 8 * pair;
         if (row >= p.m) continue;
         if (vectors && at + 8 <= sum.n) {
-            *reinterpret_cast<Words*>(c + at) = {{words[0], words[1], words[2], words[3]}};
+            *reinterpret_cast<QuadWords*>(c + at) = {{words[0], words[1], words[2], words[3]}};
         } else {
             for (uint32_t i = 0; i < 8; i++) {
                 if (at + i < sum.n) c[at + i] = {uint16_t(words[i / 2] >> 16 * (i % 2))};

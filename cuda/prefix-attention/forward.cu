@@ -6,77 +6,9 @@
 // the values, and the result.
 // Source: Dao 2023, "FlashAttention-2", algorithm 1.
 #include "prefix-attention/bias.cuh"
-#include "prefix-attention/scores.cuh"
+#include "prefix-attention/softmax.cuh"
 
 namespace {
-
-/** The running softmax of the rows that a lane holds values of. */
-template <uint32_t M>
-struct Softmax {
-    /** Largest score so far. */
-    float maximum[M][2];
-    /** This lane's part of the sum of `2^(s - maximum)`. */
-    float sum[M][2];
-
-    __device__ __forceinline__ Softmax() {
-        for (uint32_t i = 0; i < 2 * M; i++) maximum[i / 2][i % 2] = -INFINITY, sum[i / 2][i % 2] = 0.0f;
-    }
-
-    /** Takes a block of scores in, replaces them by `2^(s - maximum)` and rescales what was accumulated before. */
-    template <uint32_t N, uint32_t C>
-    __device__ __forceinline__ void absorb(float (&scores)[M][N][4], float (&o)[M][C][4]) {
-#pragma unroll
-        for (uint32_t m = 0; m < M; m++) {
-#pragma unroll
-            for (uint32_t half = 0; half < 2; half++) {
-                float before = maximum[m][half], largest = before;
-#pragma unroll
-                for (uint32_t n = 0; n < N; n++)
-                    largest = fmaxf(largest, fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
-                largest = quad_max(largest);
-                // Where no key was visible yet the maximum is -inf; any finite number in its place gives 2^-inf = 0.
-                float shift = largest == -INFINITY ? 0.0f : largest;
-                float rescale = exp2_flushed(before - shift), added = 0.0f;
-#pragma unroll
-                for (uint32_t n = 0; n < N; n++) {
-#pragma unroll
-                    for (uint32_t i = 2 * half; i < 2 * half + 2; i++) {
-                        scores[m][n][i] = exp2_flushed(scores[m][n][i] - shift);
-                        added += scores[m][n][i];
-                    }
-                }
-                maximum[m][half] = largest;
-                sum[m][half] = sum[m][half] * rescale + added;
-#pragma unroll
-                for (uint32_t n = 0; n < C; n++) o[m][n][2 * half] *= rescale, o[m][n][2 * half + 1] *= rescale;
-            }
-        }
-    }
-
-    /** The four lanes that hold a row. */
-    __device__ __forceinline__ static float quad_max(float value) {
-        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 1));
-        return fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 2));
-    }
-
-    __device__ __forceinline__ static float quad_sum(float value) {
-        value += __shfl_xor_sync(ALL_LANES, value, 1);
-        return value + __shfl_xor_sync(ALL_LANES, value, 2);
-    }
-};
-
-/** Hides the scores of keys that their rows do not see. */
-template <uint32_t M, uint32_t N>
-__device__ __forceinline__ void hide(float (&scores)[M][N][4], const Keys (&visible)[M][2], uint32_t first_key) {
-    uint32_t first = first_key + 2 * (lane_id() % 4);
-#pragma unroll
-    for (uint32_t m = 0; m < M; m++) {
-#pragma unroll
-        for (uint32_t i = 0; i < 4 * N; i++) {
-            if (!visible[m][i % 4 / 2].contains(first + 8 * (i / 4) + i % 2)) scores[m][i / 4][i % 4] = -INFINITY;
-        }
-    }
-}
 
 template <typename T, uint32_t D, uint32_t M>
 __device__ __forceinline__ void forward(const AttentionForwardParams& params) {
@@ -119,7 +51,7 @@ __device__ __forceinline__ void forward(const AttentionForwardParams& params) {
                 visible[r / 2][r % 2] = block.prefix ? block.keys : visible_to(p, tile, lane_row + 8 * r);
             hide(scores, visible, block.keys.start);
         }
-        softmax.absorb(scores, o);
+        softmax.absorb(scores).apply(o);
 
         // The values are there, and no warp reads the keys any more.
         async_copy_wait<0>();
@@ -136,16 +68,8 @@ __device__ __forceinline__ void forward(const AttentionForwardParams& params) {
 #pragma unroll
         for (uint32_t half = 0; half < 2; half++) {
             uint32_t row = lane_row + 16 * m + 8 * half;
-            float sum = Softmax<M>::quad_sum(softmax.sum[m][half]);
-            // A query that sees no key: 0, and -inf.
-            float factor = sum == 0.0f ? 0.0f : 1.0f / sum;
-#pragma unroll
-            for (uint32_t n = 0; n < D / 8; n++) o[m][n][2 * half] *= factor, o[m][n][2 * half + 1] *= factor;
-            if (row < tile.first + rows && lane_id() % 4 == 0) {
-                uint64_t head = uint64_t(kv_head) * p.group + row % p.group;
-                softmax_lse[head * p.num_q_tokens + tile.q_start + row / p.group] =
-                    sum == 0.0f ? -INFINITY : (softmax.maximum[m][half] + log2f(sum)) * LN_2;
-            }
+            float lse = softmax.finish(o, m, half);
+            if (row < tile.first + rows && lane_id() % 4 == 0) softmax_lse[lse_index(p, tile, kv_head, row)] = lse;
         }
     }
     store_rows<M, D>(o, 1.0f, p.head_dim, [&](uint32_t row) -> T* {

@@ -18,6 +18,18 @@ static const uint32_t ATTENTION_MAX_HEAD_DIM = 256;
 /** The longest head with a bias: beyond, sums fill the registers. */
 static const uint32_t ATTENTION_MAX_BIASED_HEAD_DIM = 128;
 
+/** Threads of a block of the forward for Hopper: a warpgroup that copies and two that take 64 rows each. */
+static const uint32_t ATTENTION_WGMMA_THREADS = 384;
+
+/** Keys of a block there. */
+static const uint32_t ATTENTION_WGMMA_KEYS = 128;
+
+/** Shared memory for each channel of a head: tiles of 128 queries, and two of keys and of values. */
+static const uint32_t ATTENTION_WGMMA_CHANNEL_BYTES = 1280;
+
+/** Shared memory besides: barriers. */
+static const uint32_t ATTENTION_WGMMA_BARRIER_BYTES = 1024;
+
 /** Threads of a block of the elementwise kernels. */
 static const uint32_t ATTENTION_ELEMENT_THREADS = 256;
 
@@ -118,6 +130,34 @@ struct AttentionForwardParams {
 };
 
 static_assert(sizeof(AttentionForwardParams) == 168, "AttentionForwardParams is shared with Rust");
+
+/** A matrix for the tensor memory accelerator: `device::launch::TensorMap`. */
+struct alignas(64) AttentionTensorMap {
+    /** Opaque. */
+    uint64_t words[16];
+};
+
+/** The forward on Hopper. */
+struct AttentionWgmmaParams {
+    /** Keys of all sequences. */
+    struct AttentionTensorMap k;
+    /** Their values. */
+    struct AttentionTensorMap v;
+    /** Keys of the prefix; unused without one. */
+    struct AttentionTensorMap prefix_k;
+    /** Their values. */
+    struct AttentionTensorMap prefix_v;
+    /** Operands and results. */
+    struct AttentionForwardParams forward;
+    /** Column of the first head's first channel in `k`, `v`, `prefix_k` and `prefix_v`. */
+    uint64_t columns[4];
+    /** Tiles of queries, of `ATTENTION_TALL_ROWS` rows each. */
+    uint64_t num_tiles;
+    /** Filled up to a multiple of 64. */
+    uint64_t padding[6];
+};
+
+static_assert(sizeof(AttentionWgmmaParams) == 768, "AttentionWgmmaParams is shared with Rust");
 
 /** `delta = rowsum(o * grad_o)` for each token and head. */
 struct AttentionDeltaParams {

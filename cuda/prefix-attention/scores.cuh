@@ -39,6 +39,13 @@ struct Scoring {
         }
     }
 
+    /** As above where no bound is set, without the code for one. */
+    template <uint32_t M, uint32_t N>
+    __device__ __forceinline__ void scale(float (&products)[M][N][4]) const {
+#pragma unroll
+        for (uint32_t i = 0; i < M * N * 4; i++) products[i / (N * 4)][i / 4 % N][i % 4] *= factor;
+    }
+
     /** The derivative of a score by its scaled product. */
     __device__ __forceinline__ float slope(float score) const {
         float tanh = score * inverse_bound;

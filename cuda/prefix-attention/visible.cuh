@@ -51,12 +51,22 @@ struct KeyBlocks {
         count = prefix_count + (own.end - own.start + KEYS - 1) / KEYS;
     }
 
+    /** Whether block `i` is of the prefix. */
+    __device__ __forceinline__ bool is_prefix(uint32_t i) const { return i < prefix_count; }
+
+    /** The keys of block `i`, of the prefix or of the sequence. */
+    __device__ __forceinline__ Keys keys(uint32_t i) const {
+        bool prefix = is_prefix(i);
+        uint32_t first = prefix ? i * KEYS : own.start + (i - prefix_count) * KEYS;
+        return {first, min(prefix ? p.prefix_len : own.end, first + KEYS)};
+    }
+
     // Pointers are made here each time: kept, they would take registers from the sums.
     __device__ __forceinline__ KeyBlock<T> operator[](uint32_t i) const {
-        bool prefix = i < prefix_count;
-        uint32_t token = prefix ? 0 : kv_start, first = prefix ? i * KEYS : own.start + (i - prefix_count) * KEYS;
+        bool prefix = is_prefix(i);
+        uint32_t token = prefix ? 0 : kv_start;
         return {key_rows<T>(p, prefix ? p.prefix_k : p.k, token, kv_head), key_rows<T>(p, prefix ? p.prefix_v : p.v, token, kv_head),
-                {first, min(prefix ? p.prefix_len : own.end, first + KEYS)}, prefix};
+                keys(i), prefix};
     }
 };
 

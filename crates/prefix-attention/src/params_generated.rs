@@ -10,6 +10,14 @@ pub const ATTENTION_TALL_ROWS: u32 = 128;
 pub const ATTENTION_MAX_HEAD_DIM: u32 = 256;
 #[doc = " The longest head with a bias: beyond, sums fill the registers."]
 pub const ATTENTION_MAX_BIASED_HEAD_DIM: u32 = 128;
+#[doc = " Threads of a block of the forward for Hopper: a warpgroup that copies and two that take 64 rows each."]
+pub const ATTENTION_WGMMA_THREADS: u32 = 384;
+#[doc = " Keys of a block there."]
+pub const ATTENTION_WGMMA_KEYS: u32 = 128;
+#[doc = " Shared memory for each channel of a head: tiles of 128 queries, and two of keys and of values."]
+pub const ATTENTION_WGMMA_CHANNEL_BYTES: u32 = 1280;
+#[doc = " Shared memory besides: barriers."]
+pub const ATTENTION_WGMMA_BARRIER_BYTES: u32 = 1024;
 #[doc = " Threads of a block of the elementwise kernels."]
 pub const ATTENTION_ELEMENT_THREADS: u32 = 256;
 #[doc = " Rows of one sequence that a block takes, for one key/value head. The query heads that share it are stacked: row `r` is\nquery `r / group` of head `r % group` within the group."]
@@ -166,6 +174,61 @@ const _: () = {
     ["Offset of field: AttentionForwardParams::o"][::std::mem::offset_of!(AttentionForwardParams, o) - 152usize];
     ["Offset of field: AttentionForwardParams::softmax_lse"]
         [::std::mem::offset_of!(AttentionForwardParams, softmax_lse) - 160usize];
+};
+#[doc = " A matrix for the tensor memory accelerator: `device::launch::TensorMap`."]
+#[repr(C)]
+#[repr(align(64))]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct AttentionTensorMap {
+    #[doc = " Opaque."]
+    pub words: [u64; 16usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AttentionTensorMap"][::std::mem::size_of::<AttentionTensorMap>() - 128usize];
+    ["Alignment of AttentionTensorMap"][::std::mem::align_of::<AttentionTensorMap>() - 64usize];
+    ["Offset of field: AttentionTensorMap::words"][::std::mem::offset_of!(AttentionTensorMap, words) - 0usize];
+};
+#[doc = " The forward on Hopper."]
+#[repr(C)]
+#[repr(align(64))]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct AttentionWgmmaParams {
+    #[doc = " Keys of all sequences."]
+    pub k: AttentionTensorMap,
+    #[doc = " Their values."]
+    pub v: AttentionTensorMap,
+    #[doc = " Keys of the prefix; unused without one."]
+    pub prefix_k: AttentionTensorMap,
+    #[doc = " Their values."]
+    pub prefix_v: AttentionTensorMap,
+    #[doc = " Operands and results."]
+    pub forward: AttentionForwardParams,
+    #[doc = " Column of the first head's first channel in `k`, `v`, `prefix_k` and `prefix_v`."]
+    pub columns: [u64; 4usize],
+    #[doc = " Tiles of queries, of `ATTENTION_TALL_ROWS` rows each."]
+    pub num_tiles: u64,
+    #[doc = " Filled up to a multiple of 64."]
+    pub padding: [u64; 6usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AttentionWgmmaParams"][::std::mem::size_of::<AttentionWgmmaParams>() - 768usize];
+    ["Alignment of AttentionWgmmaParams"][::std::mem::align_of::<AttentionWgmmaParams>() - 64usize];
+    ["Offset of field: AttentionWgmmaParams::k"][::std::mem::offset_of!(AttentionWgmmaParams, k) - 0usize];
+    ["Offset of field: AttentionWgmmaParams::v"][::std::mem::offset_of!(AttentionWgmmaParams, v) - 128usize];
+    ["Offset of field: AttentionWgmmaParams::prefix_k"]
+        [::std::mem::offset_of!(AttentionWgmmaParams, prefix_k) - 256usize];
+    ["Offset of field: AttentionWgmmaParams::prefix_v"]
+        [::std::mem::offset_of!(AttentionWgmmaParams, prefix_v) - 384usize];
+    ["Offset of field: AttentionWgmmaParams::forward"]
+        [::std::mem::offset_of!(AttentionWgmmaParams, forward) - 512usize];
+    ["Offset of field: AttentionWgmmaParams::columns"]
+        [::std::mem::offset_of!(AttentionWgmmaParams, columns) - 680usize];
+    ["Offset of field: AttentionWgmmaParams::num_tiles"]
+        [::std::mem::offset_of!(AttentionWgmmaParams, num_tiles) - 712usize];
+    ["Offset of field: AttentionWgmmaParams::padding"]
+        [::std::mem::offset_of!(AttentionWgmmaParams, padding) - 720usize];
 };
 #[doc = " `delta = rowsum(o * grad_o)` for each token and head."]
 #[repr(C)]

@@ -4,6 +4,7 @@ use device::DType;
 use device::launch::{DeviceBuffer, Executor};
 
 use super::batch::Batch;
+use super::hopper::Hopper;
 use super::operands::{Operands, Prefix, TokenRows, check_len};
 use super::params::{ATTENTION_ROWS, AttentionForwardParams};
 use crate::AttentionError;
@@ -51,6 +52,10 @@ pub fn forward(batch: &Batch<'_>, args: Forward<'_>) -> Result<(), AttentionErro
         o: o.address(),
         softmax_lse: softmax_lse.address(),
     };
+    if let Some(hopper) = Hopper::plan(executor, batch, &operands, &params)? {
+        // SAFETY: as below; the maps describe operands that were checked.
+        return Ok(unsafe { executor.launch(hopper.kernel, hopper.grid, &hopper.params) }?);
+    }
     let grid = variant.forward_grid(rows, tiles.count, shape.spec().num_kv_heads);
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, of which the tiles were cut;
     // `o` and `softmax_lse` are borrowed mutably.

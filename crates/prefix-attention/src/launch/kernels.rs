@@ -2,7 +2,7 @@
 
 use super::params::{
     AttentionBiasParams, AttentionDeltaParams, AttentionForwardParams, AttentionGradKvParams, AttentionGradQParams,
-    AttentionSumParams,
+    AttentionSumParams, AttentionWgmmaParams,
 };
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

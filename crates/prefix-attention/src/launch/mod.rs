@@ -7,7 +7,7 @@
 //!
 //! | pass | kernels |
 //! |---|---|
-//! | forward | one: tiles of queries |
+//! | forward | one: tiles of queries; one of its own for Hopper, where the operands allow it |
 //! | backward | `rowsum(o * grad_o)`; `grad_q` by tiles of queries; `grad_k`, `grad_v` and parts of the prefix's by tiles of keys; the sum of those parts |
 //!
 //! No two thread blocks add to one number: gradients are the same bits in every run. Keys and values of the prefix are read
@@ -17,6 +17,7 @@ mod backward;
 mod batch;
 mod bias;
 mod forward;
+mod hopper;
 mod kernels;
 mod operands;
 mod params;

@@ -1,7 +1,7 @@
 //! Equality with the CPU implementation, within the rounding of both.
 
 use device::DType;
-use device::launch::testing;
+use device::launch::{Executor, testing};
 use proptest::prelude::*;
 use tunesmith_prefix_attention::AttentionSpec;
 
@@ -25,8 +25,13 @@ fn assert_within(name: &str, dtype: DType, got: &[f32], expected: &[f32], magnit
 }
 
 fn check(case: &Case, seed: u64) {
+    check_on(&testing::executor(seed), case, seed);
+}
+
+/// With the kernels that `executor` picks.
+pub(crate) fn check_on(executor: &Executor, case: &Case, seed: u64) {
     let (problem, dtype) = (case.problem(seed), case.dtype);
-    let got = problem.launch(&testing::executor(seed));
+    let got = problem.launch(executor);
     let (o, softmax_lse) = problem.forward();
     let magnitudes = Magnitudes::new(&problem, &got.o);
     // The error of a score: a sum of head_dim products, a few roundings of its own, and with soft-capping those of tanh.

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod faults;
+mod hopper;
 mod laws;
 mod magnitudes;
 mod problem;
