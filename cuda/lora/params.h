@@ -39,6 +39,70 @@ struct LoraDropout {
 
 static_assert(sizeof(LoraDropout) == 24, "LoraDropout is shared with Rust");
 
+/** Threads of a block that drops elements, four each. */
+static const uint32_t DROPOUT_THREADS = 256;
+
+/** `y = mask / (1 - p) * x`, or that added to `y`. */
+struct DropoutParams {
+    /** `[len]` */
+    uint64_t x;
+    /** `[len]`, written. */
+    uint64_t y;
+    /** Elements. */
+    uint64_t len;
+    /** Which elements. */
+    LoraDropout dropout;
+    /** 1 to add to what `y` holds, 0 to replace it. */
+    uint64_t add;
+};
+
+static_assert(sizeof(DropoutParams) == 56, "DropoutParams is shared with Rust");
+
+/** Threads of a block that finishes norms, one for each output. */
+static const uint32_t DORA_THREADS = 128;
+
+/** Columns that one such block takes of a weight whose outputs are columns; for outputs in rows it takes one row. */
+static const uint32_t DORA_COLUMNS = DORA_THREADS;
+
+/** Its shared memory: an f64 for each warp. */
+static const uint32_t DORA_SHARED_BYTES = DORA_THREADS / 32 * 8;
+
+/** `squares[o] = |W[o]|^2` */
+struct DoraSquaresParams {
+    /** `[outputs, inputs]`; of the kernel for columns `[inputs, outputs]`. */
+    uint64_t weight;
+    /** `[outputs]` f64, written. */
+    uint64_t squares;
+    /** Elements of an output. */
+    uint64_t inputs;
+    /** Outputs. */
+    uint64_t outputs;
+};
+
+static_assert(sizeof(DoraSquaresParams) == 32, "DoraSquaresParams is shared with Rust");
+
+/** `norm[o] = |W[o] + scaling (B A)[o]|` from products with the low rank. */
+struct DoraNormParams {
+    /** `|W[o]|^2`, `[outputs]` f64 */
+    uint64_t squares;
+    /** `B`, `[outputs, rank]` f32 */
+    uint64_t lora_b;
+    /** `A W^T`, `[rank, outputs]` f32 */
+    uint64_t aw;
+    /** `B (A A^T)`, `[outputs, rank]` f32 */
+    uint64_t bg;
+    /** `[outputs]` f32, written. */
+    uint64_t norm;
+    /** Outputs. */
+    uint64_t outputs;
+    /** Rows of `A`. */
+    uint64_t rank;
+    /** Factor of the adapter. */
+    double scaling;
+};
+
+static_assert(sizeof(DoraNormParams) == 64, "DoraNormParams is shared with Rust");
+
 /** One projection: `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`. */
 struct LoraProjection {
     /** `W`, `[out_features, in_features]` */

@@ -1,6 +1,7 @@
 // Blocks of columns side by side, and the transposed map: how a fused projection is taken apart.
 //
 //   gather:       y[r, b * len + c] = x[r, start + b * stride + c]
+//   scatter:      the reverse; other columns of x stay as they are
 //   scatter_add:  the reverse, added
 //
 // One block takes one row. Blocks of columns do not overlap, so that no two threads add to one element.
@@ -26,6 +27,13 @@ __device__ __forceinline__ void gather(const ColumnsParams& p) {
 }
 
 template <typename T>
+__device__ __forceinline__ void scatter(const ColumnsParams& p) {
+    T* x = global_pointer<T>(p.x);
+    const T* y = global_pointer<const T>(p.y);
+    each_column(p, [=](uint64_t to, uint64_t from) { x[to] = y[from]; });
+}
+
+template <typename T>
 __device__ __forceinline__ void scatter_add(const ColumnsParams& p) {
     T* x = global_pointer<T>(p.x);
     const T* y = global_pointer<const T>(p.y);
@@ -36,5 +44,7 @@ __device__ __forceinline__ void scatter_add(const ColumnsParams& p) {
 
 extern "C" __global__ void __launch_bounds__(ROWS_THREADS) columns_gather_f32(const __grid_constant__ ColumnsParams p) { gather<float>(p); }
 extern "C" __global__ void __launch_bounds__(ROWS_THREADS) columns_gather_bf16(const __grid_constant__ ColumnsParams p) { gather<bf16>(p); }
+extern "C" __global__ void __launch_bounds__(ROWS_THREADS) columns_scatter_f32(const __grid_constant__ ColumnsParams p) { scatter<float>(p); }
+extern "C" __global__ void __launch_bounds__(ROWS_THREADS) columns_scatter_bf16(const __grid_constant__ ColumnsParams p) { scatter<bf16>(p); }
 extern "C" __global__ void __launch_bounds__(ROWS_THREADS) columns_scatter_add_f32(const __grid_constant__ ColumnsParams p) { scatter_add<float>(p); }
 extern "C" __global__ void __launch_bounds__(ROWS_THREADS) columns_scatter_add_bf16(const __grid_constant__ ColumnsParams p) { scatter_add<bf16>(p); }

@@ -177,6 +177,38 @@ struct PointwiseParams {
 
 static_assert(sizeof(PointwiseParams) == 32, "PointwiseParams is shared with Rust");
 
+/** `y = a + b`, or `y = a / b`. `y` may be `a`. */
+struct BinaryParams {
+    /** `[len]` */
+    uint64_t a;
+    /** `[len]` */
+    uint64_t b;
+    /** `[len]`, written. */
+    uint64_t y;
+    /** Elements. */
+    uint64_t len;
+};
+
+static_assert(sizeof(BinaryParams) == 32, "BinaryParams is shared with Rust");
+
+/** `y = factor * x`, or that added to `y`. `y` may be `x`. */
+struct ScaleParams {
+    /** `[len]` */
+    uint64_t x;
+    /** `[len]`, written. */
+    uint64_t y;
+    /** `[1]` f32 that multiplies the factor; 0 for none. */
+    uint64_t multiplier;
+    /** Elements. */
+    uint64_t len;
+    /** Of every element. */
+    float factor;
+    /** 1 to add to what `y` holds, 0 to replace it. */
+    uint32_t add;
+};
+
+static_assert(sizeof(ScaleParams) == 40, "ScaleParams is shared with Rust");
+
 /** Threads of a block that copies one row. */
 static const uint32_t ROWS_THREADS = 128;
 
@@ -203,9 +235,9 @@ struct RowsParams {
 
 static_assert(sizeof(RowsParams) == 48, "RowsParams is shared with Rust");
 
-/** `count` blocks of `len` columns, `stride` from one to the next, gathered side by side; transposed, added back. */
+/** `count` blocks of `len` columns, `stride` from one to the next, gathered side by side; transposed, put or added back. */
 struct ColumnsParams {
-    /** `[rows, columns]`, read; added to by the transposed map. */
+    /** `[rows, columns]`, read; written or added to by the transposed map. */
     uint64_t x;
     /** `[rows, count * len]`, written; read by the transposed map. */
     uint64_t y;
@@ -222,6 +254,86 @@ struct ColumnsParams {
 };
 
 static_assert(sizeof(ColumnsParams) == 56, "ColumnsParams is shared with Rust");
+
+/** `y[r] = x[r] + factor * row`. `y` may be `x`. */
+struct BroadcastParams {
+    /** `[rows, columns]`; 0 for zeros. */
+    uint64_t x;
+    /** `[columns]` */
+    uint64_t row;
+    /** `[rows, columns]`, written. */
+    uint64_t y;
+    /** Elements of a row. */
+    uint64_t columns;
+    /** Of every element of `row`. */
+    float factor;
+    /** Nothing. */
+    uint32_t padding;
+};
+
+static_assert(sizeof(BroadcastParams) == 40, "BroadcastParams is shared with Rust");
+
+/** The same rows before every sequence of a packed batch: `y[s] = [prompt; x[s]]`; the gradients of both parts. */
+struct PrependParams {
+    /** `[prompt_rows, width]`; in the backward its gradient, written. */
+    uint64_t prompt;
+    /** `[num_tokens, width]`; in the backward its gradient, written. */
+    uint64_t x;
+    /** `[num_tokens + num_sequences * prompt_rows, width]`, written; in the backward its gradient, read. */
+    uint64_t y;
+    /** `[num_sequences + 1]` u32: the starts of the sequences in `x`, then its rows. */
+    uint64_t cu_seqlens;
+    /** Sequences. */
+    uint64_t num_sequences;
+    /** Rows before every sequence. */
+    uint64_t prompt_rows;
+    /** Elements of a row. */
+    uint64_t width;
+    /** 1 to add to what a gradient holds, 0 to replace it. */
+    uint64_t add;
+};
+
+static_assert(sizeof(PrependParams) == 64, "PrependParams is shared with Rust");
+
+/** `y[s]` = the mean of the rows of sequence `s` of `x`; backward the gradient of `x`. */
+struct MeanRowsParams {
+    /** `[num_rows, width]`; in the backward its gradient, written. */
+    uint64_t x;
+    /** `[num_sequences, width]`, written; in the backward its gradient, read. */
+    uint64_t y;
+    /** `[num_sequences + 1]` u32: the starts of the sequences in `x`, then its rows. */
+    uint64_t cu_seqlens;
+    /** Sequences. */
+    uint64_t num_sequences;
+    /** Elements of a row. */
+    uint64_t width;
+    /** 1 to add to what the gradient holds, 0 to replace it. */
+    uint64_t add;
+};
+
+static_assert(sizeof(MeanRowsParams) == 48, "MeanRowsParams is shared with Rust");
+
+/** Threads of the block that sums all elements. */
+static const uint32_t SUM_THREADS = 512;
+
+/** Shared memory of that block: an f64 for each warp. */
+static const uint32_t SUM_SHARED_BYTES = SUM_THREADS / 32 * 8;
+
+/** `sum = x . other`, or the sum of the squares of `x - other`. */
+struct SumParams {
+    /** `[len]` */
+    uint64_t x;
+    /** `[len]` f32: weights or targets. */
+    uint64_t other;
+    /** `[len]` f32, written: `x - other`; a product ignores it. */
+    uint64_t differences;
+    /** `[1]` f32, written. */
+    uint64_t sum;
+    /** Elements. */
+    uint64_t len;
+};
+
+static_assert(sizeof(SumParams) == 40, "SumParams is shared with Rust");
 
 /** Threads of a block that takes one row of logits. */
 static const uint32_t CROSS_ENTROPY_THREADS = 512;
@@ -269,6 +381,16 @@ struct CrossEntropySumParams {
 };
 
 static_assert(sizeof(CrossEntropySumParams) == 40, "CrossEntropySumParams is shared with Rust");
+
+/** The first of the sums as an f32. */
+struct CrossEntropyLossParams {
+    /** `[3]` f64 */
+    uint64_t sums;
+    /** `[1]` f32, written. */
+    uint64_t loss;
+};
+
+static_assert(sizeof(CrossEntropyLossParams) == 16, "CrossEntropyLossParams is shared with Rust");
 
 /** Threads of a block that takes one row of a gated activation. */
 static const uint32_t GATED_THREADS = 256;

@@ -25,7 +25,7 @@ pub enum LoraError {
         rank: usize,
     },
     /// A slice has the wrong length.
-    #[error("lora: `{argument}` holds {got} elements, expected {} x {} = {}", .shape[0], .shape[1], .shape[0] * .shape[1])]
+    #[error("lora: `{argument}` holds {got} elements, expected {} x {} = {}", .shape[0], .shape[1], .shape[0].saturating_mul(.shape[1]))]
     Length {
         /// Name of the argument.
         argument: &'static str,

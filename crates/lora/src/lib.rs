@@ -29,6 +29,7 @@
 
 mod adapter;
 mod backward;
+pub mod dora;
 mod dropout;
 mod error;
 mod forward;

@@ -39,6 +39,95 @@ const _: () = {
     ["Offset of field: LoraDropout::threshold"][::std::mem::offset_of!(LoraDropout, threshold) - 16usize];
     ["Offset of field: LoraDropout::scale"][::std::mem::offset_of!(LoraDropout, scale) - 20usize];
 };
+#[doc = " Threads of a block that drops elements, four each."]
+pub const DROPOUT_THREADS: u32 = 256;
+#[doc = " `y = mask / (1 - p) * x`, or that added to `y`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct DropoutParams {
+    #[doc = " `[len]`"]
+    pub x: u64,
+    #[doc = " `[len]`, written."]
+    pub y: u64,
+    #[doc = " Elements."]
+    pub len: u64,
+    #[doc = " Which elements."]
+    pub dropout: LoraDropout,
+    #[doc = " 1 to add to what `y` holds, 0 to replace it."]
+    pub add: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of DropoutParams"][::std::mem::size_of::<DropoutParams>() - 56usize];
+    ["Alignment of DropoutParams"][::std::mem::align_of::<DropoutParams>() - 8usize];
+    ["Offset of field: DropoutParams::x"][::std::mem::offset_of!(DropoutParams, x) - 0usize];
+    ["Offset of field: DropoutParams::y"][::std::mem::offset_of!(DropoutParams, y) - 8usize];
+    ["Offset of field: DropoutParams::len"][::std::mem::offset_of!(DropoutParams, len) - 16usize];
+    ["Offset of field: DropoutParams::dropout"][::std::mem::offset_of!(DropoutParams, dropout) - 24usize];
+    ["Offset of field: DropoutParams::add"][::std::mem::offset_of!(DropoutParams, add) - 48usize];
+};
+#[doc = " Threads of a block that finishes norms, one for each output."]
+pub const DORA_THREADS: u32 = 128;
+#[doc = " Columns that one such block takes of a weight whose outputs are columns; for outputs in rows it takes one row."]
+pub const DORA_COLUMNS: u32 = 128;
+#[doc = " Its shared memory: an f64 for each warp."]
+pub const DORA_SHARED_BYTES: u32 = 32;
+#[doc = " `squares[o] = |W[o]|^2`"]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct DoraSquaresParams {
+    #[doc = " `[outputs, inputs]`; of the kernel for columns `[inputs, outputs]`."]
+    pub weight: u64,
+    #[doc = " `[outputs]` f64, written."]
+    pub squares: u64,
+    #[doc = " Elements of an output."]
+    pub inputs: u64,
+    #[doc = " Outputs."]
+    pub outputs: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of DoraSquaresParams"][::std::mem::size_of::<DoraSquaresParams>() - 32usize];
+    ["Alignment of DoraSquaresParams"][::std::mem::align_of::<DoraSquaresParams>() - 8usize];
+    ["Offset of field: DoraSquaresParams::weight"][::std::mem::offset_of!(DoraSquaresParams, weight) - 0usize];
+    ["Offset of field: DoraSquaresParams::squares"][::std::mem::offset_of!(DoraSquaresParams, squares) - 8usize];
+    ["Offset of field: DoraSquaresParams::inputs"][::std::mem::offset_of!(DoraSquaresParams, inputs) - 16usize];
+    ["Offset of field: DoraSquaresParams::outputs"][::std::mem::offset_of!(DoraSquaresParams, outputs) - 24usize];
+};
+#[doc = " `norm[o] = |W[o] + scaling (B A)[o]|` from products with the low rank."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct DoraNormParams {
+    #[doc = " `|W[o]|^2`, `[outputs]` f64"]
+    pub squares: u64,
+    #[doc = " `B`, `[outputs, rank]` f32"]
+    pub lora_b: u64,
+    #[doc = " `A W^T`, `[rank, outputs]` f32"]
+    pub aw: u64,
+    #[doc = " `B (A A^T)`, `[outputs, rank]` f32"]
+    pub bg: u64,
+    #[doc = " `[outputs]` f32, written."]
+    pub norm: u64,
+    #[doc = " Outputs."]
+    pub outputs: u64,
+    #[doc = " Rows of `A`."]
+    pub rank: u64,
+    #[doc = " Factor of the adapter."]
+    pub scaling: f64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of DoraNormParams"][::std::mem::size_of::<DoraNormParams>() - 64usize];
+    ["Alignment of DoraNormParams"][::std::mem::align_of::<DoraNormParams>() - 8usize];
+    ["Offset of field: DoraNormParams::squares"][::std::mem::offset_of!(DoraNormParams, squares) - 0usize];
+    ["Offset of field: DoraNormParams::lora_b"][::std::mem::offset_of!(DoraNormParams, lora_b) - 8usize];
+    ["Offset of field: DoraNormParams::aw"][::std::mem::offset_of!(DoraNormParams, aw) - 16usize];
+    ["Offset of field: DoraNormParams::bg"][::std::mem::offset_of!(DoraNormParams, bg) - 24usize];
+    ["Offset of field: DoraNormParams::norm"][::std::mem::offset_of!(DoraNormParams, norm) - 32usize];
+    ["Offset of field: DoraNormParams::outputs"][::std::mem::offset_of!(DoraNormParams, outputs) - 40usize];
+    ["Offset of field: DoraNormParams::rank"][::std::mem::offset_of!(DoraNormParams, rank) - 48usize];
+    ["Offset of field: DoraNormParams::scaling"][::std::mem::offset_of!(DoraNormParams, scaling) - 56usize];
+};
 #[doc = " One projection: `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`."]
 #[repr(C)]
 #[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]

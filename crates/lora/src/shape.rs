@@ -88,7 +88,8 @@ impl LoraShape {
 
 /// Checks that `got` elements fill `shape`.
 pub(crate) fn check(argument: &'static str, shape: [usize; 2], got: usize) -> Result<(), LoraError> {
-    if got == shape[0] * shape[1] { Ok(()) } else { Err(LoraError::Length { argument, shape, got }) }
+    // Saturated, the product is no slice's length.
+    if got == shape[0].saturating_mul(shape[1]) { Ok(()) } else { Err(LoraError::Length { argument, shape, got }) }
 }
 
 /// [`check`] of an argument that may be left out.

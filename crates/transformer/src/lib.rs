@@ -13,6 +13,10 @@
 //! | [`softcap`] | `cap * tanh(x / cap)` | `x` |
 //! | [`rows`], [`columns`] | gather and scatter-add | `x` |
 //! | [`prepend`] | the same rows before every sequence | the rows, `x` |
+//! | [`mean_rows`] | the mean row of every sequence | `x` |
+//! | [`elementwise`] | `a + b`, `a / b`, `factor x` | multiples again |
+//! | [`broadcast`] | `x + factor row` in every row | sums over rows: `gemm::column_sums` |
+//! | [`sums`] | `x . w`, `sum (x - t)^2` | multiples of `w`, of `x - t` |
 //!
 //! Entry points take sizes and named slices, check that they fit, and return a [`TransformerError`] before they write
 //! anything if they do not. Arithmetic is f32; weights are read in the dtype they are stored in.
@@ -25,8 +29,10 @@
 
 pub mod activation;
 mod blocks;
+pub mod broadcast;
 pub mod columns;
 pub mod cross_entropy;
+pub mod elementwise;
 pub mod embedding;
 mod error;
 mod functions;
@@ -36,6 +42,7 @@ mod gradient;
 pub mod launch;
 pub mod layer_norm;
 pub mod linear_cross_entropy;
+pub mod mean_rows;
 pub mod prepend;
 mod reduce;
 pub mod rms_norm;
@@ -43,6 +50,7 @@ pub mod rope;
 mod rope_table;
 pub mod rows;
 pub mod softcap;
+pub mod sums;
 #[cfg(test)]
 mod testing;
 mod widen;

@@ -263,6 +263,56 @@ const _: () = {
     ["Offset of field: PointwiseParams::activation"][::std::mem::offset_of!(PointwiseParams, activation) - 24usize];
     ["Offset of field: PointwiseParams::cap"][::std::mem::offset_of!(PointwiseParams, cap) - 28usize];
 };
+#[doc = " `y = a + b`, or `y = a / b`. `y` may be `a`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct BinaryParams {
+    #[doc = " `[len]`"]
+    pub a: u64,
+    #[doc = " `[len]`"]
+    pub b: u64,
+    #[doc = " `[len]`, written."]
+    pub y: u64,
+    #[doc = " Elements."]
+    pub len: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of BinaryParams"][::std::mem::size_of::<BinaryParams>() - 32usize];
+    ["Alignment of BinaryParams"][::std::mem::align_of::<BinaryParams>() - 8usize];
+    ["Offset of field: BinaryParams::a"][::std::mem::offset_of!(BinaryParams, a) - 0usize];
+    ["Offset of field: BinaryParams::b"][::std::mem::offset_of!(BinaryParams, b) - 8usize];
+    ["Offset of field: BinaryParams::y"][::std::mem::offset_of!(BinaryParams, y) - 16usize];
+    ["Offset of field: BinaryParams::len"][::std::mem::offset_of!(BinaryParams, len) - 24usize];
+};
+#[doc = " `y = factor * x`, or that added to `y`. `y` may be `x`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct ScaleParams {
+    #[doc = " `[len]`"]
+    pub x: u64,
+    #[doc = " `[len]`, written."]
+    pub y: u64,
+    #[doc = " `[1]` f32 that multiplies the factor; 0 for none."]
+    pub multiplier: u64,
+    #[doc = " Elements."]
+    pub len: u64,
+    #[doc = " Of every element."]
+    pub factor: f32,
+    #[doc = " 1 to add to what `y` holds, 0 to replace it."]
+    pub add: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of ScaleParams"][::std::mem::size_of::<ScaleParams>() - 40usize];
+    ["Alignment of ScaleParams"][::std::mem::align_of::<ScaleParams>() - 8usize];
+    ["Offset of field: ScaleParams::x"][::std::mem::offset_of!(ScaleParams, x) - 0usize];
+    ["Offset of field: ScaleParams::y"][::std::mem::offset_of!(ScaleParams, y) - 8usize];
+    ["Offset of field: ScaleParams::multiplier"][::std::mem::offset_of!(ScaleParams, multiplier) - 16usize];
+    ["Offset of field: ScaleParams::len"][::std::mem::offset_of!(ScaleParams, len) - 24usize];
+    ["Offset of field: ScaleParams::factor"][::std::mem::offset_of!(ScaleParams, factor) - 32usize];
+    ["Offset of field: ScaleParams::add"][::std::mem::offset_of!(ScaleParams, add) - 36usize];
+};
 #[doc = " Threads of a block that copies one row."]
 pub const ROWS_THREADS: u32 = 128;
 #[doc = " No row: nothing is left out."]
@@ -298,11 +348,11 @@ const _: () = {
     ["Offset of field: RowsParams::factor"][::std::mem::offset_of!(RowsParams, factor) - 40usize];
     ["Offset of field: RowsParams::kept"][::std::mem::offset_of!(RowsParams, kept) - 44usize];
 };
-#[doc = " `count` blocks of `len` columns, `stride` from one to the next, gathered side by side; transposed, added back."]
+#[doc = " `count` blocks of `len` columns, `stride` from one to the next, gathered side by side; transposed, put or added back."]
 #[repr(C)]
 #[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
 pub struct ColumnsParams {
-    #[doc = " `[rows, columns]`, read; added to by the transposed map."]
+    #[doc = " `[rows, columns]`, read; written or added to by the transposed map."]
     pub x: u64,
     #[doc = " `[rows, count * len]`, written; read by the transposed map."]
     pub y: u64,
@@ -328,6 +378,125 @@ const _: () = {
     ["Offset of field: ColumnsParams::len"][::std::mem::offset_of!(ColumnsParams, len) - 32usize];
     ["Offset of field: ColumnsParams::stride"][::std::mem::offset_of!(ColumnsParams, stride) - 40usize];
     ["Offset of field: ColumnsParams::count"][::std::mem::offset_of!(ColumnsParams, count) - 48usize];
+};
+#[doc = " `y[r] = x[r] + factor * row`. `y` may be `x`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct BroadcastParams {
+    #[doc = " `[rows, columns]`; 0 for zeros."]
+    pub x: u64,
+    #[doc = " `[columns]`"]
+    pub row: u64,
+    #[doc = " `[rows, columns]`, written."]
+    pub y: u64,
+    #[doc = " Elements of a row."]
+    pub columns: u64,
+    #[doc = " Of every element of `row`."]
+    pub factor: f32,
+    #[doc = " Nothing."]
+    pub padding: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of BroadcastParams"][::std::mem::size_of::<BroadcastParams>() - 40usize];
+    ["Alignment of BroadcastParams"][::std::mem::align_of::<BroadcastParams>() - 8usize];
+    ["Offset of field: BroadcastParams::x"][::std::mem::offset_of!(BroadcastParams, x) - 0usize];
+    ["Offset of field: BroadcastParams::row"][::std::mem::offset_of!(BroadcastParams, row) - 8usize];
+    ["Offset of field: BroadcastParams::y"][::std::mem::offset_of!(BroadcastParams, y) - 16usize];
+    ["Offset of field: BroadcastParams::columns"][::std::mem::offset_of!(BroadcastParams, columns) - 24usize];
+    ["Offset of field: BroadcastParams::factor"][::std::mem::offset_of!(BroadcastParams, factor) - 32usize];
+    ["Offset of field: BroadcastParams::padding"][::std::mem::offset_of!(BroadcastParams, padding) - 36usize];
+};
+#[doc = " The same rows before every sequence of a packed batch: `y[s] = [prompt; x[s]]`; the gradients of both parts."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct PrependParams {
+    #[doc = " `[prompt_rows, width]`; in the backward its gradient, written."]
+    pub prompt: u64,
+    #[doc = " `[num_tokens, width]`; in the backward its gradient, written."]
+    pub x: u64,
+    #[doc = " `[num_tokens + num_sequences * prompt_rows, width]`, written; in the backward its gradient, read."]
+    pub y: u64,
+    #[doc = " `[num_sequences + 1]` u32: the starts of the sequences in `x`, then its rows."]
+    pub cu_seqlens: u64,
+    #[doc = " Sequences."]
+    pub num_sequences: u64,
+    #[doc = " Rows before every sequence."]
+    pub prompt_rows: u64,
+    #[doc = " Elements of a row."]
+    pub width: u64,
+    #[doc = " 1 to add to what a gradient holds, 0 to replace it."]
+    pub add: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of PrependParams"][::std::mem::size_of::<PrependParams>() - 64usize];
+    ["Alignment of PrependParams"][::std::mem::align_of::<PrependParams>() - 8usize];
+    ["Offset of field: PrependParams::prompt"][::std::mem::offset_of!(PrependParams, prompt) - 0usize];
+    ["Offset of field: PrependParams::x"][::std::mem::offset_of!(PrependParams, x) - 8usize];
+    ["Offset of field: PrependParams::y"][::std::mem::offset_of!(PrependParams, y) - 16usize];
+    ["Offset of field: PrependParams::cu_seqlens"][::std::mem::offset_of!(PrependParams, cu_seqlens) - 24usize];
+    ["Offset of field: PrependParams::num_sequences"][::std::mem::offset_of!(PrependParams, num_sequences) - 32usize];
+    ["Offset of field: PrependParams::prompt_rows"][::std::mem::offset_of!(PrependParams, prompt_rows) - 40usize];
+    ["Offset of field: PrependParams::width"][::std::mem::offset_of!(PrependParams, width) - 48usize];
+    ["Offset of field: PrependParams::add"][::std::mem::offset_of!(PrependParams, add) - 56usize];
+};
+#[doc = " `y[s]` = the mean of the rows of sequence `s` of `x`; backward the gradient of `x`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct MeanRowsParams {
+    #[doc = " `[num_rows, width]`; in the backward its gradient, written."]
+    pub x: u64,
+    #[doc = " `[num_sequences, width]`, written; in the backward its gradient, read."]
+    pub y: u64,
+    #[doc = " `[num_sequences + 1]` u32: the starts of the sequences in `x`, then its rows."]
+    pub cu_seqlens: u64,
+    #[doc = " Sequences."]
+    pub num_sequences: u64,
+    #[doc = " Elements of a row."]
+    pub width: u64,
+    #[doc = " 1 to add to what the gradient holds, 0 to replace it."]
+    pub add: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of MeanRowsParams"][::std::mem::size_of::<MeanRowsParams>() - 48usize];
+    ["Alignment of MeanRowsParams"][::std::mem::align_of::<MeanRowsParams>() - 8usize];
+    ["Offset of field: MeanRowsParams::x"][::std::mem::offset_of!(MeanRowsParams, x) - 0usize];
+    ["Offset of field: MeanRowsParams::y"][::std::mem::offset_of!(MeanRowsParams, y) - 8usize];
+    ["Offset of field: MeanRowsParams::cu_seqlens"][::std::mem::offset_of!(MeanRowsParams, cu_seqlens) - 16usize];
+    ["Offset of field: MeanRowsParams::num_sequences"][::std::mem::offset_of!(MeanRowsParams, num_sequences) - 24usize];
+    ["Offset of field: MeanRowsParams::width"][::std::mem::offset_of!(MeanRowsParams, width) - 32usize];
+    ["Offset of field: MeanRowsParams::add"][::std::mem::offset_of!(MeanRowsParams, add) - 40usize];
+};
+#[doc = " Threads of the block that sums all elements."]
+pub const SUM_THREADS: u32 = 512;
+#[doc = " Shared memory of that block: an f64 for each warp."]
+pub const SUM_SHARED_BYTES: u32 = 128;
+#[doc = " `sum = x . other`, or the sum of the squares of `x - other`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct SumParams {
+    #[doc = " `[len]`"]
+    pub x: u64,
+    #[doc = " `[len]` f32: weights or targets."]
+    pub other: u64,
+    #[doc = " `[len]` f32, written: `x - other`; a product ignores it."]
+    pub differences: u64,
+    #[doc = " `[1]` f32, written."]
+    pub sum: u64,
+    #[doc = " Elements."]
+    pub len: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of SumParams"][::std::mem::size_of::<SumParams>() - 40usize];
+    ["Alignment of SumParams"][::std::mem::align_of::<SumParams>() - 8usize];
+    ["Offset of field: SumParams::x"][::std::mem::offset_of!(SumParams, x) - 0usize];
+    ["Offset of field: SumParams::other"][::std::mem::offset_of!(SumParams, other) - 8usize];
+    ["Offset of field: SumParams::differences"][::std::mem::offset_of!(SumParams, differences) - 16usize];
+    ["Offset of field: SumParams::sum"][::std::mem::offset_of!(SumParams, sum) - 24usize];
+    ["Offset of field: SumParams::len"][::std::mem::offset_of!(SumParams, len) - 32usize];
 };
 #[doc = " Threads of a block that takes one row of logits."]
 pub const CROSS_ENTROPY_THREADS: u32 = 512;
@@ -394,6 +563,22 @@ const _: () = {
     ["Offset of field: CrossEntropySumParams::labels"][::std::mem::offset_of!(CrossEntropySumParams, labels) - 16usize];
     ["Offset of field: CrossEntropySumParams::sums"][::std::mem::offset_of!(CrossEntropySumParams, sums) - 24usize];
     ["Offset of field: CrossEntropySumParams::rows"][::std::mem::offset_of!(CrossEntropySumParams, rows) - 32usize];
+};
+#[doc = " The first of the sums as an f32."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct CrossEntropyLossParams {
+    #[doc = " `[3]` f64"]
+    pub sums: u64,
+    #[doc = " `[1]` f32, written."]
+    pub loss: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of CrossEntropyLossParams"][::std::mem::size_of::<CrossEntropyLossParams>() - 16usize];
+    ["Alignment of CrossEntropyLossParams"][::std::mem::align_of::<CrossEntropyLossParams>() - 8usize];
+    ["Offset of field: CrossEntropyLossParams::sums"][::std::mem::offset_of!(CrossEntropyLossParams, sums) - 0usize];
+    ["Offset of field: CrossEntropyLossParams::loss"][::std::mem::offset_of!(CrossEntropyLossParams, loss) - 8usize];
 };
 #[doc = " Threads of a block that takes one row of a gated activation."]
 pub const GATED_THREADS: u32 = 256;

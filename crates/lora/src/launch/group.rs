@@ -5,8 +5,8 @@ use device::DType;
 use device::launch::{DeviceBuffer, Executor};
 use gemm::launch::Matrix;
 
-use super::check_buffer;
-use super::params::{LORA_MAX_PROJECTIONS, LoraDropout, LoraParams, LoraProjection};
+use super::params::{LORA_MAX_PROJECTIONS, LoraParams, LoraProjection};
+use super::{check_buffer, dropout};
 use crate::{Dropout, LoraError, LoraShape};
 
 /// One projection in device memory: [`Adapter`](crate::Adapter) and the base weight.
@@ -69,7 +69,7 @@ impl Projection<'_> {
             lora_bias: address(self.lora_bias),
             out_features: self.shape.out_features() as u64,
             rank: self.shape.rank() as u64,
-            dropout: dropout(self.dropout),
+            dropout: dropout::params(self.dropout),
             scaling: self.scaling,
             weight_transposed: u32::from(self.weight_transposed),
             ..LoraProjection::zeroed()
@@ -92,14 +92,8 @@ impl Projection<'_> {
 
     /// `1 / (1 - p)` of the dropout.
     pub(super) fn dropout_scale(&self) -> f32 {
-        dropout(self.dropout).scale
+        dropout::params(self.dropout).scale
     }
-}
-
-fn dropout(dropout: Option<Dropout>) -> LoraDropout {
-    let Some(dropout) = dropout else { return LoraDropout { scale: 1.0, ..LoraDropout::zeroed() } };
-    let (key, [step, site]) = dropout.stream().parts();
-    LoraDropout { key, step, site, threshold: dropout.threshold(), scale: dropout.scale() }
 }
 
 impl<'a> Group<'a> {

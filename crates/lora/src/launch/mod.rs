@@ -8,6 +8,8 @@
 //! | [`Backward::x`] | `dX`, summed over all projections |
 //! | [`Backward::lora_a`], [`Backward::lora_b`] | `dA`, `dB` of all projections |
 //! | [`Backward::lora_bias`] | `dlora_bias` of one projection |
+//! | [`dropout`](dropout()) | `mask / (1 - p) x`, where something else than a projection drops |
+//! | [`dora`] | the norms of a weight with its update |
 //!
 //! `x`, `W`, `A`, `B`, biases, `s`, `dS` and the gradients of activations are of one type, f32 or bf16; gradients of `A`, `B`
 //! and `lora_bias` are f32. Sums are f32 and rounded once where they are stored: with bf16 that is `s`, `y`, `dS` and `dX`.
@@ -19,6 +21,8 @@
 //! between the terms.
 
 mod backward;
+pub mod dora;
+mod dropout;
 mod forward;
 mod group;
 mod kernels;
@@ -33,6 +37,7 @@ use crate::LoraError;
 use crate::shape::check;
 
 pub use backward::{Backward, Saved};
+pub use dropout::dropout;
 pub use forward::{Output, forward};
 pub use group::{Group, Projection};
 
@@ -57,8 +62,8 @@ fn check_buffer(
     dtype: DType,
     buffer: &DeviceBuffer,
 ) -> Result<(), LoraError> {
-    // Shapes were checked to be addressable.
-    buffer.expect_elements(dtype, shape[0] * shape[1]).or_else(|got| check(argument, shape, got))
+    // Saturated, the product is no buffer's length.
+    buffer.expect_elements(dtype, shape[0].saturating_mul(shape[1])).or_else(|got| check(argument, shape, got))
 }
 
 /// Fails unless there is one buffer for each projection.

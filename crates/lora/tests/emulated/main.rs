@@ -2,6 +2,7 @@
 
 mod case;
 mod faults;
+mod parts;
 
 use device::DType;
 use device::launch::{Architecture, testing};

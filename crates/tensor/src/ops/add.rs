@@ -3,8 +3,9 @@
 //! da = dy, db = dy
 
 use device::{Buffer, DType};
+use transformer::elementwise;
 
-use crate::{Result, Tensor};
+use crate::{Result, Tensor, TensorError};
 
 /// Adds two tensors of the same shape.
 ///
@@ -18,11 +19,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let mut y = Buffer::scratch(a.device(), DType::F32, a.count())?;
     {
         let (a, b) = (a.read(), b.read());
-        let (a, b) = (a.f32(OP, "a")?, b.f32(OP, "b")?);
-        device::parallel::rows_mut(y.f32_mut()?, 1, 1 << 14, |start, y| {
-            let end = start + y.len();
-            y.iter_mut().zip(&a[start..end]).zip(&b[start..end]).for_each(|((y, a), b)| *y = a + b);
-        });
+        elementwise::add(a.f32(OP, "a")?, b.f32(OP, "b")?, y.f32_mut()?).map_err(TensorError::kernel(OP))?;
     }
     Tensor::record(OP, a.shape(), y, &[a, b], |grad_y, sink| {
         if sink.needs(0) && sink.needs(1) {

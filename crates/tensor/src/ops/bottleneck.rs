@@ -3,16 +3,15 @@
 //! With `z = x D^T + d` saved, `a = act(z)` computed again, and `dz = act'(z) (scaling dy U)`:
 //! dx = dz D, dD = dz^T x, dd = 1^T dz, dU = scaling dy^T a, du = scaling 1^T dy, daddend = dy
 
-use device::{Buffer, DType, parallel};
+use device::{Buffer, DType};
 use gemm::{Matrix, MatrixMut, Update, column_sums, gemm};
-use transformer::{Activation, activation as kernel};
+use transformer::{Activation, activation as kernel, broadcast};
 
 use super::linear::update;
+use crate::backward::assign;
 use crate::{Read, Result, Tensor, TensorError};
 
 const OP: &str = "bottleneck";
-/// Elements that are added as one piece of work.
-const BLOCK: usize = 1 << 14;
 
 /// The trainable side of [`bottleneck`].
 #[derive(Clone, Debug)]
@@ -50,10 +49,10 @@ pub fn bottleneck(x: &Tensor, addend: Option<&Tensor>, operands: &BottleneckOper
         let bias = down_bias.map_or(Update::Overwrite, Update::Bias);
         gemm(1.0, x, down, bias, MatrixMut::new(z.f32_mut()?, tokens, inner)).map_err(TensorError::kernel(OP))?;
         let a = activated(operands.activation, &z)?;
-        start(addend, up_bias, operands.scaling, hidden, y.f32_mut()?)?;
+        let joins = start(addend, up_bias, operands.scaling, [tokens, hidden], y.f32_mut()?)?;
         let (a, up) = (Matrix::new(a.f32()?, tokens, inner), Matrix::new(up, hidden, inner).transposed());
         let y = MatrixMut::new(y.f32_mut()?, tokens, hidden);
-        gemm(operands.scaling, a, up, Update::Accumulate, y).map_err(TensorError::kernel(OP))?;
+        gemm(operands.scaling, a, up, update(joins), y).map_err(TensorError::kernel(OP))?;
     }
     // What is not there has its place taken by a constant, which needs no gradient.
     let constant = x.detach();
@@ -171,20 +170,25 @@ fn activated(activation: Activation, z: &Buffer) -> Result<Buffer> {
     Ok(a)
 }
 
-/// `y = addend + scaling bias`, what the product is then added to.
-fn start(addend: Option<&Tensor>, bias: Option<&[f32]>, scaling: f32, hidden: usize, y: &mut [f32]) -> Result<()> {
+/// `y = addend + scaling bias`, what the product is then added to. Without either there is nothing: `false`.
+fn start(
+    addend: Option<&Tensor>,
+    bias: Option<&[f32]>,
+    scaling: f32,
+    [rows, columns]: [usize; 2],
+    y: &mut [f32],
+) -> Result<bool> {
     let read = addend.map(Tensor::read);
     let addend = read.as_ref().map(|read| read.f32(OP, "addend")).transpose()?;
-    parallel::rows_mut(y, hidden, BLOCK.div_ceil(hidden.max(1)), |row, y| {
-        match addend {
-            Some(addend) => y.copy_from_slice(&addend[row * hidden..][..y.len()]),
-            None => y.fill(0.0),
+    match (addend, bias) {
+        (addend, Some(bias)) => {
+            let shape = broadcast::Shape { rows, columns };
+            broadcast::broadcast(shape, addend, scaling, bias, y).map_err(TensorError::kernel(OP))?;
         }
-        if let Some(bias) = bias {
-            y.chunks_exact_mut(hidden).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, b)| *y += scaling * b));
-        }
-    });
-    Ok(())
+        (Some(addend), None) => assign(y, addend, false),
+        (None, None) => return Ok(false),
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use device::{Buffer, DType};
 use gemm::Matrix;
 use ia3::{Backward, Forward, Ia3Shape, backward, forward};
+use transformer::{broadcast, elementwise};
 
 use super::linear::{add_parent, give_bias_gradient};
 use crate::{Result, Tensor, TensorError};
@@ -33,10 +34,8 @@ pub fn dora_scale(z: &Tensor, magnitude: &Tensor, norm: &Tensor, bias: Option<&T
         forward(shape, args).map_err(TensorError::kernel(OP))?;
     }
     if let Some(bias) = bias {
-        let bias = bias.to_vec();
-        device::parallel::rows_mut(y.f32_mut()?, features, ia3::ROWS, |_, y| {
-            y.chunks_exact_mut(features).for_each(|y| y.iter_mut().zip(&bias).for_each(|(y, bias)| *y += bias));
-        });
+        let shape = broadcast::Shape { rows: num_tokens, columns: features };
+        broadcast::in_place(shape, 1.0, &bias.to_vec(), y.f32_mut()?).map_err(TensorError::kernel(OP))?;
     }
     let mut parents = vec![z, magnitude];
     let bias_index = add_parent(&mut parents, bias);
@@ -59,9 +58,8 @@ pub fn dora_scale(z: &Tensor, magnitude: &Tensor, norm: &Tensor, bias: Option<&T
                     grad_ia3_l: Some(sums.f32_mut()?),
                 };
                 backward(shape, args).map_err(TensorError::kernel(OP))?;
-                let norm = norm.read();
-                let norm = norm.f32(OP, "norm")?;
-                sums.f32_mut()?.iter_mut().zip(norm).for_each(|(sum, norm)| *sum /= norm);
+                elementwise::divide_in_place(norm.read().f32(OP, "norm")?, sums.f32_mut()?)
+                    .map_err(TensorError::kernel(OP))?;
                 sink.give(1, sums)?;
             }
         }
@@ -73,8 +71,11 @@ pub fn dora_scale(z: &Tensor, magnitude: &Tensor, norm: &Tensor, bias: Option<&T
 }
 
 fn quotient(magnitude: &Tensor, norm: &Tensor) -> Result<Vec<f32>> {
+    let mut factors = vec![0.0; magnitude.count()];
     let (magnitude, norm) = (magnitude.read(), norm.read());
-    Ok(magnitude.f32(OP, "magnitude")?.iter().zip(norm.f32(OP, "norm")?).map(|(m, norm)| m / norm).collect())
+    elementwise::divide(magnitude.f32(OP, "magnitude")?, norm.f32(OP, "norm")?, &mut factors)
+        .map_err(TensorError::kernel(OP))?;
+    Ok(factors)
 }
 
 #[cfg(test)]

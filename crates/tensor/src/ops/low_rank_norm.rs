@@ -3,9 +3,9 @@
 //! Its square is `|W[o]|^2 + 2 s B[o] . (A W^T)[:, o] + s^2 B[o] (A A^T) B[o]^T`. The first term is the same in every step, and
 //! the others take a product with r rows instead of a dense sum. There is no backward: DoRA takes the norm as a constant.
 
-use device::Elements;
+use lora::dora::{Norms, column_squares, norms, row_squares};
 
-use crate::{Layout, Result, Tensor, Weight, no_grad, ops};
+use crate::{Layout, Result, Tensor, TensorError, Weight, no_grad, ops};
 
 const OP: &str = "low_rank_norm";
 
@@ -19,16 +19,9 @@ pub fn output_squares(weight: &Weight) -> Result<Vec<f64>> {
         Weight::Nf4(matrix) => (matrix.dequantize()?, Layout::OutIn),
     };
     let mut squares = vec![0.0; weight.out_features()];
-    let columns = tensor.shape()[1];
     let read = tensor.read();
-    let square = |values: Elements<'_>, i: usize| f64::from(values.get(i)).powi(2);
-    for row in 0..tensor.shape()[0] {
-        let values = read.elements().slice(row * columns, columns);
-        match layout {
-            Layout::OutIn => squares[row] = (0..columns).map(|i| square(values, i)).sum(),
-            Layout::InOut => squares.iter_mut().enumerate().for_each(|(i, sum)| *sum += square(values, i)),
-        }
-    }
+    let of_layout = if layout == Layout::OutIn { row_squares } else { column_squares };
+    of_layout(read.elements(), &mut squares).map_err(TensorError::kernel(OP))?;
     Ok(squares)
 }
 
@@ -51,20 +44,11 @@ pub fn low_rank_norm(weight: &Weight, squares: &[f64], a: &Tensor, b: &Tensor, s
             ops::linear(b, &Weight::dense(gram, Layout::OutIn)?, None)?.to_vec(), // [out_features, rank]
         ))
     })?;
+    let mut found = vec![0.0; outputs];
     let b = b.read();
-    let b = b.f32(OP, "lora_b")?;
-    let s = f64::from(scaling);
-    let norm = |output: usize| {
-        let row = &b[output * rank..][..rank];
-        let dot = |other: &dyn Fn(usize) -> f32| -> f64 {
-            row.iter().enumerate().map(|(k, b)| f64::from(*b) * f64::from(other(k))).sum()
-        };
-        let cross = dot(&|k| aw[k * outputs + output]);
-        let update = dot(&|k| bg[output * rank + k]);
-        // Rounding may leave less than nothing of a row that the update cancels.
-        (squares[output] + 2.0 * s * cross + s * s * update).max(0.0).sqrt() as f32
-    };
-    Tensor::from_f32([outputs], &(0..outputs).map(norm).collect::<Vec<_>>())
+    let args = Norms { squares, lora_b: b.f32(OP, "lora_b")?, aw: &aw, bg: &bg, scaling, norms: &mut found };
+    norms(rank, args).map_err(TensorError::kernel(OP))?;
+    Tensor::from_f32([outputs], &found)
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 
 use std::sync::Arc;
 
-use device::{Buffer, DType, parallel};
+use device::{Buffer, DType};
+use transformer::Gradient;
+use transformer::mean_rows::{Shape, backward, forward};
 
-use crate::{Result, Sequences, Tensor};
+use crate::{Result, Sequences, Tensor, TensorError};
 
 /// The mean row of each of the `sequences` of `x`, `[num_rows, width]`: `[num_sequences, width]`. A sequence without rows
 /// has zeros. Rows are added in their order, in f32.
@@ -16,43 +18,19 @@ use crate::{Result, Sequences, Tensor};
 pub fn mean_rows(x: &Tensor, sequences: &Arc<Sequences>) -> Result<Tensor> {
     const OP: &str = "mean_rows";
     let (num_rows, width) = x.matrix_shape(OP, "x")?;
-    let expected = sequences.cu_seqlens_q().last().map_or(0, |&rows| rows as usize);
-    if num_rows != expected {
-        return Err(x.unexpected(OP, "x", format!("[{expected}, {width}]")));
+    let shape = Shape { width, cu_seqlens: sequences.cu_seqlens_q() };
+    if num_rows != shape.num_rows() {
+        return Err(x.unexpected(OP, "x", format!("[{}, {width}]", shape.num_rows())));
     }
-    let mut y = Buffer::zeroed(x.device(), DType::F32, sequences.len() * width)?;
-    {
-        let x = x.read();
-        let x = x.f32(OP, "x")?;
-        parallel::rows_mut(y.f32_mut()?, width.max(1), 1, |first, y| {
-            for (mean, ends) in y.chunks_exact_mut(width).zip(sequences.cu_seqlens_q()[first..].windows(2)) {
-                let rows = &x[ends[0] as usize * width..ends[1] as usize * width];
-                rows.chunks_exact(width).for_each(|row| mean.iter_mut().zip(row).for_each(|(mean, x)| *mean += x));
-                let share = share(ends);
-                mean.iter_mut().for_each(|mean| *mean *= share);
-            }
-        });
-    }
+    let mut y = Buffer::scratch(x.device(), DType::F32, sequences.len() * width)?;
+    forward(shape, x.read().f32(OP, "x")?, y.f32_mut()?).map_err(TensorError::kernel(OP))?;
     let saved = Arc::clone(sequences);
     Tensor::record(OP, [sequences.len(), width], y, &[x], move |grad_y, sink| {
-        sink.accumulate(0, |dx, add| {
-            if !add {
-                dx.fill(0.0);
-            }
-            for (dy, ends) in grad_y.f32()?.chunks_exact(width.max(1)).zip(saved.cu_seqlens_q().windows(2)) {
-                let (rows, share) = (&mut dx[ends[0] as usize * width..ends[1] as usize * width], share(ends));
-                for row in rows.chunks_exact_mut(width) {
-                    row.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += share * dy);
-                }
-            }
-            Ok(())
+        let shape = Shape { width, cu_seqlens: saved.cu_seqlens_q() };
+        sink.accumulate(0, |values, add| {
+            backward(shape, grad_y.f32()?, Gradient { values, add }).map_err(TensorError::kernel(OP))
         })
     })
-}
-
-/// What one row of a sequence contributes.
-fn share(ends: &[u32]) -> f32 {
-    1.0 / (ends[1] - ends[0]).max(1) as f32
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! dx = factor * dy
 
 use device::{Buffer, DType};
+use transformer::{Gradient, elementwise};
 
-use crate::{Result, Tensor};
+use crate::{Result, Tensor, TensorError};
 
 /// Multiplies every element by `factor`.
 ///
@@ -13,17 +14,12 @@ use crate::{Result, Tensor};
 pub fn scale(x: &Tensor, factor: f32) -> Result<Tensor> {
     const OP: &str = "scale";
     let mut y = Buffer::scratch(x.device(), DType::F32, x.count())?;
-    multiply(y.f32_mut()?, x.read().f32(OP, "x")?, factor);
+    elementwise::scale(factor, x.read().f32(OP, "x")?.into(), Gradient::overwrite(y.f32_mut()?))
+        .map_err(TensorError::kernel(OP))?;
     Tensor::record(OP, x.shape(), y, &[x], move |mut grad_y, sink| {
-        grad_y.f32_mut()?.iter_mut().for_each(|g| *g *= factor);
+        elementwise::scale_in_place(factor, grad_y.f32_mut()?);
         sink.give(0, grad_y)
     })
-}
-
-fn multiply(y: &mut [f32], x: &[f32], factor: f32) {
-    device::parallel::rows_mut(y, 1, 1 << 14, |start, y| {
-        y.iter_mut().zip(&x[start..]).for_each(|(y, x)| *y = factor * x);
-    });
 }
 
 #[cfg(test)]

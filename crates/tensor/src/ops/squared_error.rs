@@ -3,8 +3,9 @@
 //! dx_i = 2 (x_i - target_i) dy
 
 use device::{Buffer, DType};
+use transformer::{Gradient, elementwise, sums};
 
-use crate::{Result, Tensor};
+use crate::{Result, Tensor, TensorError};
 
 /// The sum of the squared differences between `x` and `targets`, as a scalar, accumulated in f64.
 ///
@@ -17,18 +18,13 @@ pub fn squared_error(x: &Tensor, targets: &[f32]) -> Result<Tensor> {
         return Err(x.unexpected(OP, "x", format!("{} elements", targets.len())));
     }
     let mut differences = Buffer::scratch(x.device(), DType::F32, x.count())?;
-    {
-        let x = x.read();
-        let each = x.f32(OP, "x")?.iter().zip(targets);
-        differences.f32_mut()?.iter_mut().zip(each).for_each(|(difference, (x, target))| *difference = x - target);
-    }
-    let sum: f64 = differences.f32()?.iter().map(|&difference| f64::from(difference).powi(2)).sum();
+    let sum = sums::squared_error(x.read().f32(OP, "x")?, targets, differences.f32_mut()?)
+        .map_err(TensorError::kernel(OP))?;
     Tensor::record(OP, [1], Buffer::from_f32(x.device(), &[sum as f32])?, &[x], move |grad_y, sink| {
         let factor = 2.0 * grad_y.f32()?[0];
-        sink.accumulate(0, |dx, add| {
-            let each = dx.iter_mut().zip(differences.f32()?);
-            each.for_each(|(dx, difference)| *dx = factor * difference + if add { *dx } else { 0.0 });
-            Ok(())
+        sink.accumulate(0, |values, add| {
+            elementwise::scale(factor, differences.f32()?.into(), Gradient { values, add })
+                .map_err(TensorError::kernel(OP))
         })
     })
 }

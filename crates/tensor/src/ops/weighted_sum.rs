@@ -3,8 +3,9 @@
 //! dx_i = weights_i dy
 
 use device::Buffer;
+use transformer::{Gradient, elementwise, sums};
 
-use crate::{Result, Tensor};
+use crate::{Result, Tensor, TensorError};
 
 /// The inner product with constant `weights`, accumulated in f64.
 ///
@@ -15,13 +16,12 @@ pub fn weighted_sum(x: &Tensor, weights: &[f32]) -> Result<Tensor> {
     if x.count() != weights.len() {
         return Err(x.unexpected(OP, "x", format!("{} elements", weights.len())));
     }
-    let sum: f64 = x.read().f32(OP, "x")?.iter().zip(weights).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
+    let sum = sums::inner_product(x.read().f32(OP, "x")?, weights).map_err(TensorError::kernel(OP))?;
     let weights = weights.to_vec();
     Tensor::record(OP, [1], Buffer::from_f32(x.device(), &[sum as f32])?, &[x], move |grad_y, sink| {
         let dy = grad_y.f32()?[0];
-        sink.accumulate(0, |out, add| {
-            out.iter_mut().zip(&weights).for_each(|(out, w)| *out = w * dy + if add { *out } else { 0.0 });
-            Ok(())
+        sink.accumulate(0, |values, add| {
+            elementwise::scale(dy, weights[..].into(), Gradient { values, add }).map_err(TensorError::kernel(OP))
         })
     })
 }

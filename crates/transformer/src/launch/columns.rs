@@ -3,7 +3,10 @@
 use device::DType;
 use device::launch::{DeviceBuffer, Executor, Grid, Kernel};
 
-use super::kernels::{COLUMNS_GATHER_BF16, COLUMNS_GATHER_F32, COLUMNS_SCATTER_ADD_BF16, COLUMNS_SCATTER_ADD_F32};
+use super::kernels::{
+    COLUMNS_GATHER_BF16, COLUMNS_GATHER_F32, COLUMNS_SCATTER_ADD_BF16, COLUMNS_SCATTER_ADD_F32, COLUMNS_SCATTER_BF16,
+    COLUMNS_SCATTER_F32,
+};
 use super::params::{ColumnsParams, ROWS_THREADS};
 use super::{check_len, of_dtype};
 use crate::columns::Shape;
@@ -31,6 +34,17 @@ impl Blocks {
         Self { start: columns.start, len: columns.len(), stride: columns.len(), count: 1 }
     }
 
+    /// The `ranges`, if they are such blocks.
+    pub fn of(ranges: &[std::ops::Range<usize>]) -> Option<Self> {
+        let Some(first) = ranges.first() else { return Some(Self::one(0..0)) };
+        let stride = ranges.get(1).map_or(first.len(), |second| second.start.saturating_sub(first.start));
+        let blocks = Self { start: first.start, len: first.len(), stride, count: ranges.len() };
+        let regular = |(i, range): (usize, &std::ops::Range<usize>)| {
+            range.start == first.start + i * stride && range.len() == first.len()
+        };
+        ranges.iter().enumerate().all(regular).then_some(blocks)
+    }
+
     /// Columns of the result.
     fn width(&self) -> usize {
         self.len.saturating_mul(self.count)
@@ -56,6 +70,15 @@ impl Blocks {
 /// launch refuses.
 pub fn gather(shape: Shape, dtype: DType, x: &DeviceBuffer, blocks: Blocks, y: &mut DeviceBuffer) -> Result<()> {
     let kernel = of_dtype(OP, dtype, &COLUMNS_GATHER_F32, &COLUMNS_GATHER_BF16)?;
+    launch(kernel, shape, dtype, x, blocks, y)
+}
+
+/// Writes `y` to the `blocks` of columns of `x` (`[rows, columns]`); its other columns stay as they are.
+///
+/// # Errors
+/// As [`gather`].
+pub fn scatter(shape: Shape, dtype: DType, y: &DeviceBuffer, blocks: Blocks, x: &mut DeviceBuffer) -> Result<()> {
+    let kernel = of_dtype(OP, dtype, &COLUMNS_SCATTER_F32, &COLUMNS_SCATTER_BF16)?;
     launch(kernel, shape, dtype, x, blocks, y)
 }
 

@@ -3,9 +3,10 @@
 use device::DType;
 use device::launch::{DeviceBuffer, Executor, Grid};
 
-use super::kernels::{CROSS_ENTROPY_BF16, CROSS_ENTROPY_F32, CROSS_ENTROPY_SUM_F64};
+use super::kernels::{CROSS_ENTROPY_BF16, CROSS_ENTROPY_F32, CROSS_ENTROPY_LOSS_F32, CROSS_ENTROPY_SUM_F64};
 use super::params::{
-    CROSS_ENTROPY_IGNORED, CROSS_ENTROPY_SHARED_BYTES, CROSS_ENTROPY_THREADS, CrossEntropyParams, CrossEntropySumParams,
+    CROSS_ENTROPY_IGNORED, CROSS_ENTROPY_SHARED_BYTES, CROSS_ENTROPY_THREADS, CrossEntropyLossParams,
+    CrossEntropyParams, CrossEntropySumParams,
 };
 use super::{check_len, of_dtype};
 use crate::cross_entropy::{IGNORE_INDEX, LossSum, Shape};
@@ -47,6 +48,19 @@ impl Sums {
     /// [`TransformerError::Device`] without memory.
     pub fn new(executor: &Executor) -> Result<Self> {
         Ok(Self(executor.upload(&[0.0f64; 3])?))
+    }
+
+    /// The loss as an f32 on the device, for which nothing waits.
+    ///
+    /// # Errors
+    /// [`TransformerError::Device`] without memory, and for what a launch refuses.
+    pub fn loss(&self) -> Result<DeviceBuffer> {
+        let executor = self.0.executor();
+        let loss = executor.allocate(size_of::<f32>())?;
+        let params = CrossEntropyLossParams { sums: self.0.address(), loss: loss.address() };
+        // SAFETY: `loss` was just made for one f32 by the executor of the sums, which are three f64.
+        unsafe { executor.launch(&CROSS_ENTROPY_LOSS_F32, Grid::linear(1, Grid::WARP), &params)? };
+        Ok(loss)
     }
 
     /// Waits for them.

@@ -1,9 +1,10 @@
 //! The kernels of `cuda/transformer`.
 
 use super::params::{
-    ColumnSumParams, ColumnsParams, CrossEntropyParams, CrossEntropySumParams, GatedBackwardParams, GatedForwardParams,
-    LayerNormBackwardParams, LayerNormForwardParams, LayerNormWeightParams, PointwiseParams, RmsNormBackwardParams,
-    RmsNormForwardParams, RmsNormWeightParams, RopeParams, RowsParams,
+    BinaryParams, BroadcastParams, ColumnSumParams, ColumnsParams, CrossEntropyLossParams, CrossEntropyParams,
+    CrossEntropySumParams, GatedBackwardParams, GatedForwardParams, LayerNormBackwardParams, LayerNormForwardParams,
+    LayerNormWeightParams, MeanRowsParams, PointwiseParams, PrependParams, RmsNormBackwardParams, RmsNormForwardParams,
+    RmsNormWeightParams, RopeParams, RowsParams, ScaleParams, SumParams,
 };
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

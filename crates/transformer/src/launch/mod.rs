@@ -3,33 +3,51 @@
 //! | op | kernels |
 //! |---|---|
 //! | [`activation`], [`softcap`] | forward, gradient in place |
+//! | [`broadcast`] | one row added to every row |
 //! | [`columns`], [`rows`] | gather, and the transposed map; [`rows`] serves embeddings too |
 //! | [`cross_entropy`] | loss of each row, gradient in the place of the logits, sums |
+//! | [`elementwise`] | sums, quotients, multiples; conversions between types |
 //! | [`gated`] | forward, gradients of both factors |
 //! | [`layer_norm`] | forward, gradients of `x`, of the weight and of the bias |
+//! | [`linear_cross_entropy`] | the loss of a product and its gradients, by those of [`gemm`], [`rows`] and [`cross_entropy`] |
+//! | [`mean_rows`] | forward, gradient of `x` |
+//! | [`prepend`] | forward, gradients of the rows and of `x` |
 //! | [`rms_norm`] | forward, gradients of `x` and of the weight |
 //! | [`rope`] | forward and backward, also in place |
+//! | [`sums`] | an inner product, a squared error |
 //!
-//! Activations, weights and the gradients of activations are f32 or bf16, one type for all of a call; gradients of weights
-//! and what is saved for the backward are f32. Arithmetic is f32, rounded once where a result is stored.
+//! Activations, weights and the gradients of activations are f32 or bf16, one type for all of a call where nothing else is
+//! said; gradients of weights and what is saved for the backward are f32. Arithmetic is f32, rounded once where a result is stored.
 
 pub mod activation;
+pub mod broadcast;
 mod column_sum;
 pub mod columns;
 pub mod cross_entropy;
+pub mod elementwise;
 pub mod gated;
 mod kernels;
 pub mod layer_norm;
+pub mod linear_cross_entropy;
+pub mod mean_rows;
 mod params;
+pub mod prepend;
 pub mod rms_norm;
 pub mod rope;
 pub mod rows;
 pub mod softcap;
+mod starts;
+pub mod sums;
 
 use device::DType;
 use device::launch::{DeviceBuffer, Kernel};
 
 use crate::{Result, TransformerError};
+
+pub use starts::Starts;
+
+/// A buffer and what it holds.
+pub type Typed<B> = (DType, B);
 
 /// A gradient to write: over what is there, or added to it.
 #[derive(Debug)]

@@ -3,12 +3,12 @@
 use device::DType;
 use device::launch::{DeviceBuffer, Executor, Grid, Kernel};
 
-use super::check_len;
 use super::kernels::{
     ROWS_GATHER_BF16, ROWS_GATHER_BF16_TO_F32, ROWS_GATHER_F32, ROWS_GATHER_F32_TO_BF16, ROWS_SCATTER_ADD_BF16,
     ROWS_SCATTER_ADD_BF16_TO_F32, ROWS_SCATTER_ADD_F32,
 };
 use super::params::{ROWS_NONE, ROWS_THREADS, RowsParams};
+use super::{Typed, check_len};
 use crate::rows::Shape;
 use crate::{Result, TransformerError};
 
@@ -36,9 +36,6 @@ impl Selected {
         }
     }
 }
-
-/// A buffer and what it holds.
-type Typed<B> = (DType, B);
 
 /// Writes `factor` times the `selected` rows of `x` (`[rows, width]`) to `y` (`[selected, width]`): f32 or bf16, each its own.
 ///
@@ -115,4 +112,9 @@ fn launch(
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, the numbers to be rows of the
     // table; the callers have borrowed what the kernel writes mutably.
     Ok(unsafe { executor.launch(kernel, Grid::covering(blocks, 1, ROWS_THREADS), &params) }?)
+}
+
+/// Blocks of a row of `width` elements where each thread keeps to its columns: a vector of four.
+pub(super) fn columns_of_blocks(width: usize) -> u32 {
+    Grid::covering(width, 4 * ROWS_THREADS, ROWS_THREADS).blocks[0]
 }

@@ -24,7 +24,7 @@ proptest! {
         let stride = len + gap;
         let shape = Shape { rows, columns: start + count * stride + behind };
         let ranges: Vec<_> = (0..count).map(|b| start + b * stride..start + b * stride + len).collect();
-        let blocks = Blocks { start, len, stride, count };
+        let blocks = Blocks::of(&ranges).unwrap();
         let executor = testing::executor(seed);
         let (x_buffer, x) = stored(&executor, dtype, values(rows * shape.columns, seed, 0));
         let (dy_buffer, dy) = stored(&executor, dtype, values(rows * len * count, seed, 1));
@@ -32,7 +32,13 @@ proptest! {
         columns::gather(shape, &x, &ranges, &mut y).unwrap();
         let mut y_buffer = executor.allocate(y.len() * dtype.size_bytes()).unwrap();
         launch::columns::gather(shape, dtype, &x_buffer, blocks, &mut y_buffer).unwrap();
-        prop_assert_eq!(read(dtype, &y_buffer), y);
+        prop_assert_eq!(&read(dtype, &y_buffer), &y);
+
+        let (mut back, _) = stored(&executor, dtype, vec![0.0; x.len()]);
+        launch::columns::scatter(shape, dtype, &y_buffer, blocks, &mut back).unwrap();
+        let mut expected = vec![0.0; x.len()];
+        columns::scatter_add(shape, &y, &ranges, &mut expected).unwrap();
+        prop_assert_eq!(read(dtype, &back), expected);
 
         let mut dx = x;
         columns::scatter_add(shape, &dy, &ranges, &mut dx).unwrap();
@@ -40,6 +46,14 @@ proptest! {
         launch::columns::scatter_add(shape, dtype, &dy_buffer, blocks, &mut dx_buffer).unwrap();
         assert_within(dtype, &read(dtype, &dx_buffer), &dx, |_| 0.0);
     }
+}
+
+#[test]
+fn ranges_of_other_lengths_or_distances_are_no_blocks() {
+    assert_eq!(Blocks::of(&[2..4, 6..8, 10..12]), Some(Blocks { start: 2, len: 2, stride: 4, count: 3 }));
+    assert_eq!(Blocks::of(&[2..4, 6..8, 9..11]), None);
+    assert_eq!(Blocks::of(&[2..4, 6..9]), None);
+    assert_eq!(Blocks::of(&[6..8, 2..4]), None);
 }
 
 #[test]

@@ -2,12 +2,16 @@
 
 mod columns;
 mod cross_entropy;
+mod elementwise;
 mod gated;
 mod layer_norm;
+mod linear_cross_entropy;
 mod pointwise;
 mod rms_norm;
 mod rope;
 mod rows;
+mod sequences;
+mod sums;
 
 use device::DType;
 use device::launch::{DeviceBuffer, Executor};
@@ -18,6 +22,11 @@ use half::bf16;
 const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
 /// The same of bf16.
 const BF16_UNIT: f64 = 1.0 / 256.0;
+
+/// What kernels take: f32 or bf16.
+fn dtype(wide: bool) -> DType {
+    if wide { DType::F32 } else { DType::BF16 }
+}
 
 fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
     let stream = Stream::new(seed, 0, site);

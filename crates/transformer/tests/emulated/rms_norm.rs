@@ -1,6 +1,6 @@
 //! The root mean square norm.
 
-use device::launch::{DeviceBuffer, Executor, testing};
+use device::launch::{DeviceBuffer, testing};
 use device::{DType, DeviceError};
 use proptest::prelude::*;
 use tunesmith_transformer::{Gradient, TransformerError, launch, rms_norm};
@@ -101,7 +101,7 @@ fn what_does_not_fit_is_refused_before_a_launch() {
     let short = run(DType::F32, &weight, &weight);
     assert!(matches!(short, TransformerError::Length { argument: "x", expected: 6, got: 3, .. }));
     assert!(matches!(run(DType::F16, &x, &weight), TransformerError::KernelDType { got: DType::F16, .. }));
-    let elsewhere = Executor::emulated(0).upload(&[1.0f32; 3]).unwrap();
+    let elsewhere = testing::executor(0).upload(&[1.0f32; 3]).unwrap();
     let mixed = run(DType::F32, &x, &elsewhere);
     assert!(matches!(mixed, TransformerError::Device(DeviceError::MixedExecutors)));
     assert_eq!((y.read::<f32>().unwrap(), rstd.read::<f32>().unwrap()), (vec![7.0; 6], vec![7.0; 2]));

@@ -6,11 +6,7 @@ use proptest::prelude::*;
 use tunesmith_transformer::rows::Shape;
 use tunesmith_transformer::{TransformerError, embedding, launch, rows};
 
-use crate::{UNIT, assert_within, read, stored, values};
-
-fn dtype(wide: bool) -> DType {
-    if wide { DType::F32 } else { DType::BF16 }
-}
+use crate::{UNIT, assert_within, dtype, read, stored, values};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]

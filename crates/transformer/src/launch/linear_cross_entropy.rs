@@ -1,0 +1,98 @@
+//! Launching the cross-entropy of a product: [`crate::linear_cross_entropy`] on device buffers.
+
+use device::DType;
+use device::launch::{DeviceBuffer, Executor};
+use gemm::launch::{Matrix, MatrixMut, Update, gemm};
+
+use super::check_len;
+use super::cross_entropy::{self, Labels, Sums};
+use super::rows::{self, Selected};
+use crate::Result;
+use crate::cross_entropy::{IGNORE_INDEX, Shape as LogitsShape};
+use crate::linear_cross_entropy::Shape;
+use crate::rows::Shape as RowsShape;
+
+const OP: &str = "linear_cross_entropy";
+
+/// Bytes of logits that exist at once: enough rows for a product that reads the head once to be bound by arithmetic.
+const LOGITS_BYTES: usize = 256 << 20;
+
+/// Arguments of [`forward_backward`], all but the labels on one device.
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    /// Of `hidden`, `head` and `dhidden`, and of the logits: f32 or bf16.
+    pub dtype: DType,
+    /// `[rows, hidden]`
+    pub hidden: &'a DeviceBuffer,
+    /// `[vocab_size, hidden]`
+    pub head: Matrix<'a>,
+    /// `[rows]`: which rows are multiplied is decided here, before anything is launched.
+    pub labels: &'a [i64],
+    /// `[rows, hidden]`, added to if wanted: the gradient of the loss sum.
+    pub dhidden: Option<&'a mut DeviceBuffer>,
+    /// `[vocab_size, hidden]` f32, added to if wanted: the gradient of the loss sum.
+    pub dhead: Option<&'a mut DeviceBuffer>,
+    /// What the losses are added to.
+    pub sums: &'a mut Sums,
+}
+
+/// The loss and, in the same pass, the gradients that are wanted. bf16 rounds the logits and their gradient.
+///
+/// # Errors
+/// [`crate::TransformerError::Label`], [`crate::TransformerError::Softcap`], [`crate::TransformerError::Length`],
+/// [`crate::TransformerError::KernelDType`] for f16, [`crate::TransformerError::Gemm`] for a head of another shape,
+/// [`crate::TransformerError::Device`] for buffers of different devices, without memory, and for what a launch refuses.
+pub fn forward_backward(shape: Shape, args: Arguments<'_>) -> Result<()> {
+    in_chunks(shape, args, LOGITS_BYTES)
+}
+
+/// As [`forward_backward`], with `logits_bytes` of logits at once, or those of one row.
+///
+/// # Errors
+/// As [`forward_backward`].
+pub fn in_chunks(shape: Shape, args: Arguments<'_>, logits_bytes: usize) -> Result<()> {
+    let Arguments { dtype, hidden, head, labels, mut dhidden, mut dhead, sums } = args;
+    let Shape { rows, hidden: width, vocab_size, softcap } = shape;
+    LogitsShape { rows, vocab_size, softcap }.check(labels)?;
+    check_len(OP, "hidden", &[rows, width], dtype, hidden)?;
+    if let Some(dhidden) = &dhidden {
+        check_len(OP, "dhidden", &[rows, width], dtype, dhidden)?;
+    }
+    if let Some(dhead) = &dhead {
+        check_len(OP, "dhead", &[vocab_size, width], DType::F32, dhead)?;
+    }
+    let executor = Executor::of(hidden, dhidden.as_deref().into_iter().chain(dhead.as_deref()))?;
+    let supervised: Vec<u32> = (0..rows as u32).filter(|&row| labels[row as usize] != IGNORE_INDEX).collect();
+    let most_rows = (logits_bytes / (vocab_size * dtype.size_bytes()).max(1)).max(1);
+    // Chunks of equal size: a short last one would read the whole head for a few rows.
+    let chunk = supervised.len().div_ceil(supervised.len().div_ceil(most_rows).max(1));
+
+    for chosen in supervised.chunks(chunk.max(1)) {
+        let n = chosen.len();
+        let labels: Vec<i64> = chosen.iter().map(|&row| labels[row as usize]).collect();
+        let labels = Labels::new(executor, &labels, vocab_size)?;
+        let selected = Selected::new(executor, chosen, rows)?;
+        let mut logits = executor.allocate(n * vocab_size * dtype.size_bytes())?;
+        let mut compact = executor.allocate(n * width * dtype.size_bytes())?;
+        let all_rows = RowsShape { rows, width };
+        rows::gather(all_rows, 1.0, (dtype, hidden), &selected, (dtype, &mut compact))?;
+        let x = Matrix::new(&compact, dtype, n, width);
+        gemm(1.0, x, head.transposed(), Update::Overwrite, MatrixMut::new(&mut logits, dtype, n, vocab_size))?;
+        let of_chunk = LogitsShape { rows: n, vocab_size, softcap };
+        if dhidden.is_none() && dhead.is_none() {
+            cross_entropy::forward(of_chunk, dtype, &logits, &labels, sums)?;
+            continue;
+        }
+        cross_entropy::forward_backward(of_chunk, dtype, &mut logits, &labels, 1.0, sums)?;
+        let dlogits = Matrix::new(&logits, dtype, n, vocab_size);
+        if let Some(dhead) = &mut dhead {
+            let product = MatrixMut::new(dhead, DType::F32, vocab_size, width);
+            gemm(1.0, dlogits.transposed(), x, Update::Accumulate, product)?;
+        }
+        if let Some(dhidden) = &mut dhidden {
+            gemm(1.0, dlogits, head, Update::Overwrite, MatrixMut::new(&mut compact, dtype, n, width))?;
+            rows::scatter_add(all_rows, 1.0, (dtype, &compact), &selected, (dtype, dhidden), None)?;
+        }
+    }
+    Ok(())
+}
