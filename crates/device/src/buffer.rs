@@ -1,6 +1,7 @@
 //! Owned, pooled, aligned memory.
 
 use std::alloc::Layout;
+use std::borrow::Cow;
 use std::ptr::NonNull;
 
 use crate::launch::{DeviceBuffer, Executor};
@@ -156,6 +157,39 @@ impl Buffer {
             Place::Device(memory) => memory.zero()?,
         }
         Ok(())
+    }
+
+    /// Replaces the elements from `start` on.
+    ///
+    /// # Errors
+    /// [`DeviceError::DType`] unless it holds f32; [`DeviceError::Driver`].
+    ///
+    /// # Panics
+    /// If there are not as many elements, as slicing does.
+    pub fn write_f32(&mut self, start: usize, values: &[f32]) -> Result<(), DeviceError> {
+        let elements = start..start + values.len();
+        match &self.place {
+            Place::Host(_) => self.f32_mut()?[elements].copy_from_slice(values),
+            Place::Device(_) if self.dtype != DType::F32 => {
+                return Err(DeviceError::DType { expected: DType::F32, got: self.dtype });
+            }
+            Place::Device(memory) => memory.view(elements.start * 4..elements.end * 4).write(values)?,
+        }
+        Ok(())
+    }
+
+    /// The elements as f32: themselves on the CPU, a copy from another device, for which this waits.
+    ///
+    /// # Errors
+    /// [`DeviceError::DType`] if it holds another type; [`DeviceError::Driver`] if something that was started failed.
+    pub fn read_f32(&self) -> Result<Cow<'_, [f32]>, DeviceError> {
+        match &self.place {
+            Place::Host(_) => Ok(Cow::Borrowed(self.f32()?)),
+            Place::Device(_) if self.dtype != DType::F32 => {
+                Err(DeviceError::DType { expected: DType::F32, got: self.dtype })
+            }
+            Place::Device(memory) => Ok(Cow::Owned(memory.read()?)),
+        }
     }
 
     /// A copy on the CPU. On another device this waits for what was started.
@@ -348,6 +382,8 @@ mod tests {
         for refused in [buffer.f32().err(), buffer.elements().err()] {
             assert!(matches!(refused, Some(DeviceError::NotOnHost { device: Device::Emulated })));
         }
+        buffer.write_f32(1, &[3.0]).unwrap();
+        assert_eq!(buffer.read_f32().unwrap(), &[1.0, 3.0][..]);
         buffer.zero().unwrap();
         assert_eq!(buffer.memory().unwrap().read::<f32>().unwrap(), [0.0; 2]);
         assert!(matches!(Buffer::zeroed(Device::Cpu, DType::F32, 1).unwrap().memory(), Err(DeviceError::NoKernels)));

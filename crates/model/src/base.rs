@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use checkpoint::{Checkpoint, MappedTensor};
-use device::DType;
+use device::{DType, Device};
 use tensor::{Layout, Nf4Matrix, Tensor};
 
 use crate::config::Heads;
@@ -43,6 +43,7 @@ pub struct Base {
     newly_initialized: Vec<ParameterId>,
     names: StoredNames,
     dtype: DType,
+    device: Device,
     dir: PathBuf,
 }
 
@@ -64,7 +65,8 @@ impl Base {
         let Loaded { tensors, newly_initialized } =
             load::load(&dimensions, expected, &mut modules, &names, checkpoint, dtype)?;
         let dir = checkpoint.dir().to_owned();
-        Ok(Self { dimensions, modules, parameters: tensors.into(), newly_initialized, names, dtype, dir })
+        let parameters = tensors.into();
+        Ok(Self { dimensions, modules, parameters, newly_initialized, names, dtype, device: Device::Cpu, dir })
     }
 
     /// Its sizes.
@@ -128,6 +130,36 @@ impl Base {
         });
         self.parameters = parameters.into();
         result
+    }
+
+    /// Where its weights are, and so where the model is computed.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Copies the weights to `device` in the type that the model computes with, one by one; memory of the tensors of
+    /// `checkpoint`, which the base was loaded from, is given back as soon as they are there. On a device other than the CPU
+    /// activations have that type too.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] for a device that is not there, and without memory on it.
+    pub fn to_device(&mut self, checkpoint: &Checkpoint, device: Device) -> Result<()> {
+        if device == self.device {
+            return Ok(());
+        }
+        let mut parameters: Vec<Stored> = self.parameters.iter().cloned().collect();
+        for parameter in self.modules.parameters() {
+            let shared = parameter
+                .tied_to
+                .filter(|id| self.parameters[id.index()].shares(&self.parameters[parameter.id.index()]));
+            parameters[parameter.id.index()] = match shared {
+                Some(id) => parameters[id.index()].clone(),
+                None => parameters[parameter.id.index()].to_device(device, self.dtype)?,
+            };
+            checkpoint.get(&self.names.of(&parameter.name)).iter().for_each(MappedTensor::release);
+        }
+        (self.parameters, self.device) = (parameters.into(), device);
+        Ok(())
     }
 
     /// The weight of a linear module in NF4 blocks of `[out_features, in_features]`, as [`Base::quantize`] makes them.

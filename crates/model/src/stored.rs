@@ -1,6 +1,6 @@
 //! A parameter of the base as it is held.
 
-use device::{Buffer, Device, Element, Elements, parallel};
+use device::{Buffer, DType, Device, Element, Elements, parallel};
 use tensor::{Layout, Nf4Matrix, Result, Tensor, Weight};
 
 /// The values of one parameter.
@@ -39,6 +39,19 @@ impl Stored {
             (Stored::Dense(tensor), _) => Ok(tensor.clone()),
             (Stored::Nf4(matrix), Layout::OutIn) => matrix.dequantize(),
             (Stored::Nf4(matrix), Layout::InOut) => transposed(&matrix.dequantize()?),
+        }
+    }
+
+    /// Whether both are the same values in memory.
+    pub(crate) fn shares(&self, other: &Self) -> bool {
+        matches!((self, other), (Stored::Dense(one), Stored::Dense(two)) if one.is(two))
+    }
+
+    /// A copy in `dtype` on `device`; quantized blocks stay where they are.
+    pub(crate) fn to_device(&self, device: Device, dtype: DType) -> Result<Self> {
+        match self {
+            Stored::Dense(tensor) => Ok(Stored::Dense(tensor.to_device(device, dtype)?)),
+            Stored::Nf4(matrix) => Ok(Stored::Nf4(matrix.clone())),
         }
     }
 

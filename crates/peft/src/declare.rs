@@ -45,9 +45,10 @@ impl Declarations {
         self.entries.iter().map(|(_, shape, _)| *shape).collect()
     }
 
-    /// Makes them, drawing from `seed` and each one's position.
+    /// Makes them where the base is, drawing from `seed` and each one's position.
     pub(crate) fn build(self, base: &Base, seed: u64) -> Result<Parameters, PeftError> {
-        let parameters = Parameters::zeros(self.shapes().map(|(name, shape)| (name.to_owned(), shape)))?;
+        let shapes = self.shapes().map(|(name, shape)| (name.to_owned(), shape));
+        let parameters = Parameters::zeros_on(base.device(), shapes)?;
         for (index, (_, shape, start)) in self.entries.into_iter().enumerate() {
             let draw = |fill: &dyn Fn(&mut [f32])| {
                 let mut values = vec![0.0; shape.count()];

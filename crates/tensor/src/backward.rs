@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::{Arc, PoisonError};
 
+use device::launch::DeviceBuffer;
 use device::{Buffer, DType, Device};
 
+use crate::convert::convert_memory;
 use crate::tape::{Node, Parent};
 use crate::{Gradients, Result, Tensor, TensorError};
 
 /// Adds `scale * d loss / d parameter` to `gradients` for every trainable leaf behind the scalar `loss`.
 ///
-/// Nodes run from the newest to the oldest; each frees what it saved as soon as it has run.
+/// Nodes run from the newest to the oldest; each frees what it saved as soon as it has run. Nothing waits for a device.
 ///
 /// # Errors
 /// [`TensorError::NoHistory`] if nothing trainable is behind `loss`, [`TensorError::NotScalar`],
 /// [`TensorError::Uncollected`] if a leaf is not in `gradients`, and the errors of the ops.
 pub fn backward(loss: &Tensor, scale: f32, gradients: &mut Gradients) -> Result<()> {
-    loss.item()?;
+    loss.expect_scalar()?;
     let Parent::Node { node, .. } = loss.as_parent() else { return Err(TensorError::NoHistory) };
     run(node, Buffer::from_f32(loss.device(), &[scale])?, gradients)
 }
@@ -29,7 +31,7 @@ pub(crate) fn run(node: Arc<Node>, grad: Buffer, leaves: &mut dyn LeafSink) -> R
     while let Some((_, (node, grad))) = pending.pop_last() {
         let backward = node.backward.lock().unwrap_or_else(PoisonError::into_inner).take();
         let backward = backward.ok_or(TensorError::BackwardTwice { op: node.op })?;
-        backward(grad, &mut Sink { parents: &node.parents, pending: &mut pending, leaves })?;
+        backward(grad, &mut Sink { op: node.op, parents: &node.parents, pending: &mut pending, leaves })?;
     }
     Ok(())
 }
@@ -37,7 +39,10 @@ pub(crate) fn run(node: Arc<Node>, grad: Buffer, leaves: &mut dyn LeafSink) -> R
 type Pending = BTreeMap<u64, (Arc<Node>, Buffer)>;
 
 /// Takes the gradients that an op's backward gives to its inputs.
+///
+/// Gradients of activations have their type, f32 on the CPU; those of leaves are f32 everywhere.
 pub struct Sink<'a> {
+    op: &'static str,
     parents: &'a [Parent],
     pending: &'a mut Pending,
     leaves: &'a mut dyn LeafSink,
@@ -56,8 +61,25 @@ pub(crate) enum Collected {
     Unknown,
 }
 
+/// Where a gradient is written.
+pub(crate) enum Target<'a> {
+    Host(&'a mut [f32]),
+    Device(DType, &'a mut DeviceBuffer),
+}
+
+impl<'a> Target<'a> {
+    /// All of `buffer`.
+    fn of(buffer: &'a mut Buffer) -> Result<Self> {
+        let dtype = buffer.dtype();
+        Ok(match buffer.device() {
+            Device::Cpu => Target::Host(buffer.f32_mut()?),
+            _ => Target::Device(dtype, buffer.memory_mut()?),
+        })
+    }
+}
+
 /// Writes a gradient: over what is there, or added to it if the flag is set.
-pub(crate) type Write<'a> = dyn FnMut(&mut [f32], bool) -> Result<()> + 'a;
+pub(crate) type Write<'a> = dyn FnMut(Target<'_>, bool) -> Result<()> + 'a;
 
 impl Sink<'_> {
     /// Whether input `index` needs a gradient.
@@ -65,23 +87,56 @@ impl Sink<'_> {
         !matches!(self.parents[index], Parent::None)
     }
 
-    /// Lets `write` produce the gradient of input `index` in place, if it needs one. The flag tells whether to add to the
-    /// values that are there; if it is not set they are unspecified and every one must be written.
+    /// Lets `write` produce the gradient of input `index` in place on the CPU, if it needs one. The flag tells whether to add
+    /// to the values that are there; if it is not set they are unspecified and every one must be written.
     ///
     /// # Errors
-    /// Those of `write`; [`TensorError::Uncollected`]; [`TensorError::Device`] without memory.
+    /// Those of `write`; [`TensorError::Uncollected`]; [`TensorError::NoKernel`] for a gradient on another device;
+    /// [`TensorError::Device`] without memory.
     pub fn accumulate(&mut self, index: usize, mut write: impl FnMut(&mut [f32], bool) -> Result<()>) -> Result<()> {
+        let op = self.op;
+        self.write(index, &mut |target, add| match target {
+            Target::Host(values) => write(values, add),
+            Target::Device(_, memory) => Err(TensorError::NoKernel { op, device: memory.executor().device() }),
+        })
+    }
+
+    /// Lets `write` produce the gradient of input `index` in `dtype` on its device, if it needs one, as
+    /// [`Sink::accumulate`] does on the CPU. A gradient of another type is converted from what `write` has made.
+    ///
+    /// # Errors
+    /// As [`Sink::accumulate`]; [`TensorError::OnHost`] for a gradient on the CPU.
+    pub fn accumulate_on(
+        &mut self,
+        index: usize,
+        dtype: DType,
+        mut write: impl FnMut(&mut DeviceBuffer, bool) -> Result<()>,
+    ) -> Result<()> {
+        let op = self.op;
+        self.write(index, &mut |target, add| match target {
+            Target::Host(_) => Err(TensorError::OnHost { op, argument: "gradient" }),
+            Target::Device(wanted, memory) if wanted == dtype => write(memory, add),
+            Target::Device(wanted, memory) => {
+                let count = memory.len_bytes() / wanted.size_bytes();
+                let mut made = memory.executor().allocate(count * dtype.size_bytes())?;
+                write(&mut made, false)?;
+                convert_memory(count, (dtype, &made), (wanted, memory), add)
+            }
+        })
+    }
+
+    fn write(&mut self, index: usize, write: &mut Write<'_>) -> Result<()> {
         match &self.parents[index] {
             Parent::None => Ok(()),
-            Parent::Leaf { id, shape } => match self.leaves.accumulate(*id, shape.count(), &mut write)? {
+            Parent::Leaf { id, shape } => match self.leaves.accumulate(*id, shape.count(), write)? {
                 Collected::Yes => Ok(()),
                 Collected::Unknown => Err(TensorError::Uncollected { shape: *shape }),
             },
-            Parent::Node { node, count } => match self.pending.entry(node.id) {
-                Entry::Occupied(mut entry) => write(entry.get_mut().1.f32_mut()?, true),
+            Parent::Node { node, like } => match self.pending.entry(node.id) {
+                Entry::Occupied(mut entry) => write(Target::of(&mut entry.get_mut().1)?, true),
                 Entry::Vacant(entry) => {
-                    let mut buffer = Buffer::scratch(Device::Cpu, DType::F32, *count)?;
-                    write(buffer.f32_mut()?, false)?;
+                    let mut buffer = like.scratch()?;
+                    write(Target::of(&mut buffer)?, false)?;
                     entry.insert((Arc::clone(node), buffer));
                     Ok(())
                 }
@@ -94,10 +149,11 @@ impl Sink<'_> {
     /// # Errors
     /// As [`Sink::accumulate`].
     pub fn give(&mut self, index: usize, grad: Buffer) -> Result<()> {
-        if let Parent::Node { node, count } = &self.parents[index]
+        if let Parent::Node { node, like } = &self.parents[index]
+            && like.dtype == grad.dtype()
             && let Entry::Vacant(entry) = self.pending.entry(node.id)
         {
-            debug_assert_eq!(grad.len(), *count, "{}: gradient of another size", node.op);
+            debug_assert_eq!(grad.len(), like.count, "{}: gradient of another size", node.op);
             entry.insert((Arc::clone(node), grad));
             return Ok(());
         }
@@ -109,10 +165,14 @@ impl Sink<'_> {
     /// # Errors
     /// As [`Sink::accumulate`].
     pub fn give_copy(&mut self, index: usize, grad: &Buffer) -> Result<()> {
-        let grad = grad.f32()?;
-        self.accumulate(index, |out, add| {
-            assign(out, grad, add);
-            Ok(())
+        self.write(index, &mut |target, add| match target {
+            Target::Host(out) => {
+                assign(out, grad.f32()?, add);
+                Ok(())
+            }
+            Target::Device(dtype, memory) => {
+                convert_memory(grad.len(), (grad.dtype(), grad.memory()?), (dtype, memory), add)
+            }
         })
     }
 
@@ -133,7 +193,7 @@ struct Recomputed<'a, 'b> {
 impl LeafSink for Recomputed<'_, '_> {
     fn accumulate(&mut self, id: u64, count: usize, write: &mut Write<'_>) -> Result<Collected> {
         match self.inputs.iter().position(|&input| input == Some(id)) {
-            Some(index) => self.outer.accumulate(index, write).map(|()| Collected::Yes),
+            Some(index) => self.outer.write(index, write).map(|()| Collected::Yes),
             None => self.outer.leaves.accumulate(id, count, write),
         }
     }

@@ -1,6 +1,6 @@
 //! What can go wrong in an op.
 
-use device::{DType, DeviceError};
+use device::{DType, Device, DeviceError};
 
 use crate::{KernelError, Shape};
 
@@ -39,6 +39,22 @@ pub enum TensorError {
         expected: DType,
         /// What it was given.
         got: DType,
+    },
+    /// An op that has no kernels was given a tensor on a device that runs them.
+    #[error("{op} has no kernel and cannot be computed on {device}; use cpu")]
+    NoKernel {
+        /// The op.
+        op: &'static str,
+        /// Where its operands are.
+        device: Device,
+    },
+    /// An operand is on the CPU, and the op is computed elsewhere.
+    #[error("{op}: `{argument}` is on the cpu and others are not; copy it to their device first")]
+    OnHost {
+        /// The op.
+        op: &'static str,
+        /// The operand.
+        argument: &'static str,
     },
     /// A gradient would have been cut silently.
     #[error("{op} has no backward, and an input of it needs a gradient")]

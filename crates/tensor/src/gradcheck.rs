@@ -1,6 +1,9 @@
-//! Compares an op's gradients with finite differences. For tests of this crate and of those above it.
+//! Compares an op's gradients with finite differences, and an op on a device with the CPU. For tests of this crate and of those
+//! above it.
 
-use crate::{Gradients, Result, Shape, Tensor, backward, no_grad, ops};
+use device::{DType, Device};
+
+use crate::{Gradients, Parameters, Result, Shape, Tensor, backward, no_grad, ops};
 
 /// Largest relative difference between the analytic and the numeric gradient of `weights . f(inputs)`, over `inputs`.
 ///
@@ -45,6 +48,51 @@ pub fn gradcheck(inputs: &[(Shape, Vec<f32>)], f: impl Fn(&[Tensor]) -> Result<T
         worst = if relative <= worst { worst } else { relative };
     }
     Ok(worst)
+}
+
+/// Largest relative difference, in the 2-norm, between what `f` and its gradients are on `device` and on the CPU, where the
+/// inputs are rounded to `dtype` and `f` computes in it on the device.
+///
+/// # Errors
+/// Those of `f`.
+pub fn parity(
+    device: Device,
+    dtype: DType,
+    inputs: &[(Shape, Vec<f32>)],
+    f: impl Fn(&[Tensor]) -> Result<Tensor>,
+) -> Result<f64> {
+    let run = |device: Device| -> Result<Vec<Vec<f32>>> {
+        let declared = inputs.iter().enumerate().map(|(index, (shape, _))| (index.to_string(), *shape));
+        let parameters = Parameters::zeros_on(device, declared)?;
+        for (index, (_, values)) in inputs.iter().enumerate() {
+            parameters.set(index, &rounded(values, dtype))?;
+        }
+        let leaves: Vec<Tensor> = parameters.tensors().cloned().collect();
+        let converted: Vec<Tensor> = leaves.iter().map(|leaf| ops::convert(leaf, dtype)).collect::<Result<_>>()?;
+        let y = f(&converted)?;
+        let weights: Vec<f32> = (0..y.count()).map(|i| ((i * 7 + 3) % 11) as f32 / 5.0 - 1.0).collect();
+        let mut gradients = Gradients::new(&leaves)?;
+        backward(&ops::weighted_sum(&y, &weights)?, 1.0, &mut gradients)?;
+        let gradients = gradients.to_host()?;
+        let of = |leaf| gradients.of(leaf).expect("collected above").to_vec();
+        Ok([y.to_vec()].into_iter().chain(leaves.iter().map(of)).collect())
+    };
+    let mut worst = 0.0;
+    for (there, here) in run(device)?.iter().zip(run(Device::Cpu)?) {
+        let norm = |of: &mut dyn Iterator<Item = f64>| of.map(|value| value * value).sum::<f64>().sqrt();
+        let difference = norm(&mut there.iter().zip(&here).map(|(&a, &b)| f64::from(a) - f64::from(b)));
+        let relative = difference / norm(&mut here.iter().map(|&value| f64::from(value))).max(1e-6);
+        worst = if relative <= worst { worst } else { relative };
+    }
+    Ok(worst)
+}
+
+fn rounded(values: &[f32], dtype: DType) -> Vec<f32> {
+    match dtype {
+        DType::F32 => values.to_vec(),
+        DType::BF16 => values.iter().map(|&value| half::bf16::from_f32(value).to_f32()).collect(),
+        DType::F16 => values.iter().map(|&value| half::f16::from_f32(value).to_f32()).collect(),
+    }
 }
 
 /// Deterministic values in `[-1, 1)` for tests.

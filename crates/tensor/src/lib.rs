@@ -15,11 +15,27 @@
 //! The tape is built as ops run. An op whose inputs need no gradient is not recorded and saves nothing; the gradient of a
 //! frozen weight is never computed. An op that has no backward and meets an input that needs one is an error.
 //!
+//! # Devices
+//!
+//! A tensor lives on a [`device::Device`], and an op computes where its first operand is: on the CPU with the functions of
+//! the kernel crates, elsewhere with what their `launch` modules run. There
+//!
+//! - activations have the model's type, f32 or bf16; leaves, their gradients, statistics and losses are f32;
+//! - an operand reaches a kernel through `Tensor::on_device` in the type that the kernel wants. What is of another type is
+//!   converted once and kept until the parameters change: adapters are f32, and kernels take them in the type of the
+//!   activations;
+//! - a gradient is written through [`Sink::accumulate_on`], which converts it to the type of what it belongs to;
+//! - scalars stay on the device: nothing waits for it but [`Tensor::item`] and what copies elements;
+//! - an op without a kernel is [`TensorError::NoKernel`]. It is never computed on the CPU instead.
+//!
+//! [`gradcheck::parity`] compares an op on a device with the CPU.
+//!
 //! Activations are packed: `[num_tokens, features]`, the sequences of a batch one after another, no padding.
 
 #![forbid(unsafe_code)]
 
 mod backward;
+mod convert;
 mod error;
 pub mod gradcheck;
 mod gradients;
@@ -34,6 +50,8 @@ mod storage;
 pub mod tape;
 mod tensor;
 mod weight;
+
+use device::launch::Built;
 
 pub use backward::{Sink, backward};
 pub use error::TensorError;
@@ -50,6 +68,17 @@ pub use tape::{Mode, no_grad};
 pub use tensor::Tensor;
 pub use transformer::{Activation, RopeTable, cross_entropy::LossSum};
 pub use weight::{Layout, Weight};
+
+/// For which GPUs the kernels were built, in words.
+///
+/// # Errors
+/// Why the build left them out.
+pub fn kernels() -> Result<&'static str, &'static str> {
+    match gemm::launch::built() {
+        Built::Fatbin { architectures, .. } => Ok(architectures),
+        Built::Not { reason } => Err(reason),
+    }
+}
 
 /// A result of this crate.
 pub type Result<T, E = TensorError> = std::result::Result<T, E>;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use device::launch::DeviceBuffer;
 use device::{Buffer, DType, Device};
 
 use crate::storage::Memory;
 use crate::{Result, Shape, Tensor, TensorError};
 
-/// Named trainable leaves that lie one after another in the order they were declared.
+/// Named trainable leaves, f32 on one device, that lie one after another in the order they were declared.
 pub struct Parameters {
     memory: Arc<Memory>,
     entries: Vec<(String, Tensor)>,
@@ -17,14 +18,22 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Zeros for every `(name, shape)`.
+    /// Zeros for every `(name, shape)` on the CPU.
     ///
     /// # Errors
     /// [`TensorError::Device`] without memory.
     pub fn zeros(declared: impl IntoIterator<Item = (String, Shape)>) -> Result<Self> {
+        Self::zeros_on(Device::Cpu, declared)
+    }
+
+    /// Zeros for every `(name, shape)` on `device`.
+    ///
+    /// # Errors
+    /// [`TensorError::Device`] for a device that is not there, and without memory.
+    pub fn zeros_on(device: Device, declared: impl IntoIterator<Item = (String, Shape)>) -> Result<Self> {
         let declared: Vec<_> = declared.into_iter().collect();
         let len = declared.iter().map(|(_, shape)| shape.count()).sum();
-        let memory = Memory::new(Buffer::zeroed(Device::Cpu, DType::F32, len)?);
+        let memory = Memory::new(Buffer::zeroed(device, DType::F32, len)?);
         let mut start = 0;
         let entries = declared
             .into_iter()
@@ -35,6 +44,11 @@ impl Parameters {
             })
             .collect();
         Ok(Self { memory, entries, len, version: AtomicU64::new(0) })
+    }
+
+    /// Where they are.
+    pub fn device(&self) -> Device {
+        self.memory.device()
     }
 
     /// Names and leaves in the order of the flat buffer.
@@ -57,13 +71,31 @@ impl Parameters {
         self.len
     }
 
-    /// Changes all values at once, one leaf after another. No graph that uses them may be waiting for its backward.
+    /// A copy of all values on the CPU, one leaf after another.
     ///
     /// # Errors
-    /// None on the CPU.
+    /// [`TensorError::Device`] if something that was started on their device failed.
+    pub fn to_host(&self) -> Result<Vec<f32>> {
+        self.memory.to_vec()
+    }
+
+    /// Changes all values at once, one leaf after another; a copy of them, which is written back, where they are not on the
+    /// CPU. No graph that uses them may be waiting for its backward.
+    ///
+    /// # Errors
+    /// None on the CPU; [`TensorError::Device`].
     pub fn update<R>(&self, change: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
         self.version.fetch_add(1, Ordering::Relaxed);
         self.memory.write(change)
+    }
+
+    /// Lets kernels change all values at once.
+    ///
+    /// # Errors
+    /// [`TensorError::Device`] on the CPU.
+    pub fn update_on_device<R>(&self, change: impl FnOnce(&mut DeviceBuffer) -> R) -> Result<R> {
+        self.version.fetch_add(1, Ordering::Relaxed);
+        self.memory.write_on_device(change)
     }
 
     /// A number that is another one after every change: what follows from the values alone can be kept until then.
@@ -74,7 +106,7 @@ impl Parameters {
     /// Sets leaf `index`.
     ///
     /// # Errors
-    /// [`TensorError::Count`] if the values do not fill it.
+    /// [`TensorError::Count`] if the values do not fill it; [`TensorError::Device`] if they cannot be copied.
     ///
     /// # Panics
     /// If there is no leaf `index`.
@@ -83,8 +115,8 @@ impl Parameters {
         if leaf.count() != values.len() {
             return Err(TensorError::Count { count: values.len(), shape: Shape::from(leaf.shape()) });
         }
-        let start: usize = self.entries[..index].iter().map(|(_, leaf)| leaf.count()).sum();
-        self.update(|flat| flat[start..start + values.len()].copy_from_slice(values))
+        self.version.fetch_add(1, Ordering::Relaxed);
+        self.memory.write_at(self.entries[..index].iter().map(|(_, leaf)| leaf.count()).sum(), values)
     }
 }
 

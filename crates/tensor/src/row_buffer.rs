@@ -7,7 +7,9 @@ use device::{Buffer, DType, Device};
 use crate::storage::Memory;
 use crate::{Result, Shape, Tensor};
 
-/// A matrix that grows at its end and shrinks at its front. Rows never change once they are there, so a view keeps its
+const OP: &str = "row_buffer";
+
+/// A matrix on the device of the rows that come first, which grows at its end and shrinks at its front. Rows never change once they are there, so a view keeps its
 /// values while others are appended behind it.
 pub struct RowBuffer {
     memory: Arc<Memory>,
@@ -38,21 +40,17 @@ impl RowBuffer {
     /// Appends the rows of `x`, `[rows, columns]`. Memory grows by doubling.
     ///
     /// # Errors
-    /// [`crate::TensorError::Shape`] for another number of columns, [`crate::TensorError::DType`] unless `x` is f32,
-    /// [`crate::TensorError::Device`] without memory.
+    /// [`crate::TensorError::Shape`] for another number of columns, [`crate::TensorError::DType`] unless `x` is f32 on the CPU,
+    /// [`crate::TensorError::OnHost`] on the CPU after rows on another device, [`crate::TensorError::Device`] without memory.
     pub fn push(&mut self, x: &Tensor) -> Result<()> {
-        const OP: &str = "row_buffer";
         let (rows, columns) = x.matrix_shape(OP, "x")?;
         if columns != self.columns {
             return Err(x.unexpected(OP, "x", format!("[rows, {}]", self.columns)));
         }
         if self.end + rows > self.capacity {
-            self.grow(rows)?;
+            self.grow(x, rows)?;
         }
-        let range = self.end * columns..(self.end + rows) * columns;
-        let read = x.read();
-        let values = read.f32(OP, "x")?;
-        self.memory.write(|all| all[range].copy_from_slice(values))?;
+        self.memory.copy_at(self.end * columns, x, OP)?;
         self.end += rows;
         Ok(())
     }
@@ -72,15 +70,16 @@ impl RowBuffer {
         Tensor::constant_in(&self.memory, self.start * self.columns, Shape::from([self.rows(), self.columns]))
     }
 
-    /// Moves the rows to memory with room for twice as many. Views of the old memory keep it.
-    fn grow(&mut self, more: usize) -> Result<()> {
+    /// Moves the rows to memory like that of `x` with room for twice as many. Views of the old memory keep it.
+    fn grow(&mut self, x: &Tensor, more: usize) -> Result<()> {
         const FEWEST: usize = 64;
         let capacity = (2 * (self.rows() + more)).max(FEWEST);
-        let mut buffer = Buffer::scratch(Device::Cpu, DType::F32, capacity * self.columns)?;
-        let kept = self.view();
-        buffer.f32_mut()?[..kept.count()].copy_from_slice(kept.read().f32("row_buffer", "rows")?);
+        let memory = Memory::new(Buffer::scratch(x.device(), x.compute_dtype(), capacity * self.columns)?);
+        if self.rows() > 0 {
+            memory.copy_at(0, &self.view(), OP)?;
+        }
         (self.start, self.end) = (0, self.rows());
-        self.memory = Memory::new(buffer);
+        self.memory = memory;
         self.capacity = capacity;
         Ok(())
     }

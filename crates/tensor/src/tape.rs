@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use device::Buffer;
+use device::{Buffer, DType, Device};
 
 use crate::{Result, Shape, Sink, Tensor};
 
@@ -61,8 +61,22 @@ pub(crate) enum Parent {
     None,
     /// A trainable leaf.
     Leaf { id: u64, shape: Shape },
-    /// The output of a recorded op with this many elements.
-    Node { node: Arc<Node>, count: usize },
+    /// The output of a recorded op, whose gradient is like it.
+    Node { node: Arc<Node>, like: Like },
+}
+
+/// What a buffer has in common with another.
+#[derive(Clone, Copy)]
+pub(crate) struct Like {
+    pub(crate) count: usize,
+    pub(crate) dtype: DType,
+    pub(crate) device: Device,
+}
+
+impl Like {
+    pub(crate) fn scratch(self) -> Result<Buffer> {
+        Ok(Buffer::scratch(self.device, self.dtype, self.count)?)
+    }
 }
 
 /// Whether ops are recorded on this thread.

@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use device::launch::DeviceBuffer;
 use device::{Buffer, DType, Device, Elements, SharedBytes};
 
+use crate::convert::convert;
 use crate::storage::{Memory, Read, Storage};
-use crate::tape::{self, Mode, Node, Parent};
+use crate::tape::{self, Like, Mode, Node, Parent};
 use crate::{Result, Shape, Sink, TensorError};
 
 /// A tensor. Cloning shares the elements.
@@ -84,7 +86,7 @@ impl Tensor {
 
     /// A constant that views a part of `memory`.
     pub(crate) fn constant_in(memory: &Arc<Memory>, start: usize, shape: Shape) -> Self {
-        let storage = Storage::Memory { memory: Arc::clone(memory), start, dtype: DType::F32 };
+        let storage = Storage::Memory { memory: Arc::clone(memory), start, dtype: memory.dtype() };
         Self::make(shape, storage, History::Constant)
     }
 
@@ -215,9 +217,14 @@ impl Tensor {
         self.0.storage.dtype()
     }
 
+    /// The type of what is computed from it: f32 on the CPU, its own on a device that runs kernels.
+    pub(crate) fn compute_dtype(&self) -> DType {
+        if self.device() == Device::Cpu { DType::F32 } else { self.dtype() }
+    }
+
     /// Where it lives.
     pub fn device(&self) -> Device {
-        Device::Cpu
+        self.0.storage.device()
     }
 
     /// Whether a gradient flows to it.
@@ -225,28 +232,82 @@ impl Tensor {
         !matches!(self.0.history, History::Constant)
     }
 
-    /// The elements, to read.
+    /// The elements, to read on the CPU. Those on another device are copied, for what is done beside the ops, such as
+    /// saving; if the device has failed they are NaN, and [`Tensor::to_host`] tells why.
     pub fn read(&self) -> Read<'_> {
         self.0.storage.read(self.count())
     }
 
-    /// The elements, copied and widened.
+    /// The elements, copied as by [`Tensor::read`] and widened.
     pub fn to_vec(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.count()];
         self.read().elements().widen_into(&mut out);
         out
     }
 
-    /// The only element.
+    /// The only element. On a device other than the CPU this waits for everything that was started.
     ///
     /// # Errors
-    /// [`TensorError::NotScalar`] if there are more or none.
+    /// [`TensorError::NotScalar`] if there are more or none; [`TensorError::Device`] if something that was started failed.
     pub fn item(&self) -> Result<f32> {
-        if self.count() == 1 {
-            Ok(self.read().elements().get(0))
-        } else {
-            Err(TensorError::NotScalar { shape: self.0.shape })
+        self.expect_scalar()?;
+        Ok(self.to_host()?.read().elements().get(0))
+    }
+
+    pub(crate) fn expect_scalar(&self) -> Result<()> {
+        if self.count() == 1 { Ok(()) } else { Err(TensorError::NotScalar { shape: self.0.shape }) }
+    }
+
+    /// The same elements on the CPU, without history if they have to be copied. Copying waits for everything that was started.
+    ///
+    /// # Errors
+    /// [`TensorError::Device`] without memory, or if something that was started failed.
+    pub fn to_host(&self) -> Result<Self> {
+        match self.device() {
+            Device::Cpu => Ok(self.clone()),
+            _ => Self::new(self.0.shape, self.0.storage.to_host(self.count())?),
         }
+    }
+
+    /// The elements as a constant in `dtype` on `device`: how a frozen weight comes to a GPU. On the CPU, elements in their own
+    /// dtype.
+    ///
+    /// # Errors
+    /// [`TensorError::Device`] for a device that is not there, without memory, and if the copy fails;
+    /// [`TensorError::Kernel`] for a dtype that no kernel computes in.
+    pub fn to_device(&self, device: Device, dtype: DType) -> Result<Self> {
+        let host = self.to_host()?;
+        if device == Device::Cpu {
+            return Ok(host.detach());
+        }
+        let mut stored = Buffer::scratch(device, self.dtype(), self.count())?;
+        match host.read().elements() {
+            Elements::F32(values) => stored.memory_mut()?.write(values)?,
+            Elements::BF16(values) => stored.memory_mut()?.write(values)?,
+            Elements::F16(values) => stored.memory_mut()?.write(values)?,
+        }
+        if self.dtype() == dtype {
+            return Self::new(self.0.shape, stored);
+        }
+        let mut converted = Buffer::scratch(device, dtype, self.count())?;
+        convert(&stored, &mut converted, false)?;
+        Self::new(self.0.shape, converted)
+    }
+
+    /// The elements in `dtype` for a kernel. Those of another type are converted and kept until the next change.
+    ///
+    /// # Errors
+    /// [`TensorError::OnHost`] naming `op` and `argument` on the CPU; [`TensorError::Device`] without memory.
+    pub(crate) fn on_device(&self, op: &'static str, argument: &'static str, dtype: DType) -> Result<DeviceBuffer> {
+        match self.device() {
+            Device::Cpu => Err(TensorError::OnHost { op, argument }),
+            _ => self.0.storage.on_device(self.count(), dtype),
+        }
+    }
+
+    /// Whether both are one tensor, and so share their elements.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The same elements without history.
@@ -271,14 +332,18 @@ impl Tensor {
         match &self.0.history {
             History::Constant | History::Tracked => Parent::None,
             History::Leaf { id } => Parent::Leaf { id: *id, shape: self.0.shape },
-            History::Node(node) => Parent::Node { node: Arc::clone(node), count: self.count() },
+            History::Node(node) => {
+                let (count, dtype, device) = (self.count(), self.dtype(), self.device());
+                Parent::Node { node: Arc::clone(node), like: Like { count, dtype, device } }
+            }
         }
     }
 }
 
 impl std::fmt::Debug for Tensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tensor({} {}{})", self.0.shape, self.dtype(), if self.requires_grad() { ", needs grad" } else { "" })
+        let needs_grad = if self.requires_grad() { ", needs grad" } else { "" };
+        write!(f, "Tensor({} {} on {}{needs_grad})", self.0.shape, self.dtype(), self.device())
     }
 }
 

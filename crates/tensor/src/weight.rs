@@ -1,9 +1,10 @@
 //! The matrix operand of a linear layer.
 
-use device::DType;
+use device::launch::DeviceBuffer;
+use device::{DType, Device};
 use gemm::Matrix;
 
-use crate::{Nf4Matrix, Result, Tensor};
+use crate::{Nf4Matrix, Result, Tensor, TensorError};
 
 /// How a weight lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,20 @@ impl Weight {
         self.tensor().is_some_and(Tensor::requires_grad)
     }
 
+    /// The values in `dtype` on `device`, for kernels.
+    ///
+    /// # Errors
+    /// [`TensorError::OnHost`], and [`TensorError::NoKernel`] for quantized blocks.
+    pub(crate) fn on_device(&self, op: &'static str, device: Device, dtype: DType) -> Result<WeightMemory> {
+        match self {
+            Weight::Dense { tensor, layout } => {
+                let memory = tensor.on_device(op, "weight", dtype)?;
+                Ok(WeightMemory { memory, dtype, stored: self.stored(), layout: *layout })
+            }
+            Weight::Nf4(_) => Err(TensorError::NoKernel { op, device }),
+        }
+    }
+
     /// Runs `body` on the weight as `[out_features, in_features]`.
     pub(crate) fn with_matrix<R>(&self, body: impl FnOnce(Matrix<'_>) -> R) -> R {
         match self {
@@ -97,5 +112,40 @@ impl Weight {
             }
             Weight::Nf4(matrix) => matrix.with_matrix(body),
         }
+    }
+}
+
+/// A weight on a device.
+#[derive(Debug)]
+pub(crate) struct WeightMemory {
+    memory: DeviceBuffer,
+    dtype: DType,
+    stored: [usize; 2],
+    layout: Layout,
+}
+
+impl WeightMemory {
+    pub(crate) fn memory(&self) -> &DeviceBuffer {
+        &self.memory
+    }
+
+    /// Sizes as stored.
+    pub(crate) fn stored(&self) -> [usize; 2] {
+        self.stored
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Whether it is stored `[in_features, out_features]`.
+    pub(crate) fn is_transposed(&self) -> bool {
+        self.layout == Layout::InOut
+    }
+
+    /// It as `[out_features, in_features]`.
+    pub(crate) fn matrix(&self) -> gemm::launch::Matrix<'_> {
+        let stored = gemm::launch::Matrix::new(&self.memory, self.dtype, self.stored[0], self.stored[1]);
+        if self.is_transposed() { stored.transposed() } else { stored }
     }
 }

@@ -271,6 +271,7 @@ impl Error {
                 _ => EXIT_INPUT,
             },
             Error::Tensor(error) => of_tensor(error),
+            Error::AdamW(AdamWError::Device(error)) => of_device(error),
             Error::AdamW(_) => EXIT_INTERNAL,
             Error::Device(error) => of_device(error),
             Error::WillNotFit { .. } => EXIT_MEMORY,
@@ -327,6 +328,7 @@ fn of_data(error: &DataError) -> u8 {
 fn of_tensor(error: &TensorError) -> u8 {
     match error {
         TensorError::Device(error) => of_device(error),
+        TensorError::NoKernel { .. } => EXIT_DEVICE,
         // The shapes of an op are this program's business, not the user's.
         _ => EXIT_INTERNAL,
     }

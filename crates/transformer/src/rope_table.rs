@@ -1,5 +1,10 @@
 //! Cosines and sines of rotary embedding.
 
+use std::sync::{Mutex, PoisonError};
+
+use device::launch::Executor;
+
+use crate::launch::rope::Tables;
 use crate::{Result, TransformerError, error::check_len};
 
 /// `cos` and `sin` of `position * inv_freq[j]`, times the attention factor of the rope scaling in use.
@@ -10,6 +15,8 @@ pub struct RopeTable {
     cos: Vec<f32>,
     sin: Vec<f32>,
     rotary_dim: usize,
+    /// The copy that was made last.
+    copied: Mutex<Option<Tables>>,
 }
 
 impl RopeTable {
@@ -24,7 +31,7 @@ impl RopeTable {
         }
         check_len("rope", "cos", &[cos.len() / (rotary_dim / 2), rotary_dim / 2], cos.len())?;
         check_len("rope", "sin", &[cos.len()], sin.len())?;
-        Ok(Self { cos, sin, rotary_dim })
+        Ok(Self { cos, sin, rotary_dim, copied: Mutex::default() })
     }
 
     /// Tables for positions below `max_positions` from inverse frequencies (one for each pair of channels), scaled by
@@ -48,6 +55,18 @@ impl RopeTable {
     /// Positions that the tables reach.
     pub fn max_positions(&self) -> usize {
         self.cos.len() / (self.rotary_dim / 2)
+    }
+
+    /// The tables on a device, copied there once.
+    ///
+    /// # Errors
+    /// [`TransformerError::Device`] if the memory cannot be had.
+    pub fn on_device(&self, executor: &Executor) -> Result<Tables> {
+        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        match copied.as_ref().filter(|tables| tables.executor().is(executor)) {
+            Some(tables) => Ok(tables.clone()),
+            None => Ok(copied.insert(Tables::new(executor, self)?).clone()),
+        }
     }
 
     /// All cosines and all sines.

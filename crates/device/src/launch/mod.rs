@@ -11,13 +11,11 @@
 //! | time | [`Event`] |
 //! | launches started with one call | [`Graph`] |
 //! | a kernel, typed by its parameters | [`Kernel`], [`Image`] |
-//! | how many threads, and what they have to do | [`Grid`], [`Work`] |
-//! | what would be launched, without a device | [`Executor::dry`], [`Launched`] |
+//! | how many threads | [`Grid`] |
 
 mod architecture;
 mod buffer;
 mod cuda;
-mod dry;
 #[cfg(feature = "emulator")]
 mod emulated;
 mod event;
@@ -30,7 +28,6 @@ mod staging;
 mod tensor_map;
 #[cfg(feature = "emulator")]
 pub mod testing;
-mod work;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -43,7 +40,6 @@ use kind::Kind;
 
 pub use architecture::Architecture;
 pub use buffer::DeviceBuffer;
-pub use dry::Launched;
 pub use event::Event;
 pub use graph::Graph;
 pub use grid::Grid;
@@ -51,7 +47,6 @@ pub use kernel::{Built, HostFunction, Image, Kernel};
 pub use pool::PoolStats;
 pub use staging::Staging;
 pub use tensor_map::{TensorMap, TiledMatrix};
-pub use work::Work;
 
 /// Every byte of memory that was not written, on the emulator and in tests: as f32, bf16 and f16 that is NaN.
 const POISON: u8 = 0xff;
@@ -102,7 +97,6 @@ impl Executor {
         match device {
             Device::Cpu => unavailable("the CPU has functions of its own and runs no kernels"),
             Device::Cuda(ordinal) => Self::cuda(ordinal),
-            Device::Dry(architecture) => Ok(Self::dry(architecture)),
             #[cfg(feature = "emulator")]
             Device::Emulated => Ok(Self::emulated(0)),
             #[cfg(not(feature = "emulator"))]

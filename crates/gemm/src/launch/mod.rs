@@ -14,12 +14,17 @@ mod plan;
 mod product;
 mod slabs;
 
-use device::launch::DeviceBuffer;
+use device::launch::{Built, DeviceBuffer};
 
 pub use hopper::{Sum, sums_on_hopper};
 pub use matrix::{Matrix, MatrixMut};
 pub use product::{column_sums, gemm};
 pub use slabs::{Slabs, sum_slabs};
+
+/// What the build made of the kernels: with one nvcc, of those of every crate.
+pub fn built() -> &'static Built {
+    &kernels::GEMM_F32.image().built
+}
 
 /// What the product is added to.
 #[derive(Clone, Copy, Debug)]

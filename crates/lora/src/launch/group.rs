@@ -4,10 +4,9 @@ use bytemuck::Zeroable;
 use device::DType;
 use device::launch::{DeviceBuffer, Executor};
 use gemm::launch::Matrix;
-use nf4::CODEBOOK;
 
 use super::params::{LORA_MAX_PROJECTIONS, LoraParams, LoraProjection};
-use super::{Weight, check_buffer, dropout};
+use super::{check_buffer, dropout};
 use crate::{Dropout, LoraError, LoraShape};
 
 /// One projection in device memory: [`Adapter`](crate::Adapter) and the base weight.
@@ -16,7 +15,9 @@ pub struct Projection<'a> {
     /// Its sizes.
     pub shape: LoraShape,
     /// The base weight, `[out_features, in_features]`.
-    pub weight: Weight<'a>,
+    pub weight: &'a DeviceBuffer,
+    /// Whether `weight` is stored `[in_features, out_features]`, as GPT-2's `Conv1D`.
+    pub weight_transposed: bool,
     /// The base bias, `[out_features]`.
     pub bias: Option<&'a DeviceBuffer>,
     /// `A`, `[rank, in_features]`.
@@ -44,12 +45,12 @@ pub struct Group<'a> {
 
 impl Projection<'_> {
     fn buffers(&self) -> impl Iterator<Item = &DeviceBuffer> {
-        self.weight.buffers().chain([self.lora_a, self.lora_b]).chain(self.bias).chain(self.lora_bias)
+        [self.weight, self.lora_a, self.lora_b].into_iter().chain(self.bias).chain(self.lora_bias)
     }
 
     fn check(&self, dtype: DType) -> Result<(), LoraError> {
         let Self { shape, weight, bias, lora_a, lora_b, lora_bias, .. } = self;
-        weight.check(shape, dtype)?;
+        check_buffer("weight", [shape.out_features(), shape.in_features()], dtype, weight)?;
         check_buffer("lora_a", shape.a(), dtype, lora_a)?;
         check_buffer("lora_b", shape.b(), dtype, lora_b)?;
         for (argument, bias) in [("bias", bias), ("lora_bias", lora_bias)] {
@@ -60,7 +61,8 @@ impl Projection<'_> {
 
     fn params(&self) -> LoraProjection {
         let address = |buffer: Option<&DeviceBuffer>| buffer.map_or(0, DeviceBuffer::address);
-        let mut params = LoraProjection {
+        LoraProjection {
+            weight: self.weight.address(),
             bias: address(self.bias),
             lora_a: self.lora_a.address(),
             lora_b: self.lora_b.address(),
@@ -69,15 +71,18 @@ impl Projection<'_> {
             rank: self.shape.rank() as u64,
             dropout: dropout::params(self.dropout),
             scaling: self.scaling,
+            weight_transposed: u32::from(self.weight_transposed),
             ..LoraProjection::zeroed()
-        };
-        self.weight.describe(&mut params);
-        params
+        }
     }
 
-    /// `W` as a matrix `[out_features, in_features]`, if it is dense.
-    pub(super) fn matrix(&self, dtype: DType) -> Option<Matrix<'_>> {
-        self.weight.matrix(&self.shape, dtype)
+    /// `W` as a matrix `[out_features, in_features]`.
+    pub(super) fn weight(&self, dtype: DType) -> Matrix<'_> {
+        let (outputs, inputs) = (self.shape.out_features(), self.shape.in_features());
+        match self.weight_transposed {
+            true => Matrix::new(self.weight, dtype, inputs, outputs).transposed(),
+            false => Matrix::new(self.weight, dtype, outputs, inputs),
+        }
     }
 
     /// Whether its dropout drops anything.
@@ -110,17 +115,7 @@ impl<'a> Group<'a> {
             }
             projection.check(self.dtype)?;
         }
-        let transposed =
-            |projection: &Projection<'_>| matches!(projection.weight, Weight::Dense { transposed: true, .. });
-        match self.projections.iter().position(transposed) {
-            Some(index) if self.is_quantized() => Err(LoraError::GroupLayout { index }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether the kernels for quantized weights are needed.
-    pub(super) fn is_quantized(&self) -> bool {
-        self.projections.iter().any(|projection| matches!(projection.weight, Weight::Nf4(_)))
+        Ok(())
     }
 
     /// The device that all operands and `others` are on.
@@ -148,7 +143,6 @@ impl<'a> Group<'a> {
             x: self.x.address(),
             num_tokens,
             in_features,
-            codebook: CODEBOOK,
             count: self.projections.len() as u32,
             ..LoraParams::zeroed()
         };

@@ -2,6 +2,4 @@
 
 #![expect(unreachable_pub, reason = "bindgen makes every item pub")]
 
-use nf4::launch::Nf4Weight;
-
 include!("../params_generated.rs");

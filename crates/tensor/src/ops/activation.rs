@@ -2,8 +2,8 @@
 //!
 //! dx = dy act'(x)
 
-use device::{Buffer, DType};
-use transformer::{Activation, activation as kernel};
+use device::{Buffer, Device};
+use transformer::{Activation, activation as kernel, launch};
 
 use crate::{Result, Tensor, TensorError};
 
@@ -13,12 +13,23 @@ use crate::{Result, Tensor, TensorError};
 /// [`TensorError::DType`] unless `x` is f32.
 pub fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
     const OP: &str = "activation";
-    let mut y = Buffer::scratch(x.device(), DType::F32, x.count())?;
-    kernel::forward(function, x.read().f32(OP, "x")?, y.f32_mut()?).map_err(TensorError::kernel(OP))?;
+    let (dtype, len) = (x.compute_dtype(), x.count());
+    let mut y = Buffer::scratch(x.device(), dtype, len)?;
+    match x.device() {
+        Device::Cpu => kernel::forward(function, x.read().f32(OP, "x")?, y.f32_mut()?),
+        _ => launch::activation::forward(dtype, function, len, &x.on_device(OP, "x", dtype)?, y.memory_mut()?),
+    }
+    .map_err(TensorError::kernel(OP))?;
     let saved = x.detach();
     Tensor::record(OP, x.shape(), y, &[x], move |mut grad_y, sink| {
-        let x = saved.read();
-        kernel::backward(function, x.f32(OP, "x")?, grad_y.f32_mut()?).map_err(TensorError::kernel(OP))?;
+        match saved.device() {
+            Device::Cpu => kernel::backward(function, saved.read().f32(OP, "x")?, grad_y.f32_mut()?),
+            _ => {
+                let x = saved.on_device(OP, "x", dtype)?;
+                launch::activation::backward(dtype, function, len, &x, grad_y.memory_mut()?)
+            }
+        }
+        .map_err(TensorError::kernel(OP))?;
         sink.give(0, grad_y)
     })
 }

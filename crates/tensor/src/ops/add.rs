@@ -2,12 +2,12 @@
 //!
 //! da = dy, db = dy
 
-use device::{Buffer, DType};
-use transformer::elementwise;
+use device::{Buffer, Device};
+use transformer::{elementwise, launch};
 
 use crate::{Result, Tensor, TensorError};
 
-/// Adds two tensors of the same shape.
+/// Adds two tensors of the same shape. On a device the sum has the type of `a`.
 ///
 /// # Errors
 /// [`crate::TensorError::Shape`] if the shapes differ.
@@ -16,11 +16,16 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.shape() != b.shape() {
         return Err(b.unexpected(OP, "b", format!("{:?}", a.shape())));
     }
-    let mut y = Buffer::scratch(a.device(), DType::F32, a.count())?;
-    {
-        let (a, b) = (a.read(), b.read());
-        elementwise::add(a.f32(OP, "a")?, b.f32(OP, "b")?, y.f32_mut()?).map_err(TensorError::kernel(OP))?;
+    let (dtype, count) = (a.compute_dtype(), a.count());
+    let mut y = Buffer::scratch(a.device(), dtype, count)?;
+    match a.device() {
+        Device::Cpu => elementwise::add(a.read().f32(OP, "a")?, b.read().f32(OP, "b")?, y.f32_mut()?),
+        _ => {
+            let (a, b) = (a.on_device(OP, "a", dtype)?, b.on_device(OP, "b", dtype)?);
+            launch::elementwise::add(dtype, count, &a, &b, y.memory_mut()?)
+        }
     }
+    .map_err(TensorError::kernel(OP))?;
     Tensor::record(OP, a.shape(), y, &[a, b], |grad_y, sink| {
         if sink.needs(0) && sink.needs(1) {
             sink.give_copy(0, &grad_y)?;

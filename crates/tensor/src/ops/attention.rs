@@ -8,9 +8,11 @@
 //!
 //! The operands, the result and the log-sum-exp of each row are saved; probabilities are computed again from them.
 
+mod on_device;
+
 use std::sync::Arc;
 
-use device::{Buffer, DType};
+use device::{Buffer, DType, Device};
 use prefix_attention::{
     AttentionShape, AttentionSpec, Backward, Forward, GradKeyValue, Prefix, RelativeBias, RelativeBuckets, TokenRows,
     backward, forward,
@@ -57,10 +59,17 @@ pub fn attention_with_bias(
         k: k.detach(),
         v: v.detach(),
         prefix: prefix.map(|(k, v)| (k.detach(), v.detach())),
-        bias: bias.map(|(table, buckets)| Bias::new(table, buckets, spec)).transpose()?,
+        bias: None,
         spec: *spec,
         sequences: Arc::clone(sequences),
     };
+    let of_prefix = prefix.into_iter().flat_map(|(k, v)| [k, v]);
+    let parents: Vec<&Tensor> = [q, k, v].into_iter().chain(of_prefix).chain(bias.map(|(table, _)| table)).collect();
+    if q.device() != Device::Cpu {
+        return on_device::attention(operands, &parents, bias);
+    }
+    let bias = bias.map(|(table, buckets)| Bias::new(table, buckets, spec)).transpose()?;
+    let operands = Operands { bias, ..operands };
     let shape = operands.shape()?;
     let mut o = Buffer::scratch(q.device(), DType::F32, q.count())?;
     let mut softmax_lse = Buffer::scratch(q.device(), DType::F32, shape.num_q_tokens() * spec.num_heads)?;
@@ -72,8 +81,6 @@ pub fn attention_with_bias(
         forward(&shape, args).map_err(TensorError::kernel(OP))?;
     }
     let o = Tensor::new(q.shape(), o)?;
-    let prefix = prefix.into_iter().flat_map(|(k, v)| [k, v]);
-    let parents: Vec<&Tensor> = [q, k, v].into_iter().chain(prefix).chain(bias.map(|(table, _)| table)).collect();
     let saved = o.clone();
     Ok(Tensor::record_output(OP, &o, &parents, move |grad_o, sink| {
         operands.backward(&saved, &softmax_lse, &grad_o, sink)
@@ -170,12 +177,7 @@ impl Operands {
         }
         let (grad_k, grad_v) = grad_kv.unzip();
         let (grad_prefix_k, grad_prefix_v) = grad_prefix.unzip();
-        for (index, grad) in [grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v].into_iter().enumerate() {
-            match grad {
-                Some(grad) if sink.needs(index) => sink.give(index, grad)?,
-                _ => {}
-            }
-        }
+        give_wanted([grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v], sink)?;
         grad_bias.map_or(Ok(()), |grad| sink.give(of_bias, grad))
     }
 }
@@ -206,6 +208,17 @@ impl Reading<'_> {
             v: TokenRows::contiguous(v.f32(OP, "prefix.v")?, key_size),
         }))
     }
+}
+
+/// Gives the gradients of the operands, by position, to those that need one.
+fn give_wanted(gradients: [Option<Buffer>; 5], sink: &mut Sink<'_>) -> Result<()> {
+    for (index, gradient) in gradients.into_iter().enumerate() {
+        match gradient {
+            Some(gradient) if sink.needs(index) => sink.give(index, gradient)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn key_value((k, v): &mut (Buffer, Buffer)) -> Result<GradKeyValue<'_>> {

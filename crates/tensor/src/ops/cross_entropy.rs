@@ -2,8 +2,10 @@
 //!
 //! dlogits = dy (softmax(l) - onehot(label)) dl/dlogits
 
-use device::{Buffer, DType};
+use device::{Buffer, DType, Device};
 use transformer::cross_entropy::{LossSum, Shape, forward, forward_backward};
+use transformer::launch::cross_entropy::{self as kernel, Labels, Sums};
+use transformer::launch::elementwise::{Factor, scale_in_place};
 
 use crate::{Result, Tensor, TensorError};
 
@@ -15,6 +17,9 @@ const OP: &str = "cross_entropy";
 /// [`TensorError::Kernel`] for a label outside the vocabulary or not one for each row; [`TensorError::DType`].
 pub fn cross_entropy(logits: &Tensor, labels: &[i64], softcap: Option<f32>) -> Result<Tensor> {
     let shape = shape(logits, softcap)?;
+    if logits.device() != Device::Cpu {
+        return on_device(shape, logits, labels);
+    }
     let sum = cross_entropy_statistics(logits, labels, softcap)?;
     let (saved, labels) = (logits.detach(), labels.to_vec());
     Tensor::record(OP, [1], Buffer::from_f32(logits.device(), &[sum.loss as f32])?, &[logits], move |grad_y, sink| {
@@ -32,7 +37,38 @@ pub fn cross_entropy(logits: &Tensor, labels: &[i64], softcap: Option<f32>) -> R
 /// As [`cross_entropy`].
 pub fn cross_entropy_statistics(logits: &Tensor, labels: &[i64], softcap: Option<f32>) -> Result<LossSum> {
     let shape = shape(logits, softcap)?;
+    if logits.device() != Device::Cpu {
+        return sums(shape, logits, labels)?.0.read().map_err(TensorError::kernel(OP));
+    }
     forward(shape, logits.read().f32(OP, "logits")?, labels).map_err(TensorError::kernel(OP))
+}
+
+/// The loss as kernels: in f32, without waiting for it.
+fn on_device(shape: Shape, logits: &Tensor, labels: &[i64]) -> Result<Tensor> {
+    let (sums, labels) = sums(shape, logits, labels)?;
+    let y = Buffer::on_device(sums.loss().map_err(TensorError::kernel(OP))?, DType::F32)?;
+    let (saved, dtype) = (logits.detach(), logits.dtype());
+    Tensor::record(OP, [1], y, &[logits], move |grad_y, sink| {
+        let mut gradient = Buffer::scratch(saved.device(), dtype, saved.count())?;
+        let values = gradient.memory_mut()?;
+        values.copy_from(&saved.on_device(OP, "logits", dtype)?)?;
+        let mut again = Sums::new(values.executor()).map_err(TensorError::kernel(OP))?;
+        let dy = Factor::Times(1.0, grad_y.memory()?);
+        kernel::forward_backward(shape, dtype, values, &labels, 1.0, &mut again)
+            .and_then(|()| scale_in_place(saved.count(), dy, (dtype, values)))
+            .map_err(TensorError::kernel(OP))?;
+        sink.give(0, gradient)
+    })
+}
+
+/// The sums of the losses, and the labels beside the logits.
+fn sums(shape: Shape, logits: &Tensor, labels: &[i64]) -> Result<(Sums, Labels)> {
+    let dtype = logits.dtype();
+    let logits = logits.on_device(OP, "logits", dtype)?;
+    let labels = Labels::new(logits.executor(), labels, shape.vocab_size).map_err(TensorError::kernel(OP))?;
+    let mut sums = Sums::new(logits.executor()).map_err(TensorError::kernel(OP))?;
+    kernel::forward(shape, dtype, &logits, &labels, &mut sums).map_err(TensorError::kernel(OP))?;
+    Ok((sums, labels))
 }
 
 fn shape(logits: &Tensor, softcap: Option<f32>) -> Result<Shape> {

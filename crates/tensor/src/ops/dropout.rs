@@ -2,20 +2,38 @@
 //!
 //! dx = mask / (1 - p) dy
 
+use device::{Buffer, Device};
 use lora::Dropout;
+use lora::launch::{Gradient, dropout as kernel};
 
 use crate::{Result, Tensor, TensorError};
+
+const OP: &str = "dropout";
 
 /// Drops elements of `x`. Nothing is saved.
 ///
 /// # Errors
-/// [`TensorError::DType`] unless `x` is f32.
+/// [`TensorError::DType`] unless `x` is f32 on the CPU.
 pub fn dropout(x: &Tensor, dropout: Dropout) -> Result<Tensor> {
-    const OP: &str = "dropout";
-    let y = dropout.apply(x.read().f32(OP, "x")?).map_err(TensorError::kernel(OP))?;
+    let y = match x.device() {
+        Device::Cpu => dropout.apply(x.read().f32(OP, "x")?).map_err(TensorError::kernel(OP))?,
+        _ => apply(&dropout, &Buffer::on_device(x.on_device(OP, "x", x.dtype())?, x.dtype())?)?,
+    };
     Tensor::record(OP, x.shape(), y, &[x], move |grad_y, sink| {
-        sink.give(0, dropout.apply(grad_y.f32()?).map_err(TensorError::kernel(OP))?)
+        let grad_x = match grad_y.device() {
+            Device::Cpu => dropout.apply(grad_y.f32()?).map_err(TensorError::kernel(OP))?,
+            _ => apply(&dropout, &grad_y)?,
+        };
+        sink.give(0, grad_x)
     })
+}
+
+/// The same as a kernel.
+fn apply(dropout: &Dropout, x: &Buffer) -> Result<Buffer> {
+    let mut y = Buffer::scratch(x.device(), x.dtype(), x.len())?;
+    let gradient = Gradient { values: y.memory_mut()?, add: false };
+    kernel(dropout, x.dtype(), x.len(), x.memory()?, gradient).map_err(TensorError::kernel(OP))?;
+    Ok(y)
 }
 
 #[cfg(test)]

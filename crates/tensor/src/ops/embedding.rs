@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
-use device::{Buffer, DType};
+use device::{Buffer, Device};
 use transformer::embedding::{Shape, backward, forward};
+use transformer::launch::rows::{Selected, gather, scatter_add};
+use transformer::rows;
 
 use crate::{Result, Tensor, TensorError};
 
@@ -27,7 +29,24 @@ pub fn embedding(ids: &Arc<[u32]>, table: &Tensor, options: EmbeddingOptions) ->
     let (vocab_size, hidden) = table.matrix_shape(OP, "table")?;
     let EmbeddingOptions { scale, padding_idx } = options;
     let shape = Shape { vocab_size, hidden, scale: scale.unwrap_or(1.0), padding_idx };
-    let mut y = Buffer::scratch(table.device(), DType::F32, ids.len() * hidden)?;
+    let dtype = table.compute_dtype();
+    let mut y = Buffer::scratch(table.device(), dtype, ids.len() * hidden)?;
+    if table.device() != Device::Cpu {
+        let (memory, all_rows) =
+            (table.on_device(OP, "table", dtype)?, rows::Shape { rows: vocab_size, width: hidden });
+        let selected = Selected::new(memory.executor(), ids, vocab_size).map_err(TensorError::kernel(OP))?;
+        gather(all_rows, shape.scale, (dtype, &memory), &selected, (dtype, y.memory_mut()?))
+            .map_err(TensorError::kernel(OP))?;
+        return Tensor::record(OP, [ids.len(), hidden], y, &[table], move |grad_y, sink| {
+            sink.accumulate_on(0, dtype, |dtable, add| {
+                if !add {
+                    dtable.zero()?;
+                }
+                let (dy, dtable) = ((dtype, grad_y.memory()?), (dtype, dtable));
+                scatter_add(all_rows, shape.scale, dy, &selected, dtable, padding_idx).map_err(TensorError::kernel(OP))
+            })
+        });
+    }
     forward(shape, table.read().elements(), ids, y.f32_mut()?).map_err(TensorError::kernel(OP))?;
     let saved = Arc::clone(ids);
     Tensor::record(OP, [ids.len(), hidden], y, &[table], move |grad_y, sink| {

@@ -2,9 +2,10 @@
 //!
 //! dgate = dy up act'(gate)      dup = dy act(gate)
 
-use device::{Buffer, DType};
+use device::{Buffer, Device};
 use transformer::Activation;
 use transformer::gated::{Backward, GateUp, GateUpMut, Shape, backward, forward};
+use transformer::launch::gated as kernel;
 
 use crate::{Result, Tensor, TensorError};
 
@@ -20,21 +21,40 @@ pub fn gated_activation(gate: &Tensor, up: &Tensor, function: Activation) -> Res
         return Err(up.unexpected(OP, "up", format!("{:?}", gate.shape())));
     }
     let shape = Shape { rows, features };
-    let mut y = Buffer::scratch(gate.device(), DType::F32, gate.count())?;
-    {
-        let (gate, up) = (gate.read(), up.read());
-        let gate_up = GateUp::Separate { gate: gate.f32(OP, "gate")?, up: up.f32(OP, "up")? };
-        forward(shape, function, gate_up, y.f32_mut()?).map_err(TensorError::kernel(OP))?;
+    let dtype = gate.compute_dtype();
+    let mut y = Buffer::scratch(gate.device(), dtype, gate.count())?;
+    match gate.device() {
+        Device::Cpu => {
+            let (gate, up) = (gate.read(), up.read());
+            let gate_up = GateUp::Separate { gate: gate.f32(OP, "gate")?, up: up.f32(OP, "up")? };
+            forward(shape, function, gate_up, y.f32_mut()?)
+        }
+        _ => {
+            let (gate, up) = (gate.on_device(OP, "gate", dtype)?, up.on_device(OP, "up", dtype)?);
+            let gate_up = kernel::GateUp::Separate { gate: &gate, up: &up };
+            kernel::forward(shape, dtype, function, gate_up, y.memory_mut()?)
+        }
     }
+    .map_err(TensorError::kernel(OP))?;
     let saved = (gate.detach(), up.detach());
     Tensor::record(OP, gate.shape(), y, &[gate, up], move |grad_y, sink| {
-        let (gate, up) = (saved.0.read(), saved.1.read());
-        let gate_up = GateUp::Separate { gate: gate.f32(OP, "gate")?, up: up.f32(OP, "up")? };
-        let scratch = || Buffer::scratch(saved.0.device(), DType::F32, saved.0.count());
+        let scratch = || Buffer::scratch(saved.0.device(), dtype, saved.0.count());
         let (mut dgate, mut dup) = (scratch()?, scratch()?);
-        let gradient = GateUpMut::Separate { dgate: dgate.f32_mut()?, dup: dup.f32_mut()? };
-        let args = Backward { gate_up, dy: grad_y.f32()?, gradient };
-        backward(shape, function, args).map_err(TensorError::kernel(OP))?;
+        match saved.0.device() {
+            Device::Cpu => {
+                let (gate, up) = (saved.0.read(), saved.1.read());
+                let gate_up = GateUp::Separate { gate: gate.f32(OP, "gate")?, up: up.f32(OP, "up")? };
+                let gradient = GateUpMut::Separate { dgate: dgate.f32_mut()?, dup: dup.f32_mut()? };
+                backward(shape, function, Backward { gate_up, dy: grad_y.f32()?, gradient })
+            }
+            _ => {
+                let (gate, up) = (saved.0.on_device(OP, "gate", dtype)?, saved.1.on_device(OP, "up", dtype)?);
+                let gate_up = kernel::GateUp::Separate { gate: &gate, up: &up };
+                let gradient = kernel::GateUp::Separate { gate: dgate.memory_mut()?, up: dup.memory_mut()? };
+                kernel::backward(shape, function, kernel::Backward { dtype, gate_up, dy: grad_y.memory()?, gradient })
+            }
+        }
+        .map_err(TensorError::kernel(OP))?;
         sink.give(0, dgate)?;
         sink.give(1, dup)
     })
@@ -50,20 +70,37 @@ pub fn gated_activation_fused(gate_up: &Tensor, function: Activation) -> Result<
         return Err(gate_up.unexpected(OP, "gate_up", "[num_tokens, 2 * features]"));
     }
     let shape = Shape { rows, features: both / 2 };
-    let mut y = Buffer::scratch(gate_up.device(), DType::F32, rows * shape.features)?;
-    let halves = gate_up.read();
-    forward(shape, function, GateUp::Fused(halves.f32(OP, "gate_up")?), y.f32_mut()?)
-        .map_err(TensorError::kernel(OP))?;
+    let dtype = gate_up.compute_dtype();
+    let mut y = Buffer::scratch(gate_up.device(), dtype, rows * shape.features)?;
+    match gate_up.device() {
+        Device::Cpu => {
+            let halves = gate_up.read();
+            forward(shape, function, GateUp::Fused(halves.f32(OP, "gate_up")?), y.f32_mut()?)
+        }
+        _ => {
+            let halves = gate_up.on_device(OP, "gate_up", dtype)?;
+            kernel::forward(shape, dtype, function, kernel::GateUp::Fused(&halves), y.memory_mut()?)
+        }
+    }
+    .map_err(TensorError::kernel(OP))?;
     let saved = gate_up.detach();
     Tensor::record(OP, [rows, shape.features], y, &[gate_up], move |grad_y, sink| {
-        let halves = saved.read();
-        let mut gradient = Buffer::scratch(saved.device(), DType::F32, saved.count())?;
-        let args = Backward {
-            gate_up: GateUp::Fused(halves.f32(OP, "gate_up")?),
-            dy: grad_y.f32()?,
-            gradient: GateUpMut::Fused(gradient.f32_mut()?),
-        };
-        backward(shape, function, args).map_err(TensorError::kernel(OP))?;
+        let mut gradient = Buffer::scratch(saved.device(), dtype, saved.count())?;
+        match saved.device() {
+            Device::Cpu => {
+                let halves = saved.read();
+                let gate_up = GateUp::Fused(halves.f32(OP, "gate_up")?);
+                let gradient = GateUpMut::Fused(gradient.f32_mut()?);
+                backward(shape, function, Backward { gate_up, dy: grad_y.f32()?, gradient })
+            }
+            _ => {
+                let halves = saved.on_device(OP, "gate_up", dtype)?;
+                let gate_up = kernel::GateUp::Fused(&halves);
+                let gradient = kernel::GateUp::Fused(gradient.memory_mut()?);
+                kernel::backward(shape, function, kernel::Backward { dtype, gate_up, dy: grad_y.memory()?, gradient })
+            }
+        }
+        .map_err(TensorError::kernel(OP))?;
         sink.give(0, gradient)
     })
 }

@@ -2,10 +2,11 @@
 //!
 //! `dx[t, c] = dy[t, c] l[c]`, `dl[c] = sum over t of dy[t, c] x[t, c]`
 
-use device::{Buffer, DType};
-use ia3::{Backward, Forward, Ia3Shape, backward, forward};
+use device::launch::DeviceBuffer;
+use device::{Buffer, DType, Device};
+use ia3::{Backward, Forward, Ia3Shape, backward, forward, launch as kernel};
 
-use crate::{Result, Tensor, TensorError};
+use crate::{Result, Sink, Tensor, TensorError};
 
 const OP: &str = "ia3_scale";
 
@@ -21,15 +22,26 @@ pub fn ia3_scale(x: &Tensor, ia3_l: &Tensor) -> Result<Tensor> {
         return Err(ia3_l.unexpected(OP, "ia3_l", format!("{features} elements")));
     }
     let shape = Ia3Shape { num_tokens, features };
-    let mut y = Buffer::scratch(x.device(), DType::F32, x.count())?;
-    {
-        let (x, ia3_l) = (x.read(), ia3_l.read());
-        forward(shape, Forward { x: x.f32(OP, "x")?, ia3_l: ia3_l.f32(OP, "ia3_l")?, y: y.f32_mut()? })
-            .map_err(TensorError::kernel(OP))?;
+    let dtype = x.compute_dtype();
+    let mut y = Buffer::scratch(x.device(), dtype, x.count())?;
+    match x.device() {
+        Device::Cpu => {
+            let (x, ia3_l) = (x.read(), ia3_l.read());
+            forward(shape, Forward { x: x.f32(OP, "x")?, ia3_l: ia3_l.f32(OP, "ia3_l")?, y: y.f32_mut()? })
+        }
+        _ => {
+            let (x, ia3_l) = (x.on_device(OP, "x", dtype)?, ia3_l.on_device(OP, "ia3_l", DType::F32)?);
+            kernel::forward(shape, kernel::Forward { dtype, x: &x, ia3_l: &ia3_l, y: y.memory_mut()? })
+        }
     }
+    .map_err(TensorError::kernel(OP))?;
     let saved_x = ia3_l.requires_grad().then(|| x.detach());
     let saved_l = ia3_l.detach();
     Tensor::record(OP, x.shape(), y, &[x, ia3_l], move |grad_y, sink| {
+        if grad_y.device() != Device::Cpu {
+            let factors = saved_l.on_device(OP, "ia3_l", DType::F32)?;
+            return backward_on_device(shape, saved_x.as_ref(), &factors, &grad_y, sink);
+        }
         let ia3_l = saved_l.read();
         let ia3_l = ia3_l.f32(OP, "ia3_l")?;
         let mut grad_x = match sink.needs(0) {
@@ -57,6 +69,32 @@ pub fn ia3_scale(x: &Tensor, ia3_l: &Tensor) -> Result<Tensor> {
         grad_x.map_or(Ok(()), |grad_x| sink.give(0, grad_x))?;
         sink.give(1, grad_l)
     })
+}
+
+/// Both gradients as kernels; that of `ia3_l` if `x` was saved for it.
+fn backward_on_device(
+    shape: Ia3Shape,
+    x: Option<&Tensor>,
+    ia3_l: &DeviceBuffer,
+    grad_y: &Buffer,
+    sink: &mut Sink<'_>,
+) -> Result<()> {
+    let (dtype, device) = (grad_y.dtype(), grad_y.device());
+    let x = x.map(|x| x.on_device(OP, "x", dtype)).transpose()?;
+    let mut grad_x = if sink.needs(0) { Some(Buffer::scratch(device, dtype, grad_y.len())?) } else { None };
+    let mut grad_l = if x.is_some() { Some(Buffer::scratch(device, DType::F32, shape.features)?) } else { None };
+    let args = kernel::Backward {
+        dtype,
+        // Read for the gradient of the factors alone.
+        x: x.as_ref().unwrap_or(grad_y.memory()?),
+        ia3_l,
+        grad_y: grad_y.memory()?,
+        grad_x: grad_x.as_mut().map(Buffer::memory_mut).transpose()?,
+        grad_ia3_l: grad_l.as_mut().map(Buffer::memory_mut).transpose()?,
+    };
+    kernel::backward(shape, args).map_err(TensorError::kernel(OP))?;
+    grad_x.map_or(Ok(()), |grad_x| sink.give(0, grad_x))?;
+    grad_l.map_or(Ok(()), |grad_l| sink.give(1, grad_l))
 }
 
 #[cfg(test)]

@@ -2,12 +2,15 @@
 //!
 //! dx = rstd (dy w - mean(dy w) - n mean(dy w n))      dw = sum over rows of dy n      db = sum over rows of dy
 
-use device::{Buffer, DType};
+use device::{Buffer, DType, Device};
 use transformer::Gradient;
+use transformer::launch::{self, layer_norm as kernel};
 use transformer::layer_norm::{Backward, Forward, Shape, backward, forward};
 
 use super::norm;
 use crate::{Result, Tensor, TensorError};
+
+const OP: &str = "layer_norm";
 
 /// Normalises each row of `x`, `[num_tokens, hidden]`; `weight` and `bias` are `[hidden]`.
 ///
@@ -15,22 +18,47 @@ use crate::{Result, Tensor, TensorError};
 /// [`TensorError::Shape`] if the last size of `x` is not a multiple of the weight's; [`TensorError::Kernel`] if the bias
 /// is of another size; [`TensorError::DType`].
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f32) -> Result<Tensor> {
-    const OP: &str = "layer_norm";
     let hidden = norm::width(OP, x, weight)?;
     let shape = Shape { rows: x.count() / hidden, hidden, eps };
-    let mut y = Buffer::scratch(x.device(), DType::F32, x.count())?;
+    let dtype = x.compute_dtype();
+    let mut y = Buffer::scratch(x.device(), dtype, x.count())?;
     let mut statistics = Buffer::scratch(x.device(), DType::F32, 2 * shape.rows)?;
-    {
-        let (x, weight, bias) = (x.read(), weight.read(), bias.map(Tensor::read));
-        let (y, statistics) = (y.f32_mut()?, statistics.f32_mut()?);
-        let bias = bias.as_ref().map(|bias| bias.elements());
-        let args = Forward { x: x.f32(OP, "x")?, weight: weight.elements(), bias, y, statistics };
-        forward(shape, args).map_err(TensorError::kernel(OP))?;
+    match x.device() {
+        Device::Cpu => {
+            let (x, weight, bias) = (x.read(), weight.read(), bias.map(Tensor::read));
+            let (y, statistics) = (y.f32_mut()?, statistics.f32_mut()?);
+            let bias = bias.as_ref().map(|bias| bias.elements());
+            let args = Forward { x: x.f32(OP, "x")?, weight: weight.elements(), bias, y, statistics };
+            forward(shape, args).map_err(TensorError::kernel(OP))?;
+        }
+        _ => {
+            let (x, weight) = (x.on_device(OP, "x", dtype)?, weight.on_device(OP, "weight", dtype)?);
+            let bias = bias.map(|bias| bias.on_device(OP, "bias", dtype)).transpose()?;
+            let (y, statistics) = (y.memory_mut()?, statistics.memory_mut()?);
+            let args = kernel::Forward { dtype, x: &x, weight: &weight, bias: bias.as_ref(), y, statistics };
+            kernel::forward(shape, args).map_err(TensorError::kernel(OP))?;
+        }
     }
     let saved = (x.detach(), weight.detach());
     // Without a bias its place is taken by a constant, which needs no gradient.
     let constant = x.detach();
     Tensor::record(OP, x.shape(), y, &[x, weight, bias.unwrap_or(&constant)], move |grad_y, sink| {
+        if grad_y.device() != Device::Cpu {
+            let (x, weight) = (saved.0.on_device(OP, "x", dtype)?, saved.1.on_device(OP, "weight", dtype)?);
+            let (x, weight, statistics, dy) = (&x, &weight, statistics.memory()?, grad_y.memory()?);
+            let nothing =
+                || kernel::Backward { dtype, x, weight, statistics, dy, dx: None, dweight: None, dbias: None };
+            let run = |args: kernel::Backward<'_>| kernel::backward(shape, args).map_err(TensorError::kernel(OP));
+            sink.accumulate_on(0, dtype, |values, add| {
+                run(kernel::Backward { dx: Some(launch::Gradient { values, add }), ..nothing() })
+            })?;
+            sink.accumulate_on(1, DType::F32, |values, add| {
+                run(kernel::Backward { dweight: Some(launch::Gradient { values, add }), ..nothing() })
+            })?;
+            return sink.accumulate_on(2, DType::F32, |values, add| {
+                run(kernel::Backward { dbias: Some(launch::Gradient { values, add }), ..nothing() })
+            });
+        }
         let (x, weight) = (saved.0.read(), saved.1.read());
         let (x, weight, statistics, dy) = (x.f32(OP, "x")?, weight.elements(), statistics.f32()?, grad_y.f32()?);
         let nothing = || Backward { x, weight, statistics, dy, dx: None, dweight: None, dbias: None };

@@ -2,10 +2,14 @@
 //!
 //! dx = dY W, dW = dY^T x (its transpose for a weight stored `[in, out]`), dbias = 1^T dY
 
-use device::{Buffer, DType};
+pub(super) mod on_device;
+
+use device::{Buffer, DType, Device};
 use gemm::{Matrix, MatrixMut, Update, column_sums, gemm};
 
 use crate::{Layout, Result, Sink, Tensor, TensorError, Weight};
+
+const OP: &str = "linear";
 
 /// Projects `x` `[num_tokens, in_features]` to `[num_tokens, out_features]`.
 ///
@@ -14,10 +18,12 @@ use crate::{Layout, Result, Sink, Tensor, TensorError, Weight};
 ///
 /// # Errors
 /// [`TensorError::Shape`] if `x` has not `in_features` columns or `bias` not `out_features` elements, [`TensorError::DType`]
-/// unless `x` is f32.
+/// unless `x` is f32 on the CPU.
 pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor> {
-    const OP: &str = "linear";
     let (n, inputs, outputs) = sizes(OP, x, weight, bias)?;
+    if x.device() != Device::Cpu {
+        return on_device::linear(x, weight, bias, (n, inputs, outputs));
+    }
     let mut y = Buffer::scratch(x.device(), DType::F32, n * outputs)?;
     {
         let (x, bias) = (x.read(), bias.map(widened).transpose()?);

@@ -4,7 +4,9 @@
 //!
 //! The gradients for dy = 1 are computed with the loss, chunk by chunk, and kept instead of the logits.
 
-use device::{Buffer, DType};
+mod on_device;
+
+use device::{Buffer, DType, Device};
 use transformer::cross_entropy::LossSum;
 use transformer::linear_cross_entropy::{Arguments, Shape, forward_backward};
 
@@ -21,17 +23,23 @@ const OP: &str = "linear_cross_entropy";
 /// [`TensorError::Kernel`] for a label outside the vocabulary or not one for each row; [`TensorError::Shape`] if the
 /// sizes disagree or a trainable head is stored as `[hidden_size, vocab_size]`; [`TensorError::DType`].
 pub fn linear_cross_entropy(hidden: &Tensor, head: &Weight, labels: &[i64], softcap: Option<f32>) -> Result<Tensor> {
+    let shape = shape(hidden, head, softcap)?;
     let recording = tape::mode() == Mode::Record;
-    let wanted = |of: &Tensor| recording && of.requires_grad();
-    let mut dhidden =
-        wanted(hidden).then(|| Buffer::scratch(hidden.device(), DType::F32, hidden.count())).transpose()?;
-    let trained = head.tensor().filter(|tensor| wanted(tensor));
+    let trained = head.tensor().filter(|tensor| recording && tensor.requires_grad());
+    let wanted = Wanted { hidden: recording && hidden.requires_grad(), head: trained.is_some() };
     if let (Some(tensor), Layout::InOut) = (trained, head.layout()) {
         return Err(tensor.unexpected(OP, "head", "[vocab_size, hidden_size], because it is trained"));
     }
+    if hidden.device() != Device::Cpu {
+        return on_device::linear_cross_entropy(shape, hidden, head, labels, wanted);
+    }
+    let mut dhidden = match wanted.hidden {
+        true => Some(Buffer::scratch(hidden.device(), DType::F32, hidden.count())?),
+        false => None,
+    };
     let zeros = |tensor: &Tensor| Buffer::zeroed(tensor.device(), DType::F32, tensor.count());
     let mut dhead = trained.map(zeros).transpose()?;
-    let sum = run(hidden, head, labels, softcap, dhidden.as_mut(), dhead.as_mut())?;
+    let sum = run(shape, hidden, head, labels, dhidden.as_mut(), dhead.as_mut())?;
     let y = Buffer::from_f32(hidden.device(), &[sum.loss as f32])?;
     let mut parents = vec![hidden];
     let head_index = add_parent(&mut parents, head.tensor());
@@ -57,22 +65,36 @@ pub fn linear_cross_entropy_statistics(
     labels: &[i64],
     softcap: Option<f32>,
 ) -> Result<LossSum> {
-    run(hidden, head, labels, softcap, None, None)
+    let shape = shape(hidden, head, softcap)?;
+    match hidden.device() {
+        Device::Cpu => run(shape, hidden, head, labels, None, None),
+        _ => on_device::statistics(shape, hidden, head, labels),
+    }
 }
 
-fn run(
-    hidden: &Tensor,
-    head: &Weight,
-    labels: &[i64],
-    softcap: Option<f32>,
-    dhidden: Option<&mut Buffer>,
-    dhead: Option<&mut Buffer>,
-) -> Result<LossSum> {
+/// Which gradients are computed.
+#[derive(Clone, Copy)]
+struct Wanted {
+    hidden: bool,
+    head: bool,
+}
+
+fn shape(hidden: &Tensor, head: &Weight, softcap: Option<f32>) -> Result<Shape> {
     let (rows, hidden_size) = hidden.matrix_shape(OP, "hidden")?;
     if hidden_size != head.in_features() {
         return Err(hidden.unexpected(OP, "hidden", format!("[num_tokens, {}]", head.in_features())));
     }
-    let shape = Shape { rows, hidden: hidden_size, vocab_size: head.out_features(), softcap };
+    Ok(Shape { rows, hidden: hidden_size, vocab_size: head.out_features(), softcap })
+}
+
+fn run(
+    shape: Shape,
+    hidden: &Tensor,
+    head: &Weight,
+    labels: &[i64],
+    dhidden: Option<&mut Buffer>,
+    dhead: Option<&mut Buffer>,
+) -> Result<LossSum> {
     let hidden = hidden.read();
     let dhidden = dhidden.map(Buffer::f32_mut).transpose()?;
     let dhead = dhead.map(Buffer::f32_mut).transpose()?;

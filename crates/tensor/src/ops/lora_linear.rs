@@ -4,7 +4,9 @@
 //! dx = dY W + mask / (1 - p) (dS A), dA = dS^T drop(x), dB = dY^T s, dlora_bias = scaling 1^T dY;
 //! dW and dbias as in `linear`, for a base that is trained as well.
 
-use device::{Buffer, DType};
+mod on_device;
+
+use device::{Buffer, DType, Device};
 use gemm::Matrix;
 use lora::{Adapter, Backward, Dropout, Forward, LoraShape, Saved};
 
@@ -36,6 +38,9 @@ pub fn lora_linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, adapter: 
     let (n, inputs, outputs) = sizes(OP, x, weight, bias)?;
     let rank = adapter.check(inputs, outputs)?;
     let shape = LoraShape::new(n, inputs, outputs, rank).map_err(TensorError::kernel(OP))?;
+    if x.device() != Device::Cpu {
+        return on_device::lora_linear(shape, x, weight, bias, adapter);
+    }
     let mut y = Buffer::scratch(x.device(), DType::F32, n * outputs)?;
     let mut s = Buffer::scratch(x.device(), DType::F32, n * rank)?;
     {

@@ -2,12 +2,15 @@
 //!
 //! dx = rstd (dy w) - x rstd^3 mean(dy w x)      dw = sum over rows of dy x rstd
 
-use device::{Buffer, DType};
+use device::{Buffer, DType, Device};
 use transformer::Gradient;
+use transformer::launch::{self, rms_norm as kernel};
 use transformer::rms_norm::{Backward, Forward, Shape, backward, forward};
 
 use super::norm;
 use crate::{Result, Tensor, TensorError};
+
+const OP: &str = "rms_norm";
 
 /// Normalises `x`, `[num_tokens, hidden]`, by the root mean square of each row. With a weight of `[head_dim]`, a row of
 /// `num_heads * head_dim` is normalised head by head.
@@ -15,19 +18,39 @@ use crate::{Result, Tensor, TensorError};
 /// # Errors
 /// [`TensorError::Shape`] if the last size of `x` is not a multiple of the weight's; [`TensorError::DType`].
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32, unit_offset: bool) -> Result<Tensor> {
-    const OP: &str = "rms_norm";
     let hidden = norm::width(OP, x, weight)?;
     let shape = Shape { rows: x.count() / hidden, hidden, eps, unit_offset };
-    let mut y = Buffer::scratch(x.device(), DType::F32, x.count())?;
+    let dtype = x.compute_dtype();
+    let mut y = Buffer::scratch(x.device(), dtype, x.count())?;
     let mut rstd = Buffer::scratch(x.device(), DType::F32, shape.rows)?;
-    {
-        let (x, weight) = (x.read(), weight.read());
-        let (y, rstd) = (y.f32_mut()?, rstd.f32_mut()?);
-        let args = Forward { x: x.f32(OP, "x")?, weight: weight.elements(), y, rstd };
-        forward(shape, args).map_err(TensorError::kernel(OP))?;
+    match x.device() {
+        Device::Cpu => {
+            let (x, weight) = (x.read(), weight.read());
+            let (y, rstd) = (y.f32_mut()?, rstd.f32_mut()?);
+            let args = Forward { x: x.f32(OP, "x")?, weight: weight.elements(), y, rstd };
+            forward(shape, args).map_err(TensorError::kernel(OP))?;
+        }
+        _ => {
+            let (x, weight) = (x.on_device(OP, "x", dtype)?, weight.on_device(OP, "weight", dtype)?);
+            let (y, rstd) = (y.memory_mut()?, rstd.memory_mut()?);
+            let args = kernel::Forward { dtype, x: &x, weight: &weight, y, rstd };
+            kernel::forward(shape, args).map_err(TensorError::kernel(OP))?;
+        }
     }
     let saved = (x.detach(), weight.detach());
     Tensor::record(OP, x.shape(), y, &[x, weight], move |grad_y, sink| {
+        if grad_y.device() != Device::Cpu {
+            let (x, weight) = (saved.0.on_device(OP, "x", dtype)?, saved.1.on_device(OP, "weight", dtype)?);
+            let (x, weight, rstd, dy) = (&x, &weight, rstd.memory()?, grad_y.memory()?);
+            let nothing = || kernel::Backward { dtype, x, weight, rstd, dy, dx: None, dweight: None };
+            let run = |args: kernel::Backward<'_>| kernel::backward(shape, args).map_err(TensorError::kernel(OP));
+            sink.accumulate_on(0, dtype, |values, add| {
+                run(kernel::Backward { dx: Some(launch::Gradient { values, add }), ..nothing() })
+            })?;
+            return sink.accumulate_on(1, DType::F32, |values, add| {
+                run(kernel::Backward { dweight: Some(launch::Gradient { values, add }), ..nothing() })
+            });
+        }
         let (x, weight) = (saved.0.read(), saved.1.read());
         let (x, weight, rstd, dy) = (x.f32(OP, "x")?, weight.elements(), rstd.f32()?, grad_y.f32()?);
         let nothing = || Backward { x, weight, rstd, dy, dx: None, dweight: None };

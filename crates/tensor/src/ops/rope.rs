@@ -4,11 +4,14 @@
 
 use std::sync::Arc;
 
-use device::{Buffer, DType};
+use device::{Buffer, Device};
 use transformer::RopeTable;
+use transformer::launch::rope as kernel;
 use transformer::rope::{Direction, Forward, InPlace, Shape, forward, in_place};
 
 use crate::{Result, Tensor, TensorError};
+
+const OP: &str = "rope";
 
 /// Rotates the heads of `x`, `[num_tokens, num_heads * head_dim]`; `positions` is one for each token.
 ///
@@ -16,13 +19,26 @@ use crate::{Result, Tensor, TensorError};
 /// [`TensorError::Shape`] if a row is not whole heads; [`TensorError::Kernel`] for a position beyond the table or more
 /// rotary channels than a head has; [`TensorError::DType`].
 pub fn rope(x: &Tensor, table: &Arc<RopeTable>, positions: &Arc<[u32]>, head_dim: usize) -> Result<Tensor> {
-    const OP: &str = "rope";
     let (num_tokens, width) = x.matrix_shape(OP, "x")?;
     if head_dim == 0 || !width.is_multiple_of(head_dim) {
         return Err(x.unexpected(OP, "x", format!("[num_tokens, num_heads * {head_dim}]")));
     }
     let shape = Shape::contiguous(num_tokens, width / head_dim, head_dim);
-    let mut y = Buffer::scratch(x.device(), DType::F32, x.count())?;
+    let dtype = x.compute_dtype();
+    let mut y = Buffer::scratch(x.device(), dtype, x.count())?;
+    if x.device() != Device::Cpu {
+        let memory = x.on_device(OP, "x", dtype)?;
+        let angles = table.on_device(memory.executor()).and_then(|tables| tables.angles(positions));
+        let angles = angles.map_err(TensorError::kernel(OP))?;
+        let args = kernel::Forward { dtype, x: &memory, angles: &angles, y: y.memory_mut()? };
+        kernel::forward(shape, args).map_err(TensorError::kernel(OP))?;
+        return Tensor::record(OP, x.shape(), y, &[x], move |mut grad_y, sink| {
+            let (x, direction) = (grad_y.memory_mut()?, Direction::Backward);
+            kernel::in_place(shape, kernel::InPlace { dtype, x, angles: &angles, direction })
+                .map_err(TensorError::kernel(OP))?;
+            sink.give(0, grad_y)
+        });
+    }
     {
         let x = x.read();
         let args = Forward { x: x.f32(OP, "x")?, table, positions, y: y.f32_mut()? };

@@ -2,8 +2,9 @@
 //!
 //! dx = factor * dy
 
-use device::{Buffer, DType};
-use transformer::{Gradient, elementwise};
+use device::{Buffer, Device};
+use transformer::launch::elementwise::{self as kernel, Factor};
+use transformer::{Gradient, elementwise, launch};
 
 use crate::{Result, Tensor, TensorError};
 
@@ -13,11 +14,22 @@ use crate::{Result, Tensor, TensorError};
 /// [`crate::TensorError::DType`] unless `x` is f32.
 pub fn scale(x: &Tensor, factor: f32) -> Result<Tensor> {
     const OP: &str = "scale";
-    let mut y = Buffer::scratch(x.device(), DType::F32, x.count())?;
-    elementwise::scale(factor, x.read().f32(OP, "x")?.into(), Gradient::overwrite(y.f32_mut()?))
-        .map_err(TensorError::kernel(OP))?;
+    let (dtype, count) = (x.compute_dtype(), x.count());
+    let mut y = Buffer::scratch(x.device(), dtype, count)?;
+    match x.device() {
+        Device::Cpu => elementwise::scale(factor, x.read().f32(OP, "x")?.into(), Gradient::overwrite(y.f32_mut()?)),
+        _ => {
+            let (x, y) = (x.on_device(OP, "x", dtype)?, launch::Gradient::overwrite(y.memory_mut()?));
+            kernel::scale(count, Factor::Constant(factor), (dtype, &x), (dtype, y))
+        }
+    }
+    .map_err(TensorError::kernel(OP))?;
     Tensor::record(OP, x.shape(), y, &[x], move |mut grad_y, sink| {
-        elementwise::scale_in_place(factor, grad_y.f32_mut()?);
+        match grad_y.device() {
+            Device::Cpu => elementwise::scale_in_place(factor, grad_y.f32_mut()?),
+            _ => kernel::scale_in_place(count, Factor::Constant(factor), (dtype, grad_y.memory_mut()?))
+                .map_err(TensorError::kernel(OP))?,
+        }
         sink.give(0, grad_y)
     })
 }

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use device::{Buffer, DType};
+use device::{Buffer, Device};
+use transformer::launch::rows::{self as kernel, Selected};
 use transformer::rows::{Shape, gather, scatter_add};
 
 use crate::{Result, Tensor, TensorError};
@@ -17,7 +18,23 @@ pub fn select_rows(x: &Tensor, rows: &Arc<[u32]>) -> Result<Tensor> {
     const OP: &str = "select_rows";
     let (num_rows, width) = x.matrix_shape(OP, "x")?;
     let shape = Shape { rows: num_rows, width };
-    let mut y = Buffer::scratch(x.device(), DType::F32, rows.len() * width)?;
+    let dtype = x.compute_dtype();
+    let mut y = Buffer::scratch(x.device(), dtype, rows.len() * width)?;
+    if x.device() != Device::Cpu {
+        let memory = x.on_device(OP, "x", dtype)?;
+        let selected = Selected::new(memory.executor(), rows, num_rows).map_err(TensorError::kernel(OP))?;
+        kernel::gather(shape, 1.0, (dtype, &memory), &selected, (dtype, y.memory_mut()?))
+            .map_err(TensorError::kernel(OP))?;
+        return Tensor::record(OP, [rows.len(), width], y, &[x], move |grad_y, sink| {
+            sink.accumulate_on(0, dtype, |dx, add| {
+                if !add {
+                    dx.zero()?;
+                }
+                kernel::scatter_add(shape, 1.0, (dtype, grad_y.memory()?), &selected, (dtype, dx), None)
+                    .map_err(TensorError::kernel(OP))
+            })
+        });
+    }
     gather(shape, x.read().f32(OP, "x")?, rows, y.f32_mut()?).map_err(TensorError::kernel(OP))?;
     let saved = Arc::clone(rows);
     Tensor::record(OP, [rows.len(), width], y, &[x], move |grad_y, sink| {

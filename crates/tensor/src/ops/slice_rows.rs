@@ -4,6 +4,9 @@
 
 use std::ops::Range;
 
+use device::Device;
+
+use crate::convert::convert_memory;
 use crate::{Result, Shape, Tensor, TensorError};
 
 /// The `rows` of `x` along its first size.
@@ -20,6 +23,16 @@ pub fn slice_rows(x: &Tensor, rows: Range<usize>) -> Result<Tensor> {
     let width: usize = sizes[1..].iter().product();
     let elements = rows.start * width..rows.end * width;
     Ok(Tensor::record_slice(OP, Shape::from(&sizes[..]), x, elements.clone(), move |grad_y, sink| {
+        if grad_y.device() != Device::Cpu {
+            let (dtype, size) = (grad_y.dtype(), grad_y.dtype().size_bytes());
+            return sink.accumulate_on(0, dtype, |dx, add| {
+                if !add {
+                    dx.zero()?;
+                }
+                let mut rows = dx.view(elements.start * size..elements.end * size);
+                convert_memory(grad_y.len(), (dtype, grad_y.memory()?), (dtype, &mut rows), true)
+            });
+        }
         sink.accumulate(0, |dx, add| {
             if !add {
                 dx.fill(0.0);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use checkpoint::{Checkpoint, CheckpointError, Dtype, Storage, TensorSpec, write_safetensors};
 use data::{DataError, DataOptions, Dataset, Split, Task, Tokenizer};
-use device::DType;
+use device::{DType, Device};
 use model::{Adapter, Encoder, EncoderConfig, Pass, TaskHead};
 use tensor::no_grad;
 
@@ -20,8 +20,8 @@ use crate::run::rows::input;
 
 pub(super) fn run(args: &EmbedArgs) -> Result<u8, Error> {
     let console = Console::default();
-    compute_with(args.model.device, args.model.threads)?;
-    let (encoder, pass) = open(args, console)?;
+    let device = compute_with(args.model.device, args.model.threads)?;
+    let (encoder, pass) = open(args, device, console)?;
     let dimensions = encoder.base().dimensions();
     let tokenizer = match Tokenizer::load(&args.model.model, dimensions.vocab_size) {
         Err(DataError::NoTokenizer { .. }) => None,
@@ -50,7 +50,7 @@ pub(super) fn run(args: &EmbedArgs) -> Result<u8, Error> {
 }
 
 /// The encoder without a head, with its adapter.
-fn open(args: &EmbedArgs, console: Console) -> Result<(Encoder, Pass), Error> {
+fn open(args: &EmbedArgs, device: Device, console: Console) -> Result<(Encoder, Pass), Error> {
     let model = &args.model;
     let config = EncoderConfig::read(&model.model)?;
     let weights = Checkpoint::open(&model.model)?;
@@ -59,6 +59,7 @@ fn open(args: &EmbedArgs, console: Console) -> Result<(Encoder, Pass), Error> {
     if model.storage.quantization == Quantization::Nf4 {
         encoder.base_mut().quantize(&weights, model.storage.double_quant)?;
     }
+    encoder.base_mut().to_device(&weights, device)?;
     let Some(dir) = &model.adapter else { return Ok((encoder, Pass::base())) };
     let (method, warnings) = peft::open(dir, encoder.base())?;
     warnings.iter().for_each(|warning| console.warning(warning));

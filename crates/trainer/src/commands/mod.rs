@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use clap::Parser;
+use device::Device;
 use model::{Adapter, Pass};
 
 use crate::Error;
@@ -62,13 +63,13 @@ pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 /// Opens the device and takes `threads` threads, or every core for 0.
-fn compute_with(device: DeviceChoice, threads: usize) -> Result<(), Error> {
-    device.open()?;
+fn compute_with(device: DeviceChoice, threads: usize) -> Result<Device, Error> {
+    let device = device.open()?;
     if threads > 0 {
         // Refused only where threads are running already, as in a test that calls two commands in one process.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
-    Ok(())
+    Ok(device)
 }
 
 /// A model as the command line names it, with its adapter.
@@ -79,10 +80,11 @@ struct Opened {
 
 impl Opened {
     fn open(args: &ModelArgs, console: Console) -> Result<Self, Error> {
-        compute_with(args.device, args.threads)?;
+        let device = compute_with(args.device, args.threads)?;
         let purpose = Purpose::of_files(&args.model, args.adapter.as_deref())?;
         let mut base = BaseModel::open(&args.model, args.dtype.dtype(), purpose)?;
         base.store(args.storage.storage())?;
+        base.to_device(device)?;
         let Some(dir) = &args.adapter else {
             facts::newly_initialized(base.task.base(), |_| false).iter().for_each(|warning| console.warning(warning));
             return Ok(Self { base, pass: Pass::base() });

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use checkpoint::Storage;
 use data::{Dataset, Split, Tokenizer};
+use device::Device;
 use model::{Adapter, Pass};
 use peft::Method;
 
@@ -50,7 +51,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
     }
     let signals = Signals::listen().map_err(Error::Signals)?;
     let output = OutputDir::open(&config.training.output_dir, &Storage)?;
-    compute_with(config.training.device, config.training.threads)?;
+    let device = compute_with(config.training.device, config.training.threads)?;
     let origin = resume::find(output.path(), &config.training.resume, |note| console.warning(note))?;
     let finished = match config.training.resume {
         Resume::Auto => resume::finished(output.path())?,
@@ -75,7 +76,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
     if let Some(origin) = &origin {
         resume::check_same(&origin.path, &origin.record.identity, &record.identity)?;
     }
-    Run { config, settings, console, signals, output, setup, record }.start(origin)
+    Run { config, settings, console, signals, output, setup, record, device }.start(origin)
 }
 
 /// What is loaded before it is known where the run begins.
@@ -127,6 +128,7 @@ struct Run {
     output: OutputDir,
     setup: Setup,
     record: RunRecord,
+    device: Device,
 }
 
 impl Run {
@@ -137,6 +139,7 @@ impl Run {
         facts.iter().for_each(|(name, value)| self.console.line(format_args!("{name}: {value}")));
         plan.check(&self.config)?;
         self.setup.base.store(self.config.model.storage())?;
+        self.setup.base.to_device(self.device)?;
         self.train(origin, &plan, &facts)
     }
 

@@ -143,18 +143,17 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// The device.
+    /// The device, ready to compute.
     ///
     /// # Errors
     /// What this machine or build lacks for it.
     pub fn open(self) -> Result<Device, DeviceError> {
         match self {
-            DeviceChoice::Auto | DeviceChoice::Named(Device::Cpu) => Ok(Device::Cpu),
-            DeviceChoice::Named(device) => {
-                Executor::for_device(device)?;
-                let reason = "training on it is not part of this version; use cpu".to_owned();
-                Err(DeviceError::Unavailable { device: device.to_string(), reason })
+            DeviceChoice::Auto if tensor::kernels().is_ok() && Executor::for_device(Device::Cuda(0)).is_ok() => {
+                Ok(Device::Cuda(0))
             }
+            DeviceChoice::Auto | DeviceChoice::Named(Device::Cpu) => Ok(Device::Cpu),
+            DeviceChoice::Named(device) => Executor::for_device(device).map(|_| device),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use checkpoint::{Checkpoint, Dtype, MappedTensor};
 use data::{ChatTemplate, DataError, DataOptions, Dataset, Tokenizer};
-use device::DType;
+use device::{DType, Device};
 use model::{Classifier, ClassifierConfig, Decoder, DecoderConfig, EncoderDecoder, EncoderDecoderConfig};
 use tensor::Nf4Matrix;
 
@@ -77,6 +77,14 @@ impl BaseModel {
             Quantization::None => Ok(()),
             Quantization::Nf4 => Ok(self.task.base_mut().quantize(&self.weights, storage.double_quant)?),
         }
+    }
+
+    /// Copies its weights to `device`, where the model is computed from then on.
+    ///
+    /// # Errors
+    /// Out of memory there; a device that fails.
+    pub fn to_device(&mut self, device: Device) -> Result<(), Error> {
+        Ok(self.task.base_mut().to_device(&self.weights, device)?)
     }
 
     /// What tells this model from another.

@@ -1,13 +1,15 @@
 //! AdamW over the trainable parameters of a run, all in one group as `torch.optim.AdamW(parameters)` has them.
 
+use adamw::launch::{self, GradNorm};
 use adamw::{AdamW, Group, Step, clip_coefficient, grad_norm, step};
+use device::launch::Executor;
 use device::{Buffer, DType, Device};
 use tensor::{Gradients, Parameters};
 
 use crate::Error;
 use crate::config::Training;
 
-/// The method, its moments, and how many steps it has taken.
+/// The method, its moments, and how many steps it has taken. It computes where the parameters are.
 pub struct Optimizer {
     method: AdamW,
     groups: [Group; 1],
@@ -16,8 +18,18 @@ pub struct Optimizer {
     pub(super) exp_avg: Buffer,
     /// Means of the squared gradients.
     pub(super) exp_avg_sq: Buffer,
+    norm: Norm,
     /// Steps taken.
     pub(super) steps: u64,
+}
+
+/// What the latest gradients are scaled with.
+enum Norm {
+    Host {
+        grad_scale: f32,
+    },
+    /// A factor that stays where the step reads it.
+    Device(GradNorm),
 }
 
 impl Optimizer {
@@ -26,7 +38,8 @@ impl Optimizer {
     /// # Errors
     /// No memory for the moments.
     pub fn new(parameters: &Parameters, training: &Training) -> Result<Self, Error> {
-        let moments = || Buffer::zeroed(Device::Cpu, DType::F32, parameters.count());
+        let (device, count) = (parameters.device(), parameters.count());
+        let moments = || Buffer::zeroed(device, DType::F32, count);
         Ok(Self {
             method: AdamW {
                 beta1: training.adam_beta1,
@@ -34,10 +47,14 @@ impl Optimizer {
                 epsilon: training.adam_epsilon,
                 weight_decay: training.weight_decay,
             },
-            groups: [Group { range: 0..parameters.count(), learning_rate: 1.0, weight_decay: 1.0 }],
+            groups: [Group { range: 0..count, learning_rate: 1.0, weight_decay: 1.0 }],
             max_grad_norm: training.max_grad_norm,
             exp_avg: moments()?,
             exp_avg_sq: moments()?,
+            norm: match device {
+                Device::Cpu => Norm::Host { grad_scale: 1.0 },
+                _ => Norm::Device(GradNorm::new(&Executor::for_device(device)?, count)?),
+            },
             steps: 0,
         })
     }
@@ -47,37 +64,72 @@ impl Optimizer {
         self.steps
     }
 
-    /// Clips `gradients` of norm `grad_norm` and takes a step.
+    /// The norm of all gradients, which the next step clips. Waits for a device.
     ///
     /// # Errors
-    /// Buffers that do not belong together, which is a mistake of this program.
-    pub fn step(
-        &mut self,
-        parameters: &Parameters,
-        gradients: &Gradients,
-        grad_norm: f64,
-        learning_rate: f64,
-    ) -> Result<(), Error> {
+    /// None on the CPU; a device that fails.
+    pub fn grad_norm(&mut self, gradients: &Gradients) -> Result<f64, Error> {
         let clips = self.max_grad_norm > 0.0;
-        let grad_scale = if clips { clip_coefficient(grad_norm, self.max_grad_norm as f32) } else { 1.0 };
-        let gradients = gradients.flat()?;
-        let (exp_avg, exp_avg_sq) = (self.exp_avg.f32_mut()?, self.exp_avg_sq.f32_mut()?);
-        let (number, groups) = (self.steps + 1, &self.groups);
-        parameters.update(|parameters| {
-            step(
-                &self.method,
-                Step { step: number, learning_rate, grad_scale, groups, gradients, parameters, exp_avg, exp_avg_sq },
-            )
-        })??;
+        match &mut self.norm {
+            Norm::Host { grad_scale } => {
+                let norm = grad_norm(gradients.flat()?);
+                *grad_scale = if clips { clip_coefficient(norm, self.max_grad_norm as f32) } else { 1.0 };
+                Ok(norm)
+            }
+            Norm::Device(norm) => {
+                let max_norm = if clips { self.max_grad_norm as f32 } else { f32::INFINITY };
+                norm.clip(gradients.flat_on_device()?, max_norm)?;
+                Ok(norm.norm()?)
+            }
+        }
+    }
+
+    /// Clips `gradients`, whose norm was taken last, and takes a step.
+    ///
+    /// # Errors
+    /// Buffers that do not belong together, which is a mistake of this program; a device that fails.
+    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, learning_rate: f64) -> Result<(), Error> {
+        let (number, method, groups) = (self.steps + 1, &self.method, &self.groups);
+        match &self.norm {
+            Norm::Host { grad_scale } => {
+                let (grad_scale, gradients) = (*grad_scale, gradients.flat()?);
+                let (exp_avg, exp_avg_sq) = (self.exp_avg.f32_mut()?, self.exp_avg_sq.f32_mut()?);
+                parameters.update(|parameters| {
+                    step(
+                        method,
+                        Step {
+                            step: number,
+                            learning_rate,
+                            grad_scale,
+                            groups,
+                            gradients,
+                            parameters,
+                            exp_avg,
+                            exp_avg_sq,
+                        },
+                    )
+                })??;
+            }
+            Norm::Device(norm) => {
+                let gradients = gradients.flat_on_device()?;
+                let (exp_avg, exp_avg_sq) = (self.exp_avg.memory_mut()?, self.exp_avg_sq.memory_mut()?);
+                parameters.update_on_device(|parameters| {
+                    let args = launch::Step {
+                        step: number,
+                        learning_rate,
+                        grad_scale: norm.grad_scale(),
+                        groups,
+                        gradients,
+                        parameters,
+                        exp_avg,
+                        exp_avg_sq,
+                        shadow: None,
+                    };
+                    launch::step(method, args)
+                })??;
+            }
+        }
         self.steps = number;
         Ok(())
     }
-}
-
-/// The norm of all gradients, before clipping.
-///
-/// # Errors
-/// None on the CPU.
-pub fn norm(gradients: &Gradients) -> Result<f64, Error> {
-    Ok(grad_norm(gradients.flat()?))
 }

@@ -13,7 +13,7 @@ use tensor::{Gradients, backward};
 use super::checkpoints;
 use super::evaluate::evaluate;
 use super::journal::{Journal, StepResult};
-use super::optimizer::{self, Optimizer};
+use super::optimizer::Optimizer;
 use super::record::RunRecord;
 use super::rows::Rows;
 use super::save::{Snapshot, may_be_retried};
@@ -67,10 +67,10 @@ impl Trainer<'_> {
         for step in optimizer.steps() + 1..=self.schedule.max_steps {
             let batches = self.rows.micro_batches(step);
             let loss = self.forward_backward(step, &batches, &mut gradients)?;
-            let grad_norm = optimizer::norm(&gradients)?;
+            let grad_norm = optimizer.grad_norm(&gradients)?;
             self.check_finite(step, [("loss", loss), ("gradient norm", grad_norm as f32)])?;
             let learning_rate = self.schedule.at(step);
-            optimizer.step(self.method.parameters(), &gradients, grad_norm, learning_rate)?;
+            optimizer.step(self.method.parameters(), &gradients, learning_rate)?;
             device::pool::advance();
             let tokens = batches.iter().map(|batch| batch.num_tokens() as u64).sum();
             let epoch = self.rows.epochs_after(step);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use checkpoint::{CheckpointError, Dtype, SafetensorsFile, StagedDirectory, TensorSpec};
-use tensor::{Parameters, Tensor};
+use tensor::Parameters;
 
 use super::OutputError;
 use super::optimizer::Optimizer;
@@ -24,17 +24,19 @@ const EXP_AVG_SQ: &str = "exp_avg_sq.";
 /// # Errors
 /// The system's.
 pub fn write(staged: &mut StagedDirectory<'_>, parameters: &Parameters, optimizer: &Optimizer) -> Result<(), Error> {
-    let (exp_avg, exp_avg_sq) = (optimizer.exp_avg.f32()?, optimizer.exp_avg_sq.f32()?);
+    let (exp_avg, exp_avg_sq) = (optimizer.exp_avg.read_f32()?, optimizer.exp_avg_sq.read_f32()?);
+    // All at once: from a device each copy waits.
+    let values = parameters.to_host()?;
     let mut parts = BTreeMap::new();
     for ((name, range), tensor) in ranges(parameters).zip(parameters.tensors()) {
-        parts.insert(format!("{PARAMETER}{name}"), Part { tensor, moment: None });
-        parts.insert(format!("{EXP_AVG}{name}"), Part { tensor, moment: Some(&exp_avg[range.clone()]) });
-        parts.insert(format!("{EXP_AVG_SQ}{name}"), Part { tensor, moment: Some(&exp_avg_sq[range]) });
+        for (prefix, values) in [(PARAMETER, &values[..]), (EXP_AVG, &exp_avg[..]), (EXP_AVG_SQ, &exp_avg_sq[..])] {
+            parts.insert(format!("{prefix}{name}"), Part { shape: tensor.shape(), values: &values[range.clone()] });
+        }
     }
     let spec = |(name, part): (&String, &Part<'_>)| TensorSpec {
         name: name.clone(),
         dtype: Dtype::F32,
-        shape: part.tensor.shape().to_vec(),
+        shape: part.shape.to_vec(),
     };
     let specs: Vec<TensorSpec> = parts.iter().map(spec).collect();
     staged
@@ -46,17 +48,13 @@ pub fn write(staged: &mut StagedDirectory<'_>, parameters: &Parameters, optimize
 
 /// One tensor of the file: a parameter, or a moment of its shape.
 struct Part<'a> {
-    tensor: &'a Tensor,
-    moment: Option<&'a [f32]>,
+    shape: &'a [usize],
+    values: &'a [f32],
 }
 
 impl Part<'_> {
     fn bytes(&self) -> Vec<u8> {
-        let little_endian = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        match self.moment {
-            Some(values) => little_endian(values),
-            None => little_endian(&self.tensor.to_vec()),
-        }
+        self.values.iter().flat_map(|x| x.to_le_bytes()).collect()
     }
 }
 
@@ -83,8 +81,8 @@ pub fn read(dir: &Path, parameters: &Parameters, optimizer: &mut Optimizer, step
     };
     for (index, ((name, range), tensor)) in ranges(parameters).zip(parameters.tensors()).enumerate() {
         parameters.set(index, &values(PARAMETER, name, tensor.shape())?)?;
-        optimizer.exp_avg.f32_mut()?[range.clone()].copy_from_slice(&values(EXP_AVG, name, tensor.shape())?);
-        optimizer.exp_avg_sq.f32_mut()?[range].copy_from_slice(&values(EXP_AVG_SQ, name, tensor.shape())?);
+        optimizer.exp_avg.write_f32(range.start, &values(EXP_AVG, name, tensor.shape())?)?;
+        optimizer.exp_avg_sq.write_f32(range.start, &values(EXP_AVG_SQ, name, tensor.shape())?)?;
     }
     optimizer.steps = steps;
     Ok(())

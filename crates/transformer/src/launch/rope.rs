@@ -14,14 +14,14 @@ const OP: &str = "rope";
 /// The tables and the positions of one batch, on a device. A kernel cannot refuse a position beyond the tables, so both are
 /// checked together, when they are copied there.
 #[derive(Debug)]
-pub struct Angles<'a> {
-    tables: &'a Tables,
+pub struct Angles {
+    tables: Tables,
     /// `[num_tokens]` u32
     positions: DeviceBuffer,
 }
 
-/// A [`RopeTable`] on a device.
-#[derive(Debug)]
+/// A [`RopeTable`] on a device. Clones share the memory.
+#[derive(Clone, Debug)]
 pub struct Tables {
     /// `[max_positions, rotary_dim / 2]` f32
     cos: DeviceBuffer,
@@ -46,15 +46,20 @@ impl Tables {
         })
     }
 
+    /// Where it is.
+    pub(crate) fn executor(&self) -> &Executor {
+        self.cos.executor()
+    }
+
     /// Each token's place in its sequence, copied beside the tables.
     ///
     /// # Errors
     /// [`TransformerError::Position`] for one beyond the tables, [`TransformerError::Device`] without memory.
-    pub fn angles(&self, positions: &[u32]) -> Result<Angles<'_>> {
+    pub fn angles(&self, positions: &[u32]) -> Result<Angles> {
         let max_positions = self.max_positions;
         match positions.iter().position(|&p| p as usize >= max_positions) {
             Some(index) => Err(TransformerError::Position { index, position: positions[index], max_positions }),
-            None => Ok(Angles { tables: self, positions: self.cos.executor().upload(positions)? }),
+            None => Ok(Angles { tables: self.clone(), positions: self.cos.executor().upload(positions)? }),
         }
     }
 }
@@ -67,7 +72,7 @@ pub struct Forward<'a> {
     /// `[num_tokens, row_stride]`
     pub x: &'a DeviceBuffer,
     /// Tables and positions.
-    pub angles: &'a Angles<'a>,
+    pub angles: &'a Angles,
     /// `[num_tokens, num_heads * head_dim]`, written.
     pub y: &'a mut DeviceBuffer,
 }
@@ -95,7 +100,7 @@ pub struct InPlace<'a> {
     /// `[num_tokens, row_stride]`, rotated.
     pub x: &'a mut DeviceBuffer,
     /// Tables and positions.
-    pub angles: &'a Angles<'a>,
+    pub angles: &'a Angles,
     /// [`Direction::Backward`] turns the gradient of `y` into that of `x`.
     pub direction: Direction,
 }
@@ -122,7 +127,7 @@ struct Out<'a> {
 fn rotate(
     shape: Shape,
     dtype: DType,
-    (x, angles): (&DeviceBuffer, &Angles<'_>),
+    (x, angles): (&DeviceBuffer, &Angles),
     out: Out<'_>,
     direction: Direction,
 ) -> Result<()> {

@@ -1,5 +1,0 @@
-//! Compiles `cuda/nf4`.
-
-fn main() {
-    kernel_build::build("nf4");
-}
