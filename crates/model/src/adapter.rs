@@ -69,6 +69,14 @@ pub trait Adapter: Send + Sync {
         join.finish(join.output)
     }
 
+    /// What is added to the pixel values of every image, `[num_channels, height, width]`.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    fn pixels(&self) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
     /// Keys and values that the queries of block `layer` see before the tokens' own, `[num_virtual_tokens,
     /// num_key_value_heads * head_dim]` each. They are not rotated. Where a block sees a window, they stand in it at the
     /// positions before the first token's.

@@ -32,6 +32,8 @@ pub struct Dimensions {
     pub heads: Heads,
     /// Rows of a table of learned positions; `None` where a text may be of any length.
     pub learned_positions: Option<usize>,
+    /// Channels, height and width of an image, of a model of images.
+    pub image: Option<[usize; 3]>,
 }
 
 /// The weights of a frozen model under the names of its modules. Every kind of model holds one, and methods know nothing

@@ -67,6 +67,7 @@ impl Decoder {
                 base: names.base,
                 is_bare: false,
                 head: names.head_alias.map(|alias| (names.head, alias)),
+                older: &[],
             },
             embedding: names.embedding,
             new: NewModules { modules: is_classifier.then_some(network.head.module).into_iter().collect(), initial },

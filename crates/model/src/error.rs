@@ -193,6 +193,18 @@ pub enum ModelError {
         /// The task.
         task: &'static str,
     },
+    /// Pixel values that are no whole images of the model's size.
+    #[error(
+        "`pixel_values` has {got} values for {images} images, expected {expected}: channels, height and width of the model"
+    )]
+    PixelValues {
+        /// Images of the batch.
+        images: usize,
+        /// Values of so many images.
+        expected: usize,
+        /// How many there are.
+        got: usize,
+    },
     /// Lists of one batch that have different lengths.
     #[error("`{argument}` has {got} entries, expected {expected}: one for each token of the batch")]
     BatchLength {

@@ -62,6 +62,17 @@ pub enum ModuleKind {
         /// Elements of a row.
         size: usize,
     },
+    /// `nn.Conv2d` whose steps are as long as its kernel: a projection of every patch of an image.
+    Conv2d {
+        /// Channels of the image.
+        in_channels: usize,
+        /// Elements that a patch becomes.
+        out_channels: usize,
+        /// Height and width of a patch.
+        kernel_size: [usize; 2],
+    },
+    /// A parameter of the module around it and no module itself, under the path and name of the parameter.
+    Parameter,
 }
 
 /// A leaf module: one that holds parameters.
@@ -71,6 +82,8 @@ pub struct Module {
     pub id: ModuleId,
     /// Its name in Hugging Face's module tree, such as `model.layers.0.self_attn.q_proj`.
     pub path: String,
+    /// What older releases of transformers call it, where that is something else; adapters may have that name too.
+    pub older_path: Option<String>,
     /// The block that it is in; `None` for embeddings, the last norm and the head.
     pub layer: Option<usize>,
     /// What it computes, with its sizes.
@@ -99,7 +112,8 @@ impl Module {
 pub struct Parameter {
     /// Its name here.
     pub id: ParameterId,
-    /// Its name in Hugging Face's state dict: the module's path followed by `.weight` or `.bias`.
+    /// Its name in Hugging Face's state dict: the module's path followed by `.weight` or `.bias`, or the path alone where
+    /// the module is [`ModuleKind::Parameter`].
     pub name: String,
     /// The module that holds it.
     pub module: ModuleId,
@@ -188,7 +202,10 @@ impl Modules {
     pub(crate) fn layout(&self, id: ParameterId) -> Layout {
         match self.get(self.parameter(id).module).kind {
             ModuleKind::Linear { layout, .. } => layout,
-            ModuleKind::Embedding { .. } | ModuleKind::Norm { .. } => Layout::OutIn,
+            ModuleKind::Embedding { .. }
+            | ModuleKind::Norm { .. }
+            | ModuleKind::Conv2d { .. }
+            | ModuleKind::Parameter => Layout::OutIn,
         }
     }
 
@@ -223,11 +240,16 @@ impl Modules {
         bias: Option<usize>,
     ) -> &mut Module {
         let id = ModuleId(self.modules.len() as u32);
-        let weight = self.add_parameter(format!("{path}.weight"), id, weight_shape);
+        let weight = match kind {
+            ModuleKind::Parameter => path.clone(),
+            _ => format!("{path}.weight"),
+        };
+        let weight = self.add_parameter(weight, id, weight_shape);
         let bias = bias.map(|size| self.add_parameter(format!("{path}.bias"), id, vec![size]));
         self.modules.push(Module {
             id,
             path,
+            older_path: None,
             layer,
             kind,
             is_head: false,
@@ -236,6 +258,13 @@ impl Modules {
             bias,
         });
         &mut self.modules[id.index()]
+    }
+
+    /// Notes what older releases of transformers call each module.
+    pub(crate) fn set_older_paths(&mut self, older: impl Fn(&str) -> String) {
+        for module in &mut self.modules {
+            module.older_path = Some(older(&module.path)).filter(|path| *path != module.path);
+        }
     }
 
     /// Adds a residual connection.

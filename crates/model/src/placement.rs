@@ -35,6 +35,13 @@ impl Placement {
         }
         Ok(Self { sequences: Arc::new(Sequences::packed(&cu_seqlens)?), positions: positions.into() })
     }
+
+    /// `sequences` sequences of `rows` rows each, at positions from 0.
+    pub(crate) fn of_equal(sequences: usize, rows: usize) -> Result<Self> {
+        let starts: Vec<u32> = (0..=sequences).map(|index| (index * rows) as u32).collect();
+        let positions = (0..sequences).flat_map(|_| 0..rows as u32).collect();
+        Ok(Self { sequences: Arc::new(Sequences::packed(&starts)?), positions })
+    }
 }
 
 #[cfg(test)]

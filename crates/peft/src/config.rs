@@ -10,6 +10,7 @@ use crate::bottleneck::BottleneckConfig;
 use crate::fields::Fields;
 use crate::ia3::Ia3Config;
 use crate::lora::LoraConfig;
+use crate::pixel_prompt::PixelPromptConfig;
 use crate::prompt_learning::{PTuning, PrefixTuning, PromptLearningConfig, PromptMethod, PromptTuning};
 use crate::{PeftError, Warnings, modules_to_save, python_json};
 
@@ -84,15 +85,18 @@ pub enum AdapterConfig {
     Ia3(Ia3Config),
     /// Prompt tuning, prefix tuning and P-tuning.
     PromptLearning(PromptLearningConfig),
+    /// Values added to the pixels of images.
+    PixelPrompt(PixelPromptConfig),
 }
 
 /// Every `peft_type` that can be read, for a message.
-const PEFT_TYPES: [&str; 5] = [
+const PEFT_TYPES: [&str; 6] = [
     LoraConfig::PEFT_TYPE,
     Ia3Config::PEFT_TYPE,
     PromptLearningConfig::PROMPT_TUNING,
     PromptLearningConfig::PREFIX_TUNING,
     PromptLearningConfig::P_TUNING,
+    PixelPromptConfig::PEFT_TYPE,
 ];
 
 impl AdapterConfig {
@@ -125,6 +129,10 @@ impl AdapterConfig {
                 prompt_learning(fields, PromptMethod::PrefixTuning(PrefixTuning::default()))
             }
             Some(PromptLearningConfig::P_TUNING) => prompt_learning(fields, PromptMethod::PTuning(PTuning::default())),
+            Some(PixelPromptConfig::PEFT_TYPE) => {
+                let (config, warnings) = PixelPromptConfig::read(fields)?;
+                Ok((AdapterConfig::PixelPrompt(config), warnings))
+            }
             Some(other) => Err(PeftError::UnknownMethod {
                 path: path.to_owned(),
                 method: other.to_owned(),
@@ -140,6 +148,7 @@ impl AdapterConfig {
             AdapterConfig::Lora(config) => config.common.task_type,
             AdapterConfig::Ia3(config) => config.common.task_type,
             AdapterConfig::PromptLearning(config) => config.common.task_type,
+            AdapterConfig::PixelPrompt(config) => config.common.task_type,
             AdapterConfig::Bottleneck(config) => config.model.task_type(),
         }
     }
@@ -150,6 +159,7 @@ impl AdapterConfig {
             AdapterConfig::Lora(config) => (config.common.task_type, &mut config.modules_to_save),
             AdapterConfig::Ia3(config) => (config.common.task_type, &mut config.modules_to_save),
             AdapterConfig::PromptLearning(config) => (config.common.task_type, &mut config.modules_to_save),
+            AdapterConfig::PixelPrompt(config) => (config.common.task_type, &mut config.modules_to_save),
             // AdapterHub saves heads by themselves.
             AdapterConfig::Bottleneck(_) => return (self, Warnings::new()),
         };
@@ -166,6 +176,7 @@ impl AdapterConfig {
             AdapterConfig::Bottleneck(config) => python_json::dumps(&config.to_json()),
             AdapterConfig::Ia3(config) => python_json::dumps(&config.to_json(fan_in_fan_out)),
             AdapterConfig::PromptLearning(config) => python_json::dumps(&config.to_json()),
+            AdapterConfig::PixelPrompt(config) => python_json::dumps(&config.to_json()),
         }
     }
 }

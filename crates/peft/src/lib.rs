@@ -2,11 +2,11 @@
 //!
 //! | concept | here |
 //! |---|---|
-//! | `adapter_config.json` | [`AdapterConfig`], a struct a method: [`lora::LoraConfig`], [`ia3::Ia3Config`], [`bottleneck::BottleneckConfig`] |
+//! | `adapter_config.json` | [`AdapterConfig`], a struct a method: [`lora::LoraConfig`], [`ia3::Ia3Config`], [`bottleneck::BottleneckConfig`], [`pixel_prompt::PixelPromptConfig`] |
 //! | which modules a configuration means | [`targets`] |
 //! | what a tensor is called in a file | [`names`] |
 //! | where parameters start | [`init`] |
-//! | a method attached to a model | [`Method`]: [`lora::Lora`], [`ia3::Ia3`], [`bottleneck::Bottleneck`], [`prompt_learning::PromptLearning`], [`Full`] |
+//! | a method attached to a model | [`Method`]: [`lora::Lora`], [`ia3::Ia3`], [`bottleneck::Bottleneck`], [`prompt_learning::PromptLearning`], [`pixel_prompt::PixelPrompt`], [`Full`] |
 //! | a new one, or one from a directory | [`attach`], [`open()`], [`restore`] |
 //! | what one would train, before weights are read | [`trainable`] |
 //! | its files | [`save()`], [`stage`], [`load()`] |
@@ -37,6 +37,7 @@ mod modules;
 mod modules_to_save;
 pub mod names;
 mod open;
+pub mod pixel_prompt;
 pub mod prompt_learning;
 pub mod python_json;
 mod save;

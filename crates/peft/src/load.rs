@@ -59,7 +59,7 @@ pub(crate) fn fit<'a>(
     let mut problems = Problems::default();
     let mut known = BTreeSet::new();
     for tensor in file.tensors() {
-        let key = names::without_adapter_name(tensor.name());
+        let key = model::current_name(&names::without_adapter_name(tensor.name()));
         // AdapterHub's keys have the adapter's name too, and there it stays.
         let fits = |saved: &&SavedTensor| {
             saved.name == tensor.name() || saved.name == key || saved.alias.as_ref() == Some(&key)

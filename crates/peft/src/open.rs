@@ -11,6 +11,7 @@ use crate::bottleneck::{self, Bottleneck};
 use crate::ia3::{self, Ia3};
 use crate::lora::{self, Lora};
 use crate::method::Method;
+use crate::pixel_prompt::{self, PixelPrompt};
 use crate::prompt_learning::{self, PromptLearning};
 use crate::{AdapterConfig, PeftError, Warnings};
 
@@ -26,6 +27,7 @@ pub fn attach(config: AdapterConfig, base: &Base, seed: u64) -> Result<(Arc<dyn 
         AdapterConfig::Ia3(config) => shared(Ia3::new(config, base, seed)),
         AdapterConfig::Bottleneck(config) => shared(Bottleneck::new(config, base, seed)),
         AdapterConfig::PromptLearning(config) => shared(PromptLearning::new(config, base, seed)),
+        AdapterConfig::PixelPrompt(config) => shared(PixelPrompt::new(config, base, seed)),
     }?;
     warnings.extend(more);
     Ok((method, warnings))
@@ -60,6 +62,7 @@ pub fn restore(
         AdapterConfig::Ia3(config) => shared(Ia3::load(config, base, file)),
         AdapterConfig::Bottleneck(config) => shared(Bottleneck::load(config, base, directory)),
         AdapterConfig::PromptLearning(config) => shared(PromptLearning::load(config, base, directory)),
+        AdapterConfig::PixelPrompt(config) => shared(PixelPrompt::load(config, base, file)),
     }
 }
 
@@ -85,5 +88,6 @@ pub fn trainable(
         AdapterConfig::Bottleneck(config) => bottleneck::trainable(config, dimensions, modules),
         AdapterConfig::Ia3(config) => ia3::trainable(config, dimensions.model_type, modules),
         AdapterConfig::PromptLearning(config) => prompt_learning::trainable(config, dimensions, modules),
+        AdapterConfig::PixelPrompt(config) => pixel_prompt::trainable(config, dimensions, modules),
     }
 }

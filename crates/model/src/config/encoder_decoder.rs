@@ -100,6 +100,7 @@ impl EncoderDecoderConfig {
             num_layers: self.num_layers,
             heads: self.heads,
             learned_positions: None,
+            image: None,
         }
     }
 }

@@ -40,6 +40,19 @@ impl<'a> Keys<'a> {
         Ok(self.optional_size(key)?.unwrap_or(default))
     }
 
+    /// Height and width, given as two whole numbers of at least 1 or as one for both, or `default` for both if the key is
+    /// absent or null.
+    pub(crate) fn sides(&self, key: &str, default: usize, limit: usize) -> Result<[usize; 2]> {
+        let Some(value) = self.value(key) else { return Ok([default; 2]) };
+        let side = |value: &Value| value.as_u64().map(|side| side as usize).filter(|side| (1..=limit).contains(side));
+        let sides = match value.as_array().map(Vec::as_slice) {
+            None => side(value).map(|side| [side; 2]),
+            Some([height, width]) => side(height).zip(side(width)).map(<[usize; 2]>::from),
+            Some(_) => None,
+        };
+        sides.ok_or_else(|| self.refuse(key, format!("a whole number from 1 to {limit}, or height and width as two")))
+    }
+
     /// As [`Keys::size`], with a bound of its own.
     pub(crate) fn bounded_size(&self, key: &str, default: usize, limit: usize) -> Result<usize> {
         let size = self.size(key, default)?;

@@ -10,6 +10,7 @@ mod layer_types;
 mod quantization;
 mod read;
 mod settings;
+mod vision;
 
 use device::DType;
 use tensor::Activation;
@@ -33,6 +34,7 @@ pub use read::CONFIG_FILE;
 pub(crate) use settings::{
     Common, Defaults, MAX_WIDTH, even_head_dim, num_layers, padding_idx, read_activation, read_dtype, width,
 };
+pub use vision::VisionConfig;
 
 /// One decoder. [`DecoderConfig::read`] makes it from a `config.json`; nothing is allocated by the sizes in it before they
 /// were checked.
@@ -124,6 +126,7 @@ impl DecoderConfig {
                 Positions::Learned { .. } => Some(self.max_position_embeddings),
                 Positions::Rotary(_) => None,
             },
+            image: None,
         }
     }
 

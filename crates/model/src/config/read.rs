@@ -6,7 +6,7 @@ use checkpoint::read_json;
 use serde_json::{Map, Value};
 
 use super::{DecoderConfig, Keys, check_quantization};
-use crate::families::{EncoderDecoderFamily, EncoderFamily, Family, supported};
+use crate::families::{EncoderDecoderFamily, EncoderFamily, Family, VisionFamily, supported};
 use crate::{ModelError, Result};
 
 /// The file that describes a model.
@@ -55,6 +55,7 @@ fn hint(model_type: &str) -> &'static str {
         _ if EncoderDecoderFamily::find(model_type).is_some() => {
             "; it is an encoder-decoder, for task_type SEQ_2_SEQ_LM"
         }
+        _ if VisionFamily::find(model_type).is_some() => "; it is a model of images, for task_type IMAGE_CLS",
         _ => "",
     }
 }

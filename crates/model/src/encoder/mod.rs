@@ -70,7 +70,12 @@ impl Encoder {
     ) -> Result<Self> {
         let (network, modules) = Network::declare(&config, head);
         let expected = Expected {
-            spelling: Spelling { base: config.base, is_bare: head == TaskHead::FeatureExtraction, head: None },
+            spelling: Spelling {
+                base: config.base,
+                is_bare: head == TaskHead::FeatureExtraction,
+                head: None,
+                older: &[],
+            },
             embedding: config.embeddings.words,
             new: NewModules {
                 modules: network.new_modules(),

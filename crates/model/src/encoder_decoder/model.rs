@@ -45,7 +45,7 @@ impl EncoderDecoder {
         let (network, modules) = Network::declare(&config);
         let expected = Expected {
             // Files name the modules as they are, with a head and without.
-            spelling: Spelling { base: "transformer", is_bare: false, head: None },
+            spelling: Spelling { base: "transformer", is_bare: false, head: None, older: &[] },
             embedding: EMBEDDING,
             new: NewModules::default(),
             other_heads: &[],

@@ -1,6 +1,7 @@
 //! The families of models, a file each: which keys of the configuration say what, and what the modules are called.
 //!
-//! A new family is one file here and one line in the table of its kind: decoders below, encoders in `encoder_family`.
+//! A new family is one file here and one line in the table of its kind: decoders below, encoders in `encoder_family`,
+//! models of images in `vision_family`.
 
 mod bert;
 mod distilbert;
@@ -18,12 +19,16 @@ mod qwen2;
 mod qwen3;
 mod roberta;
 mod t5;
+mod vision_family;
+mod vit;
 
 use crate::Result;
 use crate::config::{DecoderConfig, Keys};
 
 pub use encoder_decoder_family::EncoderDecoderFamily;
 pub use encoder_family::EncoderFamily;
+pub use vision_family::VisionFamily;
+pub use vit::current_name;
 
 /// A family of decoders.
 #[derive(Debug)]

@@ -18,8 +18,8 @@ use crate::{Dimensions, ModelError, ParameterId, Result};
 pub use bitsandbytes::weight_of as quantized_weight_of;
 pub(crate) use finite::check_finite;
 pub(crate) use initial::{Initial, NewModules};
-pub(crate) use stored_names::Spelling;
 pub use stored_names::StoredNames;
+pub(crate) use stored_names::{Renames, Spelling, renamed};
 
 /// What a configuration says about the tensors of a model's files.
 #[derive(Clone)]
@@ -182,6 +182,8 @@ fn sizes(dimensions: &Dimensions, expected: &Expected, module: &Module) -> Strin
         ModuleKind::Linear { .. } if [".mlp.", ".DenseReluDense."].iter().any(|mlp| module.path.contains(mlp)) => {
             format!("`hidden_size` {hidden}, `intermediate_size` {}", dimensions.intermediate_size)
         }
+        ModuleKind::Conv2d { .. } => format!("`hidden_size` {hidden}, `num_channels`, `patch_size`"),
+        ModuleKind::Parameter => format!("`hidden_size` {hidden}, `image_size`, `patch_size`"),
         ModuleKind::Linear { .. } | ModuleKind::Norm { .. } => {
             let heads = dimensions.heads;
             format!(

@@ -11,6 +11,16 @@ pub(crate) struct Spelling {
     pub(crate) is_bare: bool,
     /// The head's path, and another name that files give to it.
     pub(crate) head: Option<(&'static str, &'static str)>,
+    /// Parts of names as they are now, and as older releases of transformers have them.
+    pub(crate) older: Renames,
+}
+
+/// Parts of names, and what stands in their place in other names of the same.
+pub(crate) type Renames = &'static [(&'static str, &'static str)];
+
+/// `name` with every part of `renames` replaced.
+pub(crate) fn renamed(name: &str, renames: Renames) -> String {
+    renames.iter().fold(name.to_owned(), |name, (now, then)| name.replace(now, then))
 }
 
 /// Maps names of parameters to the names of tensors in one model's files. They differ where a file was written from the
@@ -20,6 +30,8 @@ pub struct StoredNames {
     start: Start,
     /// The head's path, and what the files call it.
     head: Option<(&'static str, &'static str)>,
+    /// What the files have by an older name.
+    older: Renames,
     /// Whether the parameters of norms have the names that the first files of BERT gave them.
     old_norms: bool,
 }
@@ -45,20 +57,23 @@ impl StoredNames {
             (true, false) => Start::Added(base),
             _ => Start::Same,
         };
-        let renamed = |(_, alias): &(&str, &str)| checkpoint.contains(&format!("{alias}.weight"));
+        let has_alias = |(_, alias): &(&str, &str)| checkpoint.contains(&format!("{alias}.weight"));
         let old_norms = checkpoint.names().any(|name| OLD_NORMS.iter().any(|(_, old)| name.ends_with(old)));
-        Self { start, head: spelling.head.filter(renamed), old_norms }
+        let is_older = |(_, then): &(&str, &str)| checkpoint.names().any(|name| name.contains(then));
+        let older = if spelling.older.iter().any(is_older) { spelling.older } else { &[] };
+        Self { start, head: spelling.head.filter(has_alias), older, old_norms }
     }
 
     /// The tensor of the parameter called `name`.
     pub fn of(&self, name: &str) -> String {
-        let renamed = self.head.and_then(|(path, stored)| Some((stored, name.strip_prefix(path)?)));
-        if let Some((stored, rest)) = renamed {
+        let head = self.head.and_then(|(path, stored)| Some((stored, name.strip_prefix(path)?)));
+        if let Some((stored, rest)) = head {
             return format!("{stored}{rest}");
         }
+        let name = renamed(name, self.older);
         let name = match &self.start {
-            Start::Same => name.to_owned(),
-            Start::LeftOut(base) => name.strip_prefix(base.as_str()).unwrap_or(name).to_owned(),
+            Start::Same => name,
+            Start::LeftOut(base) => name.strip_prefix(base.as_str()).unwrap_or(&name).to_owned(),
             Start::Added(base) => format!("{base}{name}"),
         };
         let old = |(new, old): &(&str, &str)| Some(format!("{}{old}", name.strip_suffix(new)?));

@@ -5,7 +5,7 @@ use tensor::Layout;
 
 use super::default_modules::{ia3_modules, list};
 use super::{Ia3Config, Scales};
-use crate::targets::{Candidate, Selection, ends_with_any};
+use crate::targets::{Candidate, Selection, ends_with_any, kind_of};
 use crate::{ModuleNames, PeftError, Warnings, modules_to_save};
 
 /// A configuration applied to a model's modules.
@@ -46,8 +46,10 @@ impl Plan {
         let mut fan_in_fan_out = false;
         for module in modules.iter().filter(|module| targets.matched.contains(&module.path)) {
             fan_in_fan_out |= layout(module)? == Layout::InOut;
-            sites.push((module.id, scales(module, &feedforward)?));
+            let older = module.older_path.as_deref().filter(|_| targets.by_older_names);
+            sites.push((module.id, scales(older.unwrap_or(&module.path), &feedforward)?));
         }
+        let feedforward = if targets.by_older_names { scaled_inputs(&sites, modules) } else { feedforward };
         let trained = modules_to_save::parameters(selection.modules_to_save, modules)?;
         let warnings = targets.warnings();
         config.target_modules = Some(targets.target_modules.sorted());
@@ -70,15 +72,20 @@ fn as_saved(feedforward: &ModuleNames, targets: &ModuleNames) -> ModuleNames {
 
 /// How the weight of a scaled module lies in memory.
 fn layout(module: &Module) -> Result<Layout, PeftError> {
-    let kind = match module.kind {
-        ModuleKind::Linear { layout, .. } => return Ok(layout),
-        ModuleKind::Embedding { .. } => "an embedding",
-        ModuleKind::Norm { .. } => "a norm",
+    let ModuleKind::Linear { layout, .. } = module.kind else {
+        let (module, kind) = (module.path.clone(), kind_of(module));
+        return Err(PeftError::UnsupportedTarget { module, kind, adaptable: "linear modules" });
     };
-    Err(PeftError::UnsupportedTarget { module: module.path.clone(), kind, adaptable: "linear modules" })
+    Ok(layout)
 }
 
 /// PEFT compares the end of a name with each of a list's, without looking for a dot before it.
-fn scales(module: &Module, feedforward: &ModuleNames) -> Result<Scales, PeftError> {
-    Ok(if ends_with_any("feedforward_modules", feedforward, &module.path)? { Scales::Inputs } else { Scales::Outputs })
+fn scales(path: &str, feedforward: &ModuleNames) -> Result<Scales, PeftError> {
+    Ok(if ends_with_any("feedforward_modules", feedforward, path)? { Scales::Inputs } else { Scales::Outputs })
+}
+
+/// The names of the modules whose inputs are scaled.
+fn scaled_inputs(sites: &[(ModuleId, Scales)], modules: &Modules) -> ModuleNames {
+    let inputs = sites.iter().filter(|(_, scales)| *scales == Scales::Inputs);
+    ModuleNames::List(inputs.map(|(id, _)| modules.get(*id).path.clone()).collect())
 }

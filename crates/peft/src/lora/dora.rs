@@ -120,7 +120,9 @@ fn as_rows(lora_a: &Tensor) -> Result<Tensor> {
 fn layout(module: &Module) -> Layout {
     match module.kind {
         ModuleKind::Linear { layout, .. } => layout,
-        ModuleKind::Embedding { .. } | ModuleKind::Norm { .. } => Layout::InOut,
+        ModuleKind::Embedding { .. } | ModuleKind::Norm { .. } | ModuleKind::Conv2d { .. } | ModuleKind::Parameter => {
+            Layout::InOut
+        }
     }
 }
 

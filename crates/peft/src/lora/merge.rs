@@ -52,7 +52,10 @@ fn add_product(site: &Site, kind: ModuleKind, values: &mut [f32]) -> Result<(), 
     let a = Matrix::new(a.elements(), site.lora_a.shape()[0], site.lora_a.shape()[1]);
     let b = Matrix::new(b.elements(), site.lora_b.shape()[0], site.lora_b.shape()[1]);
     let (left, right) = match kind {
-        ModuleKind::Linear { layout: Layout::OutIn, .. } | ModuleKind::Norm { .. } => (b, a),
+        ModuleKind::Linear { layout: Layout::OutIn, .. }
+        | ModuleKind::Norm { .. }
+        | ModuleKind::Conv2d { .. }
+        | ModuleKind::Parameter => (b, a),
         ModuleKind::Linear { layout: Layout::InOut, .. } => (a.transposed(), b.transposed()),
         // A is kept as [vocab, r].
         ModuleKind::Embedding { .. } => (a, b.transposed()),

@@ -6,7 +6,7 @@ use model::{Module, ModuleId, ModuleKind, Modules, ParameterId};
 use tensor::Layout;
 
 use super::{Bias, LoraConfig};
-use crate::targets::{Candidate, Selection, ValuePatterns};
+use crate::targets::{Candidate, Selection, ValuePatterns, kind_of};
 use crate::{ModuleNames, PeftError, Warnings, lora_target_modules, modules_to_save};
 
 /// What can be a target.
@@ -92,9 +92,9 @@ fn site(
             });
         }
         ModuleKind::Embedding { .. } => {}
-        ModuleKind::Norm { .. } => {
-            let module = module.path.clone();
-            return Err(PeftError::UnsupportedTarget { module, kind: "a norm", adaptable: ADAPTABLE });
+        ModuleKind::Norm { .. } | ModuleKind::Conv2d { .. } | ModuleKind::Parameter => {
+            let (module, kind) = (module.path.clone(), kind_of(module));
+            return Err(PeftError::UnsupportedTarget { module, kind, adaptable: ADAPTABLE });
         }
     }
     let rank = ranks.get(&module.path)?.unwrap_or(config.r);

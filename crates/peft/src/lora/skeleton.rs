@@ -112,5 +112,8 @@ pub(super) fn sizes(module: &Module) -> (usize, usize) {
         ModuleKind::Linear { in_features, out_features, .. } => (in_features, out_features),
         ModuleKind::Embedding { num_embeddings, embedding_dim } => (num_embeddings, embedding_dim),
         ModuleKind::Norm { size } => (size, size),
+        // No targets.
+        ModuleKind::Conv2d { in_channels, out_channels, .. } => (in_channels, out_channels),
+        ModuleKind::Parameter => (0, 0),
     }
 }

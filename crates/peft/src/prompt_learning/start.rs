@@ -6,7 +6,7 @@ use tensor::{Tensor, no_grad, ops};
 
 use super::plan::Place;
 use super::{PromptLearning, PromptMethod, PromptTuning, PromptTuningInit};
-use crate::PeftError;
+use crate::{PeftError, init};
 
 /// Streams of training use the step as their second coordinate, those of starting values the largest; this one is neither's.
 const VOCABULARY_STEP: u32 = u32::MAX - 1;
@@ -17,7 +17,7 @@ impl PromptLearning {
         let PromptMethod::PromptTuning(own) = &self.config.method else { return Ok(()) };
         let rows = self.place.shape()[0];
         let ids = match own.prompt_tuning_init {
-            PromptTuningInit::Random => return Ok(()),
+            PromptTuningInit::Random => return self.start_beside_patches(base, seed),
             PromptTuningInit::SampleVocab => sample(rows, base.dimensions().vocab_size, seed),
             PromptTuningInit::Text => repeated(own, rows)?,
         };
@@ -29,6 +29,20 @@ impl PromptLearning {
         let table = base.parameter(embedding.weight)?;
         let values = no_grad(|| ops::embedding(&ids.into(), &table, embedding.embedding_options))?;
         Ok(self.parameters.set(0, &values.to_vec())?)
+    }
+
+    /// Sets random embeddings beside those of patches to the size that these have: uniform in the bound of Xavier's
+    /// initialization between a patch and its embedding, as Jia et al. 2022, "Visual prompt tuning", start them.
+    fn start_beside_patches(&self, base: &Base, seed: u64) -> Result<(), PeftError> {
+        let [rows, hidden_size] = self.place.shape();
+        let values_of_patch = base.modules().iter().find_map(|module| match module.kind {
+            ModuleKind::Conv2d { in_channels, kernel_size: [height, width], .. } => Some(in_channels * height * width),
+            _ => None,
+        });
+        let Some(values_of_patch) = values_of_patch else { return Ok(()) };
+        let mut values = vec![0.0; rows * hidden_size];
+        init::uniform(&mut values, (6.0 / (values_of_patch + hidden_size) as f32).sqrt(), seed, 0);
+        Ok(self.parameters.set(0, &values)?)
     }
 
     /// Sets the prefix to the keys and values of a text, `[num_virtual_tokens, token_dim]` each, block by block: those of the

@@ -29,6 +29,8 @@ use shorten::shorten;
 pub struct Candidate<'a> {
     /// The module's name in Hugging Face's model.
     pub name: &'a str,
+    /// What older releases of transformers call it, where that is something else.
+    pub older_name: Option<&'a str>,
     /// Whether `all-linear` includes it: linear and not the output head.
     pub linear: bool,
 }
@@ -57,13 +59,26 @@ pub struct Targets {
     pub unmatched: Vec<String>,
     /// `target_modules` as the saved configuration lists them: `all-linear` spelled out, long lists shortened.
     pub target_modules: ModuleNames,
+    /// Whether they are meant by the names that older releases of transformers have for them.
+    pub by_older_names: bool,
 }
 
 impl<'a> Candidate<'a> {
     /// A module of a model.
     pub fn of(module: &'a Module) -> Self {
         let linear = matches!(module.kind, ModuleKind::Linear { .. }) && !module.is_head;
-        Self { name: &module.path, linear }
+        Self { name: &module.path, older_name: module.older_path.as_deref(), linear }
+    }
+}
+
+/// What a module is, for a message.
+pub(crate) fn kind_of(module: &Module) -> &'static str {
+    match module.kind {
+        ModuleKind::Linear { .. } => "linear",
+        ModuleKind::Embedding { .. } => "an embedding",
+        ModuleKind::Norm { .. } => "a norm",
+        ModuleKind::Conv2d { .. } => "a convolution",
+        ModuleKind::Parameter => "a parameter of the module around it",
     }
 }
 
@@ -76,7 +91,8 @@ impl Targets {
 }
 
 impl Selection<'_> {
-    /// Picks the modules that are meant from `candidates`.
+    /// Picks the modules that are meant from `candidates`. Where none is by its name, those are that are by their older names;
+    /// the selection is saved with the names that they have now.
     ///
     /// # Errors
     /// [`PeftError::NoTargets`] if none is, [`PeftError::Pattern`] for a regular expression that cannot be used.
@@ -95,14 +111,32 @@ impl Selection<'_> {
             }
         }
         if matched.is_empty() {
-            return Err(self.nothing_matched(candidates));
+            return self.resolve_older(candidates)?.ok_or_else(|| self.nothing_matched(candidates));
         }
         let named = |target: &String| candidates.iter().any(|c| c.name == target || is_suffix(c.name, target));
         let unmatched = match self.target_modules {
             ModuleNames::List(names) => names.iter().filter(|name| !named(name)).cloned().collect(),
             ModuleNames::Pattern(_) => Vec::new(),
         };
-        Ok(Targets { matched, unmatched, target_modules })
+        Ok(Targets { matched, unmatched, target_modules, by_older_names: false })
+    }
+
+    /// What the selection means by the names of older releases of transformers, if anything.
+    fn resolve_older(&self, candidates: &[Candidate<'_>]) -> Result<Option<Targets>, PeftError> {
+        let rules = Rules::compile(self, self.target_modules)?;
+        let mut matched = Vec::new();
+        for candidate in candidates {
+            if let Some(older) = candidate.older_name
+                && rules.matches(older)?
+            {
+                matched.push(candidate.name.to_owned());
+            }
+        }
+        if matched.is_empty() {
+            return Ok(None);
+        }
+        let target_modules = shorten(ModuleNames::List(matched.clone()), candidates);
+        Ok(Some(Targets { matched, unmatched: Vec::new(), target_modules, by_older_names: true }))
     }
 
     fn nothing_matched(&self, candidates: &[Candidate<'_>]) -> PeftError {
@@ -141,7 +175,8 @@ mod tests {
 
     fn resolve(selection: Selection<'_>, layers: usize) -> Result<Targets, PeftError> {
         let names = llama(layers);
-        let candidates: Vec<_> = names.iter().map(|(name, linear)| Candidate { name, linear: *linear }).collect();
+        let candidates: Vec<_> =
+            names.iter().map(|(name, linear)| Candidate { name, older_name: None, linear: *linear }).collect();
         selection.resolve(&candidates)
     }
 
