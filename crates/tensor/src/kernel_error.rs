@@ -6,6 +6,7 @@ use ia3::Ia3Error;
 use lora::LoraError;
 use lstm::LstmError;
 use nf4::Nf4Error;
+use phm::PhmError;
 use prefix_attention::AttentionError;
 use transformer::TransformerError;
 
@@ -69,6 +70,15 @@ impl KernelError for Ia3Error {
     }
 }
 
+impl KernelError for PhmError {
+    fn into_device(self) -> Result<DeviceError, Self> {
+        match self {
+            PhmError::Device(error) => Ok(error),
+            other => Err(other),
+        }
+    }
+}
+
 impl KernelError for AttentionError {
     fn into_device(self) -> Result<DeviceError, Self> {
         match self {
@@ -91,6 +101,7 @@ mod tests {
             TensorError::kernel("lora_linear")(LoraError::Gemm(GemmError::Device(memory()))),
             TensorError::kernel("lstm")(LstmError::Gemm(GemmError::Device(memory()))),
             TensorError::kernel("attention")(AttentionError::Device(memory())),
+            TensorError::kernel("phm_weight")(PhmError::Device(memory())),
             TensorError::kernel("ia3_scale")(Ia3Error::Device(memory())),
             TensorError::kernel("rms_norm")(TransformerError::Device(memory())),
         ];

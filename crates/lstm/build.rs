@@ -1,0 +1,5 @@
+//! Compiles `cuda/lstm`.
+
+fn main() {
+    kernel_build::build("lstm");
+}

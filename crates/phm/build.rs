@@ -1,0 +1,5 @@
+//! Compiles `cuda/phm`.
+
+fn main() {
+    kernel_build::build("phm");
+}

@@ -1,0 +1,5 @@
+//! The kernels of `cuda/phm`.
+
+use super::params::PhmParams;
+
+include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

@@ -1,0 +1,5 @@
+//! Parameter structs as `cuda/phm/params.h` defines them.
+
+#![expect(unreachable_pub, reason = "bindgen makes every item pub")]
+
+include!("../params_generated.rs");
