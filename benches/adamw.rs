@@ -2,15 +2,18 @@
 //!
 //! Bound by memory: throughput is in bytes, every read and every write counted.
 
+#[path = "cuda/adamw.rs"]
+mod cuda;
+
 use std::hint::black_box;
 
 use adamw::{AdamW, Group, Step, grad_norm, step};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tunesmith_benches::normal;
+use tunesmith_benches::{Suite, normal};
 
 fn optimizer(criterion: &mut Criterion) {
     const PARAMETERS: usize = 4_884_480;
-    let mut group = criterion.benchmark_group("adamw, smollm2 r=16");
+    let mut group = Suite::new(criterion, "adamw, smollm2 r=16");
     let gradients = normal(PARAMETERS, 1);
     let mut parameters = normal(PARAMETERS, 2);
     let (mut exp_avg, mut exp_avg_sq) = (vec![0.0; PARAMETERS], vec![0.0; PARAMETERS]);
@@ -39,5 +42,5 @@ fn optimizer(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, optimizer);
+criterion_group!(benches, optimizer, cuda::optimizer);
 criterion_main!(benches);

@@ -2,13 +2,16 @@
 //!
 //! The throughput is in floating-point operations, `2 m n k` a product: criterion's "Gelem/s" reads GFLOP/s.
 
+#[path = "cuda/gemm.rs"]
+mod cuda;
+
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use device::Elements;
 use gemm::{Matrix, MatrixMut, Update, gemm};
 use half::bf16;
-use tunesmith_benches::normal;
+use tunesmith_benches::{Suite, normal};
 
 /// Tokens, input features, output features, and where they are from.
 const SHAPES: [(usize, usize, usize, &str); 12] = [
@@ -38,7 +41,7 @@ fn products(criterion: &mut Criterion) {
     for (direction, name) in
         [(Direction::Forward, "x W^T"), (Direction::InputGradient, "dY W"), (Direction::WeightGradient, "dY^T x")]
     {
-        let mut group = criterion.benchmark_group(format!("gemm {name}"));
+        let mut group = Suite::new(criterion, format!("gemm {name}"));
         group.sample_size(10);
         for (tokens, inputs, outputs, site) in SHAPES {
             let x = normal(tokens * inputs, 1);
@@ -58,14 +61,11 @@ fn products(criterion: &mut Criterion) {
                 };
                 let (m, n) = (a.rows(), b.cols());
                 let mut c = vec![0.0; m * n];
-                group.bench_function(
-                    BenchmarkId::new(format!("{site}, {dtype}"), format!("{tokens}x{inputs}x{outputs}")),
-                    |bench| {
-                        bench.iter(|| {
-                            gemm(1.0, black_box(a), black_box(b), Update::Overwrite, MatrixMut::new(&mut c, m, n))
-                        });
-                    },
-                );
+                group.bench_function(format!("{site} {tokens}x{inputs}x{outputs}, {dtype}"), |bench| {
+                    bench.iter(|| {
+                        gemm(1.0, black_box(a), black_box(b), Update::Overwrite, MatrixMut::new(&mut c, m, n))
+                    });
+                });
             }
         }
         group.finish();
@@ -74,7 +74,7 @@ fn products(criterion: &mut Criterion) {
 
 /// One token against a whole weight: bound by memory, so the throughput is in bytes of the weight.
 fn decode(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("gemm one token");
+    let mut group = Suite::new(criterion, "gemm one token");
     group.sample_size(20);
     for (inputs, outputs, site) in [(2048, 5632, "tinyllama gate_proj"), (576, 49152, "smollm2 lm_head")] {
         let x = normal(inputs, 1);
@@ -84,7 +84,7 @@ fn decode(criterion: &mut Criterion) {
         for (weight, dtype) in [(Elements::F32(&w), "f32"), (Elements::BF16(&w_bf16), "bf16")] {
             group.throughput(Throughput::Bytes((weight.len() * weight.dtype().size_bytes()) as u64));
             let (a, b) = (Matrix::new(&x[..], 1, inputs), Matrix::new(weight, outputs, inputs).transposed());
-            group.bench_function(BenchmarkId::new(site, dtype), |bench| {
+            group.bench_function(format!("{site}, {dtype}"), |bench| {
                 bench.iter(|| {
                     gemm(1.0, black_box(a), black_box(b), Update::Overwrite, MatrixMut::new(&mut y, 1, outputs))
                 });
@@ -94,5 +94,5 @@ fn decode(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, products, decode);
+criterion_group!(benches, products, decode, cuda::products);
 criterion_main!(benches);

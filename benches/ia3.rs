@@ -2,14 +2,17 @@
 //!
 //! Bound by memory: throughput is in bytes, each operand counted once.
 
+#[path = "cuda/ia3.rs"]
+mod cuda;
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ia3::{Backward, Forward, Ia3Shape, backward, forward};
-use tunesmith_benches::normal;
+use tunesmith_benches::{Suite, normal};
 
 fn scaling(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("ia3, smollm2 down");
+    let mut group = Suite::new(criterion, "ia3, smollm2 down");
     let shape = Ia3Shape { num_tokens: 1024, features: 1536 };
     let len = shape.num_tokens * shape.features;
     let (x, ia3_l, grad_y) = (normal(len, 1), normal(shape.features, 2), normal(len, 3));
@@ -29,5 +32,5 @@ fn scaling(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, scaling);
+criterion_group!(benches, scaling, cuda::scaling);
 criterion_main!(benches);

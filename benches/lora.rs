@@ -3,15 +3,18 @@
 //!
 //! The throughput is in floating-point operations of all products: criterion's "Gelem/s" reads GFLOP/s.
 
+#[path = "cuda/lora.rs"]
+mod cuda;
+
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use device::Elements;
 use device::philox::Stream;
 use gemm::{Matrix, MatrixMut, Update, gemm};
 use half::bf16;
 use lora::{Adapter, Backward, Dropout, Forward, LoraShape, Saved, forward};
-use tunesmith_benches::normal;
+use tunesmith_benches::{Suite, normal};
 
 const TOKENS: usize = 1024;
 const RANK: usize = 16;
@@ -65,7 +68,7 @@ impl Projection {
 }
 
 fn forwards(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("lora forward");
+    let mut group = Suite::new(criterion, "lora forward");
     group.sample_size(10);
     for (inputs, outputs, site) in SHAPES {
         let size = format!("{TOKENS}x{inputs}x{outputs}");
@@ -76,7 +79,7 @@ fn forwards(criterion: &mut Criterion) {
             let projection = Projection::new(inputs, outputs, dropout);
             let mut s = vec![0.0; TOKENS * RANK];
             group.throughput(Throughput::Elements((projection.base_flops() + projection.low_rank_flops()) as u64));
-            group.bench_function(BenchmarkId::new(format!("{site}, {name}"), &size), |bench| {
+            group.bench_function(format!("{site} {size}, {name}"), |bench| {
                 bench.iter(|| {
                     let (x, weight, adapter) =
                         (black_box(&projection.x[..]), projection.weight(), projection.adapter());
@@ -87,7 +90,7 @@ fn forwards(criterion: &mut Criterion) {
         }
         let projection = Projection::new(inputs, outputs, None);
         group.throughput(Throughput::Elements(projection.base_flops() as u64));
-        group.bench_function(BenchmarkId::new(format!("{site}, gemm alone"), &size), |bench| {
+        group.bench_function(format!("{site} {size}, gemm alone"), |bench| {
             let x = Matrix::new(&projection.x[..], TOKENS, inputs);
             let weight = projection.weight().transposed();
             bench.iter(|| gemm(1.0, black_box(x), weight, Update::Overwrite, MatrixMut::new(&mut y, TOKENS, outputs)));
@@ -97,7 +100,7 @@ fn forwards(criterion: &mut Criterion) {
 }
 
 fn backwards(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("lora backward");
+    let mut group = Suite::new(criterion, "lora backward");
     group.sample_size(10);
     for (inputs, outputs, site) in SHAPES {
         let size = format!("{TOKENS}x{inputs}x{outputs}");
@@ -106,7 +109,7 @@ fn backwards(criterion: &mut Criterion) {
         let (mut grad_a, mut grad_b) = (vec![0.0; RANK * inputs], vec![0.0; outputs * RANK]);
         // dY W; dS and dS A; dA and dB.
         group.throughput(Throughput::Elements((projection.base_flops() + 2 * projection.low_rank_flops()) as u64));
-        group.bench_function(BenchmarkId::new(format!("{site}, lora"), &size), |bench| {
+        group.bench_function(format!("{site} {size}, lora"), |bench| {
             let (x, weight, adapter, s) =
                 (&projection.x[..], projection.weight(), projection.adapter(), &projection.s[..]);
             bench.iter(|| {
@@ -118,7 +121,7 @@ fn backwards(criterion: &mut Criterion) {
             });
         });
         group.throughput(Throughput::Elements(projection.base_flops() as u64));
-        group.bench_function(BenchmarkId::new(format!("{site}, gemm alone"), &size), |bench| {
+        group.bench_function(format!("{site} {size}, gemm alone"), |bench| {
             let grad_y = Matrix::new(&projection.grad_y[..], TOKENS, outputs);
             bench.iter(|| {
                 let to = MatrixMut::new(&mut grad_x, TOKENS, inputs);
@@ -129,5 +132,5 @@ fn backwards(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, forwards, backwards);
+criterion_group!(benches, forwards, backwards, cuda::projections);
 criterion_main!(benches);

@@ -12,7 +12,7 @@ use nf4::{
     Absmax, Dequantize, NESTED_BLOCK_SIZE, NestedAbsmax, Nf4Shape, Quantize, QuantizeAbsmax, dequantize, dynamic_map,
     quantize, quantize_absmax,
 };
-use tunesmith_benches::normal;
+use tunesmith_benches::{Suite, normal};
 
 /// Elements that a task of `copy` takes: so many that the library's copy chooses what is best for memory.
 const TASK: usize = 1 << 22;
@@ -23,7 +23,7 @@ fn scratch(dtype: DType, len: usize) -> Buffer {
 
 fn blocks(criterion: &mut Criterion) {
     for (name, [rows, columns]) in [("llama-3-8b down", [4096, 14336]), ("smollm2 down", [576, 1536])] {
-        let mut group = criterion.benchmark_group(format!("nf4, {name}"));
+        let mut group = Suite::new(criterion, format!("nf4, {name}"));
         group.sample_size(10);
         let shape = Nf4Shape::new(rows * columns, 64).expect("64 is a block size");
         // The same 2^22 values again and again: what they are does not matter.
@@ -69,13 +69,7 @@ fn blocks(criterion: &mut Criterion) {
     }
 }
 
-fn expand<T: Element>(
-    group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
-    name: &str,
-    shape: &Nf4Shape,
-    packed: &[u8],
-    absmax: Absmax<'_>,
-) {
+fn expand<T: Element>(group: &mut Suite<'_>, name: &str, shape: &Nf4Shape, packed: &[u8], absmax: Absmax<'_>) {
     let mut out = scratch(T::DTYPE, shape.num_elements());
     let out = out.as_mut_slice::<T>().expect("it was made so");
     let scales = match absmax {

@@ -4,14 +4,17 @@
 //! head forward and 10 backward: criterion's "Gelem/s" reads GFLOP/s. Generation is bound by reading the keys and values
 //! and counted in their bytes.
 
+#[path = "cuda/prefix_attention.rs"]
+mod cuda;
+
 use std::hint::black_box;
 
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use device::{Buffer, Device};
 use prefix_attention::{
     AttentionShape, AttentionSpec, Backward, Forward, GradKeyValue, Prefix, TokenRows, backward, forward,
 };
-use tunesmith_benches::normal;
+use tunesmith_benches::{Suite, normal};
 
 /// A batch of `num_sequences` of the same lengths.
 struct Case {
@@ -44,7 +47,7 @@ impl Case {
         self.num_sequences * self.heads[0] * (self.q_len * (self.kv_len + self.prefix_len) - hidden)
     }
 
-    fn bench(&self, group: &mut BenchmarkGroup<'_, WallTime>) {
+    fn bench(&self, group: &mut Suite<'_>) {
         let starts = |len: usize| (0..=self.num_sequences).map(|i| (i * len) as u32).collect::<Vec<_>>();
         let (cu_seqlens_q, cu_seqlens_kv) = (starts(self.q_len), starts(self.kv_len));
         let shape = AttentionShape::new(self.spec(), &cu_seqlens_q, &cu_seqlens_kv, self.prefix_len).expect("it fits");
@@ -109,7 +112,7 @@ fn f32s(buffer: &Buffer) -> &[f32] {
 }
 
 fn attention(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("prefix_attention");
+    let mut group = Suite::new(criterion, "prefix_attention");
     group.sample_size(20);
     let gpt2 = Case {
         name: "gpt2, 1024 tokens",
@@ -141,5 +144,5 @@ fn attention(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, attention);
+criterion_group!(benches, attention, cuda::attention);
 criterion_main!(benches);

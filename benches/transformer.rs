@@ -3,6 +3,9 @@
 //! Most of it is bound by memory: throughput is in bytes, each operand counted once. The loss of a whole vocabulary is
 //! counted in floating-point operations of its products: criterion's "Gelem/s" reads GFLOP/s.
 
+#[path = "cuda/transformer.rs"]
+mod cuda;
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -14,7 +17,7 @@ use transformer::{
     Activation, Gradient, RopeTable, activation, cross_entropy, embedding, gated, layer_norm, linear_cross_entropy,
     rms_norm, rope,
 };
-use tunesmith_benches::normal;
+use tunesmith_benches::{Suite, normal};
 
 const TOKENS: usize = 1024;
 
@@ -24,7 +27,7 @@ fn bytes(streams: usize, width: usize) -> Throughput {
 }
 
 fn norms(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("norm");
+    let mut group = Suite::new(criterion, "norm");
     for (hidden, model) in [(576, "smollm2"), (2048, "tinyllama")] {
         let (x, weight, dy) = (normal(TOKENS * hidden, 1), normal(hidden, 2), normal(TOKENS * hidden, 3));
         let weight = Elements::F32(&weight);
@@ -68,7 +71,7 @@ fn norms(criterion: &mut Criterion) {
 }
 
 fn rotary(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("rope");
+    let mut group = Suite::new(criterion, "rope");
     let inv_freq: Vec<f32> = (0..32).map(|j| 10_000f32.powf(-f64::from(j) as f32 / 32.0)).collect();
     let table = RopeTable::from_frequencies(&inv_freq, 1.0, TOKENS).expect("32 frequencies make a table");
     let positions: Vec<u32> = (0..TOKENS as u32).collect();
@@ -92,7 +95,7 @@ fn rotary(criterion: &mut Criterion) {
 }
 
 fn activations(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("activation");
+    let mut group = Suite::new(criterion, "activation");
     let features = 3072;
     let x = normal(TOKENS * features, 1);
     let (mut y, mut dy) = (vec![0.0; x.len()], normal(x.len(), 2));
@@ -131,7 +134,7 @@ fn activations(criterion: &mut Criterion) {
 }
 
 fn vocabulary(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("vocabulary, smollm2");
+    let mut group = Suite::new(criterion, "vocabulary, smollm2");
     group.sample_size(10);
     let (vocab_size, hidden) = (49_152, 576);
     // Scaled so that the logits have size 1, as an untrained model's.
@@ -172,5 +175,5 @@ fn vocabulary(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, norms, rotary, activations, vocabulary);
+criterion_group!(benches, norms, rotary, activations, vocabulary, cuda::block);
 criterion_main!(benches);

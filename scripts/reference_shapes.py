@@ -1,15 +1,17 @@
 """The shapes that kernels are timed on, with the bytes and operations that each needs at least.
 
-The sizes are those of benches/reference_shapes.json, which the Rust benchmarks read too; the names of cases are theirs, so
-that results of both can be put side by side. Activations and weights are bf16; adapters, their gradients and the
+The sizes are those of benches/reference_shapes.json, or of the file that TUNESMITH_BENCH_SHAPES names; the Rust benchmarks
+read the same. The names of cases are theirs, so that results of both can be put side by side. Activations and weights are bf16; adapters, their gradients and the
 optimizer f32.
 """
 
 import dataclasses
 import json
+import os
 import pathlib
 
-SHAPES = json.loads((pathlib.Path(__file__).resolve().parent.parent / "benches/reference_shapes.json").read_text())
+REFERENCE = pathlib.Path(__file__).resolve().parent.parent / "benches/reference_shapes.json"
+SHAPES = json.loads(pathlib.Path(os.environ.get("TUNESMITH_BENCH_SHAPES", REFERENCE)).read_text())
 BF16, F32 = 2, 4
 
 

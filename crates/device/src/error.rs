@@ -134,6 +134,14 @@ pub enum DeviceError {
         /// The driver's words.
         description: String,
     },
+    /// NVIDIA's matrix library refuses.
+    #[error("cublaslt reports {status} while {action}")]
+    Cublas {
+        /// What was being done.
+        action: &'static str,
+        /// Its name of the error.
+        status: String,
+    },
     /// Something that a graph cannot hold was done while one was recorded.
     #[error("{action} cannot be part of a recorded graph; do it before or after")]
     Recording {

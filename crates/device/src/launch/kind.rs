@@ -59,6 +59,15 @@ impl HostMemory {
 const MIXED: Result<(), DeviceError> = Err(DeviceError::MixedExecutors);
 
 impl Kind {
+    #[cfg(feature = "cublaslt")]
+    pub(super) fn cuda(&self) -> Option<&Cuda> {
+        match self {
+            Kind::Cuda(cuda) => Some(cuda),
+            #[cfg(feature = "emulator")]
+            Kind::Emulated(_) => None,
+        }
+    }
+
     pub(super) fn device(&self) -> Device {
         match self {
             Kind::Cuda(cuda) => Device::Cuda(cuda.ordinal()),

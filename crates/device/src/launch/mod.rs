@@ -15,6 +15,8 @@
 
 mod architecture;
 mod buffer;
+#[cfg(feature = "cublaslt")]
+mod cublaslt;
 mod cuda;
 #[cfg(feature = "emulator")]
 mod emulated;
@@ -40,6 +42,8 @@ use kind::Kind;
 
 pub use architecture::Architecture;
 pub use buffer::DeviceBuffer;
+#[cfg(feature = "cublaslt")]
+pub use cublaslt::{CublasLt, Product};
 pub use event::Event;
 pub use graph::Graph;
 pub use grid::Grid;

@@ -82,6 +82,13 @@ impl Cuda {
         self.multiprocessors
     }
 
+    /// The stream, for a library that starts work on it from this thread.
+    #[cfg(feature = "cublaslt")]
+    pub(super) fn bound_stream(&self) -> Result<sys::CUstream, DeviceError> {
+        self.bind()?;
+        Ok(self.stream.cu_stream())
+    }
+
     fn bind(&self) -> Result<(), DeviceError> {
         self.context.bind_to_thread().map_err(|error| self.failed("using the GPU", error))
     }
