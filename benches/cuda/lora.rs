@@ -3,7 +3,7 @@
 use criterion::{Criterion, Throughput};
 use device::DType;
 use device::launch::DeviceBuffer;
-use lora::launch::{Backward, Gradient, Group, Output, Projection, Saved, forward};
+use lora::launch::{Backward, Gradient, Group, Output, Projection, Saved, Weight, forward};
 use lora::{LoraError, LoraShape};
 use tunesmith_benches::{Gpu, Linear, Shapes, Suite};
 
@@ -41,8 +41,7 @@ impl Operands {
     fn projection(&self) -> Projection<'_> {
         Projection {
             shape: self.shape,
-            weight: &self.weight,
-            weight_transposed: false,
+            weight: Weight::Dense { buffer: &self.weight, transposed: false },
             bias: None,
             lora_a: &self.lora_a,
             lora_b: &self.lora_b,

@@ -1,4 +1,4 @@
-// Global memory in vectors of four elements: 16 bytes of f32, 8 bytes of bf16.
+// Global memory in vectors of four elements, 16 bytes of f32 or 8 bytes of bf16, and in chunks of 16 bytes.
 #pragma once
 #include "common/bf16.cuh"
 
@@ -11,6 +11,9 @@ struct alignas(16) float_words {
 };
 struct alignas(8) bf16_words {
     uint32_t value[2];
+};
+struct alignas(16) chunk_words {
+    uint32_t value[4];
 };
 }  // namespace vector_detail
 
@@ -70,4 +73,36 @@ __device__ __forceinline__ void store_up_to(T* data, uint64_t start, uint64_t le
     for (uint32_t i = 0; i < VECTOR; i++) {
         if (start + i < len) data[start + i] = round_to<T>(values[i]);
     }
+}
+
+/** Elements of 16 bytes. */
+template <typename T>
+constexpr uint32_t CHUNK = 16 / sizeof(T);
+
+/** Reads 16 bytes of f32. */
+__device__ __forceinline__ void load_chunk(const float* address, float (&values)[CHUNK<float>]) {
+    load_vector(address, values);
+}
+
+/** Reads 16 bytes of bf16, widened. */
+__device__ __forceinline__ void load_chunk(const bf16* address, float (&values)[CHUNK<bf16>]) {
+    expect_aligned(address, 16);
+    auto words = *reinterpret_cast<const vector_detail::chunk_words*>(address);
+    for (uint32_t i = 0; i < 4; i++) {
+        values[2 * i] = __uint_as_float(words.value[i] << 16);
+        values[2 * i + 1] = __uint_as_float(words.value[i] & 0xffff0000u);
+    }
+}
+
+/** Writes 16 bytes of f32. */
+__device__ __forceinline__ void store_chunk(float* address, const float (&values)[CHUNK<float>]) {
+    store_vector(address, values);
+}
+
+/** Writes 16 bytes of values rounded to bf16. */
+__device__ __forceinline__ void store_chunk(bf16* address, const float (&values)[CHUNK<bf16>]) {
+    expect_aligned(address, 16);
+    vector_detail::chunk_words words;
+    for (uint32_t i = 0; i < 4; i++) words.value[i] = round_to_bf16x2(values[2 * i], values[2 * i + 1]).bits;
+    *reinterpret_cast<vector_detail::chunk_words*>(address) = words;
 }

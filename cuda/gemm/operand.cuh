@@ -15,6 +15,10 @@ struct Operand {
     /** Whether a line is contiguous. */
     bool along;
 
+    /** What a thread keeps of `CHUNKS` chunks between starting and finishing a copy: they go straight to shared memory. */
+    template <uint32_t CHUNKS>
+    struct Held {};
+
     /** The lines from `first` on of `count`, of a matrix at `address`. */
     __device__ __forceinline__ Operand(uint64_t address, uint64_t stride, uint64_t first, uint64_t count, bool along)
         : data(global_pointer<const T>(address) + (along ? first * stride : first)),
@@ -58,13 +62,18 @@ __device__ __forceinline__ void with_layout(bool along, Body body) {
     }
 }
 
-/** Calls `body(chunk, offset, valid)` for each chunk of the tile that this thread moves: where it lies in shared memory, where
-    it begins behind `operand.data`, and how many of its elements lie before the edge `depth_end` and the last line. */
-template <bool ALONG, uint32_t THREADS, typename T, uint32_t LINES, uint32_t DEPTH, typename Body>
-__device__ __forceinline__ void for_own_chunks(OperandTile<T, LINES, DEPTH>& tile, const Operand<T>& operand,
-                                               uint64_t depth, uint64_t depth_end, Body body) {
+/** Chunks of a tile that each thread moves. */
+template <typename T, uint32_t LINES, uint32_t DEPTH, uint32_t THREADS>
+constexpr uint32_t OWN_CHUNKS = LINES * DEPTH / CHUNK<T> / THREADS;
+
+/** Calls `body(i, chunk, offset, valid)` for each chunk of the tile that this thread moves, its `i`th: where it lies in shared
+    memory, where it begins behind the operand's first element, and how many of its elements lie before the edge `depth_end`
+    and the last line. */
+template <bool ALONG, uint32_t THREADS, typename T, uint32_t LINES, uint32_t DEPTH, typename Lines, typename Body>
+__device__ __forceinline__ void for_own_chunks(OperandTile<T, LINES, DEPTH>& tile, const Lines& operand, uint64_t depth,
+                                               uint64_t depth_end, Body body) {
     constexpr uint32_t CHUNKS = (ALONG ? DEPTH : LINES) / CHUNK<T>;
-    constexpr uint32_t PER_THREAD = LINES * DEPTH / CHUNK<T> / THREADS;
+    constexpr uint32_t PER_THREAD = OWN_CHUNKS<T, LINES, DEPTH, THREADS>;
     static_assert(PER_THREAD * THREADS * CHUNK<T> == LINES * DEPTH, "all threads move as many chunks");
 #pragma unroll
     for (uint32_t i = 0; i < PER_THREAD; i++) {
@@ -76,20 +85,25 @@ __device__ __forceinline__ void for_own_chunks(OperandTile<T, LINES, DEPTH>& til
         uint64_t contiguous = ALONG ? depth_left : lines_left, other = ALONG ? lines_left : depth_left;
         uint32_t valid = other == 0 ? 0 : uint32_t(min(contiguous, uint64_t(CHUNK<T>)));
         uint64_t offset = ALONG ? line * operand.stride + depth + within : (depth + within) * operand.stride + line;
-        body(tile.template chunk<ALONG>(line, within), offset, valid);
+        body(i, tile.template chunk<ALONG>(line, within), offset, valid);
     }
 }
 
 /** Starts copying the depths from `depth` on; behind the edges there are zeroes. Without alignment the copy is done at
     once. */
-template <bool ALONG, uint32_t THREADS, typename T, uint32_t LINES, uint32_t DEPTH>
-__device__ __forceinline__ void copy_tile(OperandTile<T, LINES, DEPTH>& tile, const Operand<T>& operand, uint64_t depth,
-                                          uint64_t depth_end) {
+template <bool ALONG, uint32_t THREADS, typename T, uint32_t LINES, uint32_t DEPTH, typename Held>
+__device__ __forceinline__ void start_copy(OperandTile<T, LINES, DEPTH>& tile, const Operand<T>& operand, uint64_t depth,
+                                           uint64_t depth_end, Held&) {
     bool aligned = operand.aligned();
-    for_own_chunks<ALONG, THREADS>(tile, operand, depth, depth_end, [&](T* chunk, uint64_t offset, uint32_t valid) {
+    auto copy = [&](uint32_t, T* chunk, uint64_t offset, uint32_t valid) {
         const T* source = operand.data + (valid > 0 ? offset : 0);
         if (aligned) return async_copy_16(chunk, source, valid * uint32_t(sizeof(T)));
 #pragma unroll
         for (uint32_t j = 0; j < CHUNK<T>; j++) chunk[j] = j < valid ? source[j] : T{};
-    });
+    };
+    for_own_chunks<ALONG, THREADS>(tile, operand, depth, depth_end, copy);
 }
+
+/** Does what is left of a copy that was started, if the operand keeps anything. */
+template <bool ALONG, uint32_t THREADS, typename T, uint32_t LINES, uint32_t DEPTH, typename Held>
+__device__ __forceinline__ void finish_copy(OperandTile<T, LINES, DEPTH>&, const Operand<T>&, const Held&) {}

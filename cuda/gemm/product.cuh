@@ -2,16 +2,18 @@
 //
 // The depths of the terms follow each other in one pipeline of asynchronous copies, so a second product of small depth, as
 // LoRA's, costs one or two steps more and nothing else. Steps of one stage wait for the copies of this thread, meet at one
-// barrier, start the copies of the stage that was multiplied last, and multiply.
+// barrier, start the copies of the stage that was multiplied last, multiply, and finish what an operand keeps in registers
+// while it is on its way, as quantized blocks do.
 #pragma once
 #include "gemm/accumulators_bf16.cuh"
 #include "gemm/accumulators_f32.cuh"
 #include "gemm/operand.cuh"
 
 /** One product: rows of A, columns of B, and their common depth. */
-template <typename T>
+template <typename T, typename B = Operand<T>>
 struct Term {
-    Operand<T> a, b;
+    Operand<T> a;
+    B b;
     uint64_t depth;
 };
 
@@ -48,32 +50,46 @@ __device__ __forceinline__ void add_products(Accumulators<T, Tile>& sums, Stage<
                                              const Terms& terms) {
     constexpr uint32_t K = Tile::template K<T>, STAGES = Tile::STAGES;
     TermCursor copied, added;
-    auto copy = [&](Stage<T, Tile>& stage) {
+    using B = decltype(terms(0).b);
+    typename Operand<T>::template Held<0> held_a;
+    typename B::template Held<OWN_CHUNKS<T, Tile::N, K, Tile::THREADS>> held_b;
+    auto start = [&](Stage<T, Tile>& stage) {
         if (copied.term < terms.count()) {
-            Term<T> term = terms(copied.term);
+            auto term = terms(copied.term);
             with_layout<Terms::A>(term.a.along, [&](auto a) {
-                copy_tile<a.along, Tile::THREADS>(stage.a, term.a, copied.depth, term.depth);
+                start_copy<a.along, Tile::THREADS>(stage.a, term.a, copied.depth, term.depth, held_a);
             });
             with_layout<Terms::B>(term.b.along, [&](auto b) {
-                copy_tile<b.along, Tile::THREADS>(stage.b, term.b, copied.depth, term.depth);
+                start_copy<b.along, Tile::THREADS>(stage.b, term.b, copied.depth, term.depth, held_b);
             });
-            copied.advance(terms, K);
         }
         // Also a group of nothing, so that the wait below counts the same at the end.
         async_copy_commit();
     };
+    auto finish = [&](Stage<T, Tile>& stage) {
+        if (copied.term >= terms.count()) return;
+        auto term = terms(copied.term);
+        with_layout<Terms::B>(term.b.along, [&](auto b) {
+            finish_copy<b.along, Tile::THREADS>(stage.b, term.b, held_b);
+        });
+        copied.advance(terms, K);
+    };
 
     copied.advance(terms, 0);
     added.advance(terms, 0);
-    for (uint32_t i = 0; i < STAGES - 1; i++) copy(stages[i]);
+    for (uint32_t i = 0; i < STAGES - 1; i++) {
+        start(stages[i]);
+        finish(stages[i]);
+    }
     [[maybe_unused]] SumMask<Accumulators<T, Tile>::COUNT> mask;
     for (uint32_t step = 0; added.term < terms.count(); step++) {
         Stage<T, Tile>& stage = stages[step % STAGES];
         async_copy_wait<STAGES - 2>();
         if constexpr (Terms::MASKS_OPERANDS) terms.mask_operands(added.term, stage, added.depth);
         __syncthreads();
-        copy(stages[(step + STAGES - 1) % STAGES]);
-        Term<T> term = terms(added.term);
+        Stage<T, Tile>& next = stages[(step + STAGES - 1) % STAGES];
+        start(next);
+        auto term = terms(added.term);
         with_layout<Terms::A>(term.a.along, [&](auto a) {
             with_layout<Terms::B>(term.b.along, [&](auto b) {
                 if constexpr (Terms::MASKS_SUMS) {
@@ -85,6 +101,7 @@ __device__ __forceinline__ void add_products(Accumulators<T, Tile>& sums, Stage<
                 sums.template add<a.along, b.along>(stage);
             });
         });
+        finish(next);
         added.advance(terms, K);
     }
     async_copy_wait<0>();

@@ -6,10 +6,6 @@
 #pragma once
 #include "common/vector.cuh"
 
-/** Elements of one copy. */
-template <typename T>
-constexpr uint32_t CHUNK = 16 / sizeof(T);
-
 /** Rows whose chunks eight lanes read together are one apart for ldmatrix, and four where a thread owns four neighbours. */
 template <typename T>
 constexpr uint32_t ROW_STEP = 1;

@@ -29,7 +29,7 @@ __device__ __forceinline__ void drop(OperandTile<T, LINES, DEPTH>& tile, const O
         uint32_t word[4];
     };
     constexpr uint32_t PER_WORD = 4 / sizeof(T), ELEMENT = 0xffffffffu >> (32 - 8 * sizeof(T));
-    for_own_chunks<ALONG, THREADS>(tile, operand, depth, depth_end, [&](T* chunk, uint64_t offset, uint32_t valid) {
+    for_own_chunks<ALONG, THREADS>(tile, operand, depth, depth_end, [&](uint32_t, T* chunk, uint64_t offset, uint32_t valid) {
         if (valid == 0) return;
         uint32_t bits = kept<CHUNK<T>>(dropout, uint64_t(operand.data - x) + offset);
         Words words = *reinterpret_cast<const Words*>(chunk);

@@ -2,6 +2,8 @@
 #pragma once
 #include <stdint.h>
 
+#include "nf4/params.h"
+
 /** Projections that one launch computes at most: q, k and v. */
 static const uint32_t LORA_MAX_PROJECTIONS = 3;
 
@@ -13,6 +15,9 @@ static const uint32_t LORA_THREADS = 256;
 
 /** Its shared memory. */
 static const uint32_t LORA_SHARED_BYTES = LORA_TILE * (LORA_TILE + 8) * 4;
+
+/** The same with a quantized weight. */
+static const uint32_t LORA_NF4_SHARED_BYTES = LORA_SHARED_BYTES + NF4_CODEBOOK_BYTES;
 
 /** Rows and columns that a block computes of a product with a side as short as the rank. */
 static const uint32_t LORA_NARROW_TILE = 64;
@@ -105,7 +110,7 @@ static_assert(sizeof(DoraNormParams) == 64, "DoraNormParams is shared with Rust"
 
 /** One projection: `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`. */
 struct LoraProjection {
-    /** `W`, `[out_features, in_features]` */
+    /** `W`, `[out_features, in_features]`; 0 if it is quantized. */
     uint64_t weight;
     /** `[out_features]`, or 0. */
     uint64_t bias;
@@ -129,6 +134,8 @@ struct LoraProjection {
     uint64_t out_features;
     /** Rows of `A`. */
     uint64_t rank;
+    /** `W` in NF4, which only the kernels of that name read. */
+    Nf4Weight quantized;
     /** Of the adapter's input. */
     LoraDropout dropout;
     /** Factor of the adapter. */
@@ -141,7 +148,7 @@ struct LoraProjection {
     uint32_t add;
 };
 
-static_assert(sizeof(LoraProjection) == 136, "LoraProjection is shared with Rust");
+static_assert(sizeof(LoraProjection) == 192, "LoraProjection is shared with Rust");
 
 /** Projections of one input. */
 struct LoraParams {
@@ -157,10 +164,12 @@ struct LoraParams {
     uint64_t in_features;
     /** Depth that one block of a narrow product sums. */
     uint64_t slab_depth;
+    /** What the codes of quantized weights stand for. */
+    float codebook[16];
     /** Projections. */
     uint32_t count;
     /** 1 to add to what `grad_x` holds. */
     uint32_t add;
 };
 
-static_assert(sizeof(LoraParams) == 456, "LoraParams is shared with Rust");
+static_assert(sizeof(LoraParams) == 688, "LoraParams is shared with Rust");

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::DeviceError;
+use crate::launch::Architecture;
 
 /// A device that runs kernels. A value, not a type parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -14,6 +15,8 @@ pub enum Device {
     Cuda(usize),
     /// The kernels of a GPU, run thread by thread on this machine's cores: slow, and a proof of them.
     Emulated,
+    /// None: launches and memory of a GPU of this architecture are noted, and nothing is computed.
+    Dry(Architecture),
 }
 
 impl FromStr for Device {
@@ -41,6 +44,7 @@ impl std::fmt::Display for Device {
             Device::Cpu => f.write_str("cpu"),
             Device::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
             Device::Emulated => f.write_str("emulated"),
+            Device::Dry(architecture) => write!(f, "dry:{}", architecture.name()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use device::{DType, DeviceError};
 use gemm::GemmError;
+use nf4::Nf4Error;
 
 /// Errors of a LoRA projection. Lengths and shapes are checked before anything is written.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,14 @@ pub enum LoraError {
         /// Of this one.
         got: [usize; 2],
     },
+    /// The kernels for quantized weights read the others of a launch as they read those.
+    #[error(
+        "lora: projection {index} of a launch has a weight stored [in_features, out_features] beside quantized ones; launch them apart"
+    )]
+    GroupLayout {
+        /// Which projection.
+        index: usize,
+    },
     /// Each projection of a launch has a buffer of its own.
     #[error("lora: {got} buffers `{argument}` for {expected} projections")]
     GroupBuffers {
@@ -88,6 +97,9 @@ pub enum LoraError {
     /// A product failed.
     #[error(transparent)]
     Gemm(#[from] GemmError),
+    /// A quantized weight could not be used.
+    #[error(transparent)]
+    Nf4(#[from] Nf4Error),
     /// No memory for intermediate values, or a launch failed.
     #[error(transparent)]
     Device(#[from] DeviceError),

@@ -8,6 +8,8 @@ pub const LORA_TILE: u32 = 128;
 pub const LORA_THREADS: u32 = 256;
 #[doc = " Its shared memory."]
 pub const LORA_SHARED_BYTES: u32 = 69632;
+#[doc = " The same with a quantized weight."]
+pub const LORA_NF4_SHARED_BYTES: u32 = 71680;
 #[doc = " Rows and columns that a block computes of a product with a side as short as the rank."]
 pub const LORA_NARROW_TILE: u32 = 64;
 #[doc = " Threads of that block."]
@@ -132,7 +134,7 @@ const _: () = {
 #[repr(C)]
 #[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
 pub struct LoraProjection {
-    #[doc = " `W`, `[out_features, in_features]`"]
+    #[doc = " `W`, `[out_features, in_features]`; 0 if it is quantized."]
     pub weight: u64,
     #[doc = " `[out_features]`, or 0."]
     pub bias: u64,
@@ -156,6 +158,8 @@ pub struct LoraProjection {
     pub out_features: u64,
     #[doc = " Rows of `A`."]
     pub rank: u64,
+    #[doc = " `W` in NF4, which only the kernels of that name read."]
+    pub quantized: Nf4Weight,
     #[doc = " Of the adapter's input."]
     pub dropout: LoraDropout,
     #[doc = " Factor of the adapter."]
@@ -169,7 +173,7 @@ pub struct LoraProjection {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of LoraProjection"][::std::mem::size_of::<LoraProjection>() - 136usize];
+    ["Size of LoraProjection"][::std::mem::size_of::<LoraProjection>() - 192usize];
     ["Alignment of LoraProjection"][::std::mem::align_of::<LoraProjection>() - 8usize];
     ["Offset of field: LoraProjection::weight"][::std::mem::offset_of!(LoraProjection, weight) - 0usize];
     ["Offset of field: LoraProjection::bias"][::std::mem::offset_of!(LoraProjection, bias) - 8usize];
@@ -183,12 +187,13 @@ const _: () = {
     ["Offset of field: LoraProjection::partials"][::std::mem::offset_of!(LoraProjection, partials) - 72usize];
     ["Offset of field: LoraProjection::out_features"][::std::mem::offset_of!(LoraProjection, out_features) - 80usize];
     ["Offset of field: LoraProjection::rank"][::std::mem::offset_of!(LoraProjection, rank) - 88usize];
-    ["Offset of field: LoraProjection::dropout"][::std::mem::offset_of!(LoraProjection, dropout) - 96usize];
-    ["Offset of field: LoraProjection::scaling"][::std::mem::offset_of!(LoraProjection, scaling) - 120usize];
+    ["Offset of field: LoraProjection::quantized"][::std::mem::offset_of!(LoraProjection, quantized) - 96usize];
+    ["Offset of field: LoraProjection::dropout"][::std::mem::offset_of!(LoraProjection, dropout) - 152usize];
+    ["Offset of field: LoraProjection::scaling"][::std::mem::offset_of!(LoraProjection, scaling) - 176usize];
     ["Offset of field: LoraProjection::weight_transposed"]
-        [::std::mem::offset_of!(LoraProjection, weight_transposed) - 124usize];
-    ["Offset of field: LoraProjection::alpha"][::std::mem::offset_of!(LoraProjection, alpha) - 128usize];
-    ["Offset of field: LoraProjection::add"][::std::mem::offset_of!(LoraProjection, add) - 132usize];
+        [::std::mem::offset_of!(LoraProjection, weight_transposed) - 180usize];
+    ["Offset of field: LoraProjection::alpha"][::std::mem::offset_of!(LoraProjection, alpha) - 184usize];
+    ["Offset of field: LoraProjection::add"][::std::mem::offset_of!(LoraProjection, add) - 188usize];
 };
 #[doc = " Projections of one input."]
 #[repr(C)]
@@ -206,6 +211,8 @@ pub struct LoraParams {
     pub in_features: u64,
     #[doc = " Depth that one block of a narrow product sums."]
     pub slab_depth: u64,
+    #[doc = " What the codes of quantized weights stand for."]
+    pub codebook: [f32; 16usize],
     #[doc = " Projections."]
     pub count: u32,
     #[doc = " 1 to add to what `grad_x` holds."]
@@ -213,14 +220,15 @@ pub struct LoraParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of LoraParams"][::std::mem::size_of::<LoraParams>() - 456usize];
+    ["Size of LoraParams"][::std::mem::size_of::<LoraParams>() - 688usize];
     ["Alignment of LoraParams"][::std::mem::align_of::<LoraParams>() - 8usize];
     ["Offset of field: LoraParams::projections"][::std::mem::offset_of!(LoraParams, projections) - 0usize];
-    ["Offset of field: LoraParams::x"][::std::mem::offset_of!(LoraParams, x) - 408usize];
-    ["Offset of field: LoraParams::grad_x"][::std::mem::offset_of!(LoraParams, grad_x) - 416usize];
-    ["Offset of field: LoraParams::num_tokens"][::std::mem::offset_of!(LoraParams, num_tokens) - 424usize];
-    ["Offset of field: LoraParams::in_features"][::std::mem::offset_of!(LoraParams, in_features) - 432usize];
-    ["Offset of field: LoraParams::slab_depth"][::std::mem::offset_of!(LoraParams, slab_depth) - 440usize];
-    ["Offset of field: LoraParams::count"][::std::mem::offset_of!(LoraParams, count) - 448usize];
-    ["Offset of field: LoraParams::add"][::std::mem::offset_of!(LoraParams, add) - 452usize];
+    ["Offset of field: LoraParams::x"][::std::mem::offset_of!(LoraParams, x) - 576usize];
+    ["Offset of field: LoraParams::grad_x"][::std::mem::offset_of!(LoraParams, grad_x) - 584usize];
+    ["Offset of field: LoraParams::num_tokens"][::std::mem::offset_of!(LoraParams, num_tokens) - 592usize];
+    ["Offset of field: LoraParams::in_features"][::std::mem::offset_of!(LoraParams, in_features) - 600usize];
+    ["Offset of field: LoraParams::slab_depth"][::std::mem::offset_of!(LoraParams, slab_depth) - 608usize];
+    ["Offset of field: LoraParams::codebook"][::std::mem::offset_of!(LoraParams, codebook) - 616usize];
+    ["Offset of field: LoraParams::count"][::std::mem::offset_of!(LoraParams, count) - 680usize];
+    ["Offset of field: LoraParams::add"][::std::mem::offset_of!(LoraParams, add) - 684usize];
 };

@@ -25,7 +25,7 @@ pub const CODEBOOK: [f32; 16] = [
 
 /// A value gets the code that says how many of these are below it. They are bitsandbytes' roundings of the midpoints of
 /// [`CODEBOOK`], some of which differ from ours in the last place.
-const THRESHOLDS: [f32; 15] = [
+pub(crate) const THRESHOLDS: [f32; 15] = [
     -0.848_096_4,
     -0.610_632_9,
     -0.459_995_27,

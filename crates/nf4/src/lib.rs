@@ -13,7 +13,8 @@
 //!
 //! Source: Dettmers et al. 2023, "QLoRA: Efficient finetuning of quantized LLMs", section 3.
 //!
-//! A product reads the blocks where they are: an [`Operand`] is dequantized panel by panel while it is packed.
+//! A product reads the blocks where they are: an [`Operand`] is dequantized panel by panel while it is packed. The functions here
+//! are the definition of the result, on slices; [`launch`] has kernels for them, on device buffers.
 //!
 //! Codes, scales and dequantized values equal those of bitsandbytes 0.50 on the CPU bit for bit
 //! (`tests/bitsandbytes.rs`), whatever the number of threads. The error of a value is at most half the widest gap of
@@ -23,6 +24,7 @@ mod blocks;
 mod codebook;
 mod dequantize;
 mod error;
+pub mod launch;
 mod lookup;
 mod nested;
 mod operand;

@@ -10,6 +10,9 @@ use crate::{Nf4Error, Nf4Shape};
 /// Values of `absmax` in a block of the second quantization (bitsandbytes: `nested_blocksize`).
 pub const NESTED_BLOCK_SIZE: usize = 256;
 
+/// Values that are added up in order for their mean.
+const SUM_VALUES: usize = 256;
+
 /// The largest magnitudes of the blocks, as they are stored.
 #[derive(Clone, Copy, Debug)]
 pub enum Absmax<'a> {
@@ -60,8 +63,7 @@ pub fn quantize_absmax(args: QuantizeAbsmax<'_>) -> Result<f32, Nf4Error> {
     if absmax.is_empty() {
         return Ok(0.0);
     }
-    let sum: f64 = absmax.iter().map(|&x| f64::from(x)).sum();
-    let offset = (sum / absmax.len() as f64) as f32;
+    let offset = (sum(absmax) / absmax.len() as f64) as f32;
     let blocks = absmax.chunks(NESTED_BLOCK_SIZE).zip(codes.chunks_mut(NESTED_BLOCK_SIZE)).zip(nested_absmax);
     for ((absmax, codes), nested) in blocks {
         // `max` passes over NaN, as bitsandbytes does.
@@ -72,6 +74,15 @@ pub fn quantize_absmax(args: QuantizeAbsmax<'_>) -> Result<f32, Nf4Error> {
         }
     }
     Ok(offset)
+}
+
+/// The sum in f64: of [`SUM_VALUES`] at a time in order, and of these sums in the same way, which many threads can do too.
+fn sum(values: &[f32]) -> f64 {
+    let mut sums: Vec<f64> = values.chunks(SUM_VALUES).map(|part| part.iter().map(|&x| f64::from(x)).sum()).collect();
+    while sums.len() > 1 {
+        sums = sums.chunks(SUM_VALUES).map(|part| part.iter().sum()).collect();
+    }
+    sums.iter().sum()
 }
 
 /// The code of a value in -1..=1.

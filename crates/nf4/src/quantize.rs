@@ -11,7 +11,7 @@ use crate::{Nf4Error, Nf4Shape};
 /// Blocks that one task takes, at least: fixed, so that it does not depend on the number of threads.
 const TASK_ELEMENTS: usize = 1 << 16;
 /// What bitsandbytes divides by where a block is smaller. A subnormal number: its reciprocal is finite.
-const SMALLEST: f32 = 1e-38;
+pub(crate) const SMALLEST: f32 = 1e-38;
 
 /// Operands of [`quantize()`].
 #[derive(Debug)]

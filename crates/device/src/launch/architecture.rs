@@ -1,7 +1,7 @@
 //! Generations of GPUs that kernels are written for.
 
 /// What a kernel may use. A kernel for one generation runs on it and, but for [`Architecture::Hopper`]'s, on later ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Architecture {
     /// Compute capability 8.0 and up: `mma.sync`, `ldmatrix`, `cp.async`.
     #[default]
@@ -15,6 +15,14 @@ impl Architecture {
     pub(super) fn of(compute_capability: (i32, i32)) -> Self {
         // `wgmma` belongs to 9.0 alone.
         if compute_capability == (9, 0) { Architecture::Hopper } else { Architecture::Ampere }
+    }
+
+    /// As users name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Architecture::Ampere => "ampere",
+            Architecture::Hopper => "hopper",
+        }
     }
 
     /// Shared memory that a block can have: 163 KiB on an A100, 227 on an H100.

@@ -1,6 +1,6 @@
 //! How many threads a launch has.
 
-use super::Architecture;
+use super::{Architecture, Work};
 use crate::DeviceError;
 
 /// Blocks, threads and shared memory of one launch. Blocks are one-dimensional.
@@ -12,6 +12,8 @@ pub struct Grid {
     pub threads: u32,
     /// Dynamic shared memory of a block.
     pub shared_bytes: u32,
+    /// What they have to do, as far as it is known.
+    pub work: Work,
 }
 
 impl Grid {
@@ -24,7 +26,7 @@ impl Grid {
 
     /// `blocks` blocks in a row, without shared memory.
     pub const fn linear(blocks: u32, threads: u32) -> Self {
-        Self { blocks: [blocks, 1, 1], threads, shared_bytes: 0 }
+        Self { blocks: [blocks, 1, 1], threads, shared_bytes: 0, work: Work { flops: 0, bytes: 0 } }
     }
 
     /// Blocks in a row that together cover `elements`, each with `per_block` of them. More blocks than a GPU takes are

@@ -1,4 +1,4 @@
-//! What both executors can do.
+//! What every executor can do.
 
 use std::time::Duration;
 #[cfg(feature = "emulator")]
@@ -8,6 +8,7 @@ use cudarc::driver::CudaEvent;
 
 use super::buffer::Memory;
 use super::cuda::{self, Cuda};
+use super::dry::Dry;
 #[cfg(feature = "emulator")]
 use super::emulated::{self, Emulated};
 use super::{Architecture, Grid, Kernel, TensorMap, TiledMatrix};
@@ -16,6 +17,7 @@ use crate::{Device, DeviceError};
 #[derive(Debug)]
 pub(super) enum Kind {
     Cuda(Cuda),
+    Dry(Dry),
     #[cfg(feature = "emulator")]
     Emulated(Emulated),
 }
@@ -24,6 +26,7 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) enum Point {
     Cuda(CudaEvent),
+    Dry,
     /// Work is done when it is started.
     #[cfg(feature = "emulator")]
     Emulated(Instant),
@@ -32,6 +35,7 @@ pub(super) enum Point {
 /// A recorded sequence.
 pub(super) enum Recorded {
     Cuda(cuda::Graph),
+    Dry,
     #[cfg(feature = "emulator")]
     Emulated(Vec<emulated::Command>),
 }
@@ -40,6 +44,7 @@ pub(super) enum Recorded {
 #[derive(Debug)]
 pub(super) enum HostMemory {
     Cuda(cuda::Pinned),
+    Dry,
     #[cfg(feature = "emulator")]
     Emulated(Vec<u8>),
 }
@@ -48,14 +53,14 @@ impl HostMemory {
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         match self {
             HostMemory::Cuda(pinned) => pinned.bytes_mut(),
+            HostMemory::Dry => &mut [],
             #[cfg(feature = "emulator")]
             HostMemory::Emulated(bytes) => bytes,
         }
     }
 }
 
-/// A point, a graph or host memory met an executor of the other kind.
-#[cfg(feature = "emulator")]
+/// A point, a graph or host memory met an executor of another kind.
 const MIXED: Result<(), DeviceError> = Err(DeviceError::MixedExecutors);
 
 impl Kind {
@@ -63,14 +68,14 @@ impl Kind {
     pub(super) fn cuda(&self) -> Option<&Cuda> {
         match self {
             Kind::Cuda(cuda) => Some(cuda),
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(_) => None,
+            _ => None,
         }
     }
 
     pub(super) fn device(&self) -> Device {
         match self {
             Kind::Cuda(cuda) => Device::Cuda(cuda.ordinal()),
+            Kind::Dry(dry) => Device::Dry(dry.architecture()),
             #[cfg(feature = "emulator")]
             Kind::Emulated(_) => Device::Emulated,
         }
@@ -79,6 +84,7 @@ impl Kind {
     pub(super) fn architecture(&self) -> Architecture {
         match self {
             Kind::Cuda(cuda) => cuda.architecture(),
+            Kind::Dry(dry) => dry.architecture(),
             #[cfg(feature = "emulator")]
             Kind::Emulated(emulated) => emulated.architecture(),
         }
@@ -87,6 +93,7 @@ impl Kind {
     pub(super) fn multiprocessors(&self) -> u32 {
         match self {
             Kind::Cuda(cuda) => cuda.multiprocessors(),
+            Kind::Dry(dry) => dry.multiprocessors(),
             #[cfg(feature = "emulator")]
             Kind::Emulated(_) => emulated::MULTIPROCESSORS,
         }
@@ -95,6 +102,7 @@ impl Kind {
     pub(super) fn tensor_map(&self, address: u64, matrix: TiledMatrix) -> Result<TensorMap, DeviceError> {
         match self {
             Kind::Cuda(cuda) => cuda.tensor_map(address, matrix),
+            Kind::Dry(_) => Ok(TensorMap::default()),
             #[cfg(feature = "emulator")]
             Kind::Emulated(_) => Ok(emulated::tensor_map(address, matrix)),
         }
@@ -104,6 +112,7 @@ impl Kind {
     pub(super) fn allocate(&self, capacity: usize) -> Result<u64, DeviceError> {
         match self {
             Kind::Cuda(cuda) => cuda.allocate(capacity),
+            Kind::Dry(dry) => dry.allocate(capacity),
             #[cfg(feature = "emulator")]
             Kind::Emulated(emulated) => emulated.allocate(capacity),
         }
@@ -113,6 +122,7 @@ impl Kind {
     pub(super) fn prepare(&self, address: u64, len: usize) -> Result<(), DeviceError> {
         match self {
             Kind::Cuda(cuda) => cuda.prepare(address, len),
+            Kind::Dry(_) => Ok(()),
             #[cfg(feature = "emulator")]
             Kind::Emulated(emulated) => emulated.prepare(address, len),
         }
@@ -122,6 +132,7 @@ impl Kind {
     pub(super) fn free(&self, address: u64) {
         match self {
             Kind::Cuda(cuda) => cuda.free(address),
+            Kind::Dry(_) => {}
             #[cfg(feature = "emulator")]
             Kind::Emulated(emulated) => emulated.free(address),
         }
@@ -130,6 +141,7 @@ impl Kind {
     pub(super) fn write(&self, to: Memory, bytes: &[u8]) -> Result<(), DeviceError> {
         match self {
             Kind::Cuda(cuda) => cuda.write(to, bytes),
+            Kind::Dry(_) => Ok(()),
             #[cfg(feature = "emulator")]
             Kind::Emulated(emulated) => {
                 emulated.write(to, bytes);
@@ -141,6 +153,10 @@ impl Kind {
     pub(super) fn read(&self, from: Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
         match self {
             Kind::Cuda(cuda) => cuda.read(from, bytes),
+            Kind::Dry(_) => {
+                bytes.fill(0);
+                Ok(())
+            }
             #[cfg(feature = "emulator")]
             Kind::Emulated(emulated) => {
                 emulated.read(from, bytes);
@@ -152,6 +168,10 @@ impl Kind {
     pub(super) fn zero(&self, memory: Memory) -> Result<(), DeviceError> {
         match self {
             Kind::Cuda(cuda) => cuda.zero(memory),
+            Kind::Dry(dry) => {
+                dry.note_bytes("zero", memory.len);
+                Ok(())
+            }
             #[cfg(feature = "emulator")]
             Kind::Emulated(emulated) => emulated.zero(memory),
         }
@@ -160,6 +180,10 @@ impl Kind {
     pub(super) fn copy(&self, from: Memory, to: Memory) -> Result<(), DeviceError> {
         match self {
             Kind::Cuda(cuda) => cuda.copy(from, to),
+            Kind::Dry(dry) => {
+                dry.note_bytes("copy", 2 * to.len);
+                Ok(())
+            }
             #[cfg(feature = "emulator")]
             Kind::Emulated(emulated) => emulated.copy(from, to),
         }
@@ -171,6 +195,10 @@ impl Kind {
         match self {
             // SAFETY: the caller's promise.
             Kind::Cuda(cuda) => unsafe { cuda.launch(kernel, grid, params) },
+            Kind::Dry(dry) => {
+                dry.note(kernel.name(), grid);
+                Ok(())
+            }
             #[cfg(feature = "emulator")]
             // SAFETY: as above.
             Kind::Emulated(emulated) => unsafe { emulated.launch(kernel, grid, params) },
@@ -180,6 +208,7 @@ impl Kind {
     pub(super) fn synchronize(&self) -> Result<(), DeviceError> {
         match self {
             Kind::Cuda(cuda) => cuda.synchronize(),
+            Kind::Dry(_) => Ok(()),
             #[cfg(feature = "emulator")]
             Kind::Emulated(_) => Ok(()),
         }
@@ -188,6 +217,7 @@ impl Kind {
     pub(super) fn event(&self) -> Result<Point, DeviceError> {
         match self {
             Kind::Cuda(cuda) => cuda.event().map(Point::Cuda),
+            Kind::Dry(_) => Ok(Point::Dry),
             #[cfg(feature = "emulator")]
             Kind::Emulated(_) => Ok(Point::Emulated(Instant::now())),
         }
@@ -196,9 +226,9 @@ impl Kind {
     pub(super) fn wait(&self, point: &Point) -> Result<(), DeviceError> {
         match (self, point) {
             (Kind::Cuda(cuda), Point::Cuda(event)) => cuda.wait(event),
+            (Kind::Dry(_), Point::Dry) => Ok(()),
             #[cfg(feature = "emulator")]
             (Kind::Emulated(_), Point::Emulated(_)) => Ok(()),
-            #[cfg(feature = "emulator")]
             _ => MIXED,
         }
     }
@@ -208,9 +238,9 @@ impl Kind {
             (Kind::Cuda(cuda), Point::Cuda(from), Point::Cuda(to)) => {
                 Ok(Duration::from_secs_f32(cuda.elapsed_ms(from, to)?.max(0.0) / 1e3))
             }
+            (Kind::Dry(_), Point::Dry, Point::Dry) => Ok(Duration::ZERO),
             #[cfg(feature = "emulator")]
             (Kind::Emulated(_), Point::Emulated(from), Point::Emulated(to)) => Ok(to.duration_since(*from)),
-            #[cfg(feature = "emulator")]
             _ => Err(DeviceError::MixedExecutors),
         }
     }
@@ -218,6 +248,7 @@ impl Kind {
     pub(super) fn begin_recording(&self) -> Result<(), DeviceError> {
         match self {
             Kind::Cuda(cuda) => cuda.begin_recording(),
+            Kind::Dry(_) => Ok(()),
             #[cfg(feature = "emulator")]
             Kind::Emulated(emulated) => {
                 emulated.begin_recording();
@@ -229,6 +260,7 @@ impl Kind {
     pub(super) fn end_recording(&self) -> Result<Recorded, DeviceError> {
         match self {
             Kind::Cuda(cuda) => cuda.end_recording().map(Recorded::Cuda),
+            Kind::Dry(_) => Ok(Recorded::Dry),
             #[cfg(feature = "emulator")]
             Kind::Emulated(emulated) => Ok(Recorded::Emulated(emulated.end_recording())),
         }
@@ -239,10 +271,10 @@ impl Kind {
     pub(super) unsafe fn replay(&self, recorded: &Recorded) -> Result<(), DeviceError> {
         match (self, recorded) {
             (Kind::Cuda(cuda), Recorded::Cuda(graph)) => cuda.replay(graph),
+            (Kind::Dry(_), Recorded::Dry) => Ok(()),
             #[cfg(feature = "emulator")]
             // SAFETY: the caller's promise.
             (Kind::Emulated(emulated), Recorded::Emulated(commands)) => unsafe { emulated.replay(commands) },
-            #[cfg(feature = "emulator")]
             _ => MIXED,
         }
     }
@@ -251,6 +283,7 @@ impl Kind {
     pub(super) fn host_memory(&self, len: usize) -> Result<HostMemory, DeviceError> {
         match self {
             Kind::Cuda(cuda) => cuda.pinned(len).map(HostMemory::Cuda),
+            Kind::Dry(_) => Ok(HostMemory::Dry),
             #[cfg(feature = "emulator")]
             Kind::Emulated(_) => Ok(HostMemory::Emulated(vec![0; len])),
         }
@@ -260,12 +293,12 @@ impl Kind {
     pub(super) fn write_from(&self, from: &HostMemory, to: Memory) -> Result<(), DeviceError> {
         match (self, from) {
             (Kind::Cuda(cuda), HostMemory::Cuda(pinned)) => cuda.write_pinned(to, pinned),
+            (Kind::Dry(_), HostMemory::Dry) => Ok(()),
             #[cfg(feature = "emulator")]
             (Kind::Emulated(emulated), HostMemory::Emulated(bytes)) => {
                 emulated.write(to, &bytes[..to.len]);
                 Ok(())
             }
-            #[cfg(feature = "emulator")]
             _ => MIXED,
         }
     }

@@ -11,13 +11,15 @@
 //! | time | [`Event`] |
 //! | launches started with one call | [`Graph`] |
 //! | a kernel, typed by its parameters | [`Kernel`], [`Image`] |
-//! | how many threads | [`Grid`] |
+//! | how many threads, and what they have to do | [`Grid`], [`Work`] |
+//! | what would be launched, without a device | [`Executor::dry`], [`Launched`] |
 
 mod architecture;
 mod buffer;
 #[cfg(feature = "cublaslt")]
 mod cublaslt;
 mod cuda;
+mod dry;
 #[cfg(feature = "emulator")]
 mod emulated;
 mod event;
@@ -30,6 +32,7 @@ mod staging;
 mod tensor_map;
 #[cfg(feature = "emulator")]
 pub mod testing;
+mod work;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -44,6 +47,7 @@ pub use architecture::Architecture;
 pub use buffer::DeviceBuffer;
 #[cfg(feature = "cublaslt")]
 pub use cublaslt::{CublasLt, Product};
+pub use dry::Launched;
 pub use event::Event;
 pub use graph::Graph;
 pub use grid::Grid;
@@ -51,6 +55,7 @@ pub use kernel::{Built, HostFunction, Image, Kernel};
 pub use pool::PoolStats;
 pub use staging::Staging;
 pub use tensor_map::{TensorMap, TiledMatrix};
+pub use work::Work;
 
 /// Every byte of memory that was not written, on the emulator and in tests: as f32, bf16 and f16 that is NaN.
 const POISON: u8 = 0xff;
@@ -101,6 +106,7 @@ impl Executor {
         match device {
             Device::Cpu => unavailable("the CPU has functions of its own and runs no kernels"),
             Device::Cuda(ordinal) => Self::cuda(ordinal),
+            Device::Dry(architecture) => Ok(Self::dry(architecture)),
             #[cfg(feature = "emulator")]
             Device::Emulated => Ok(Self::emulated(0)),
             #[cfg(not(feature = "emulator"))]

@@ -68,7 +68,9 @@ fn ordinal(name: &str) -> Result<Option<usize>, DeviceError> {
         "" | "emulated" => Ok(None),
         _ => match name.parse()? {
             Device::Cuda(ordinal) => Ok(Some(ordinal)),
-            Device::Cpu | Device::Emulated => Err(DeviceError::UnknownDevice { name: name.to_owned() }),
+            Device::Cpu | Device::Emulated | Device::Dry(_) => {
+                Err(DeviceError::UnknownDevice { name: name.to_owned() })
+            }
         },
     }
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use bindgen::callbacks::{DeriveInfo, ParseCallbacks, TypeKind};
+use bindgen::callbacks::{DeriveInfo, DeriveTrait, ImplementsTrait, ParseCallbacks, TypeKind};
 use tunesmith_kernel_build::Error;
 
 /// Lets parameter structs be copied as bytes. Padding in a header is then a compile error of the kernel crate.
@@ -19,16 +19,25 @@ impl ParseCallbacks for PlainData {
             _ => Vec::new(),
         }
     }
+
+    /// The structs of another family, which derive as these do.
+    fn blocklisted_type_implements_trait(&self, _name: &str, _trait: DeriveTrait) -> Option<ImplementsTrait> {
+        Some(ImplementsTrait::Yes)
+    }
 }
 
-fn generate(header: &Path) -> Result<String, Error> {
+/// The structs of `header`. Those of another family that it includes are named only: `params.rs` of the crate brings them in.
+fn generate(cuda: &Path, header: &Path, family: &str) -> Result<String, Error> {
     let failed = |message: String| Error::Bindgen { path: header.to_owned(), message };
-    let path = header.to_str().ok_or_else(|| failed("the path is not unicode".to_owned()))?;
+    let unicode =
+        |path: &Path| path.to_str().map(str::to_owned).ok_or_else(|| failed("the path is not unicode".to_owned()));
+    let (cuda, path) = (unicode(cuda)?, unicode(header)?);
     let bindings = bindgen::Builder::default()
         // Included, since a header that is the main file may not say `#pragma once`.
         .header_contents("bindings.h", &format!("#include {path:?}\n"))
-        .clang_args(["-x", "c++", "-std=c++20"])
-        .allowlist_file(".*/params\\.h")
+        .clang_args(["-x", "c++", "-std=c++20", "-I", &cuda])
+        .allowlist_file(format!(".*/{family}/params\\.h"))
+        .allowlist_recursively(false)
         .parse_callbacks(Box::new(PlainData))
         .derive_debug(true)
         .generate_comments(true)
@@ -55,14 +64,14 @@ fn run(check: bool) -> Result<Vec<String>, Error> {
     headers.sort();
     let mut stale = Vec::new();
     for header in headers {
-        let family = header.parent().and_then(Path::file_name).unwrap_or_default();
-        let output = root.join("crates").join(family).join("src/params_generated.rs");
-        let text = generate(&header)?;
+        let family = header.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        let output = root.join("crates").join(&*family).join("src/params_generated.rs");
+        let text = generate(&cuda, &header, &family)?;
         if std::fs::read_to_string(&output).ok().as_deref() == Some(&text) {
             continue;
         }
         if check {
-            stale.push(format!("crates/{}/src/params_generated.rs", family.to_string_lossy()));
+            stale.push(format!("crates/{}/src/params_generated.rs", family));
         } else {
             std::fs::write(&output, text).map_err(io(&output))?;
         }

@@ -6,10 +6,11 @@ use gemm::launch::{Matrix, MatrixMut, Sum, Update, column_sums, sums_on_hopper};
 
 use super::kernels::{
     LORA_GRAD_A_BF16, LORA_GRAD_A_F32, LORA_GRAD_B_BF16, LORA_GRAD_B_F32, LORA_GRAD_S_BF16, LORA_GRAD_S_F32,
-    LORA_GRAD_X_BF16, LORA_GRAD_X_F32,
+    LORA_GRAD_X_BF16, LORA_GRAD_X_F32, LORA_GRAD_X_NF4_BF16, LORA_GRAD_X_NF4_F32,
 };
-use super::params::{LORA_SHARED_BYTES, LORA_THREADS, LORA_TILE, LoraParams};
-use super::{Gradient, Group, Projection, check_buffer, check_count, matrix, narrow, of_dtype};
+use super::params::{LORA_NF4_SHARED_BYTES, LORA_SHARED_BYTES, LORA_THREADS, LORA_TILE, LoraParams};
+use super::weight::Dequantized;
+use super::{Gradient, Group, check_buffer, check_count, matrix, narrow, of_dtype};
 use crate::{LoraError, LoraShape};
 
 /// What the forward pass of one projection left, and the gradient of its output.
@@ -64,7 +65,12 @@ impl<'a> Backward<'a> {
     }
 
     fn params(&self) -> LoraParams {
-        let mut params = self.group.params();
+        self.params_of(&self.group)
+    }
+
+    /// The parameters of a group that is as ours but for its weights.
+    fn params_of(&self, group: &Group<'_>) -> LoraParams {
+        let mut params = group.params();
         for ((params, saved), grad_s) in params.projections.iter_mut().zip(self.saved).zip(&self.grad_s) {
             (params.s, params.y, params.grad_s) = (saved.s.address(), saved.grad_y.address(), grad_s.address());
         }
@@ -80,24 +86,30 @@ impl<'a> Backward<'a> {
         let dtype = self.group.dtype;
         check_buffer("grad_x", [num_tokens, in_features], dtype, gradient.values)?;
         let executor = Executor::of(self.group.x, [&*gradient.values])?;
-        if self.x_on_hopper(gradient.add, gradient.values)? {
+        let weights = Dequantized::of(&self.group)?;
+        let group = Group { projections: &weights.projections(&self.group), ..self.group };
+        if self.x_on_hopper(group, gradient.add, gradient.values)? {
             return Ok(());
         }
-        let params = LoraParams { grad_x: gradient.values.address(), add: u32::from(gradient.add), ..self.params() };
+        let (f32, bf16, shared) = match group.is_quantized() {
+            true => (&LORA_GRAD_X_NF4_F32, &LORA_GRAD_X_NF4_BF16, LORA_NF4_SHARED_BYTES),
+            false => (&LORA_GRAD_X_F32, &LORA_GRAD_X_BF16, LORA_SHARED_BYTES),
+        };
+        let params =
+            LoraParams { grad_x: gradient.values.address(), add: u32::from(gradient.add), ..self.params_of(&group) };
         let tile = LORA_TILE as usize;
         let blocks = num_tokens.div_ceil(tile).saturating_mul(in_features.div_ceil(tile));
-        let grid = Grid::covering(blocks, 1, LORA_THREADS).with_shared(LORA_SHARED_BYTES);
-        let kernel = of_dtype(dtype, &LORA_GRAD_X_F32, &LORA_GRAD_X_BF16)?;
+        let grid = Grid::covering(blocks, 1, LORA_THREADS).with_shared(shared);
+        let kernel = of_dtype(dtype, f32, bf16)?;
         // SAFETY: as in `new`; the gradient is borrowed mutably.
         Ok(unsafe { executor.launch(kernel, grid, &params) }?)
     }
 
-    /// The same with the kernel for Hopper; `false` where it does not fit.
-    fn x_on_hopper(&self, add: bool, grad_x: &mut DeviceBuffer) -> Result<bool, LoraError> {
-        let Group { dtype, projections, .. } = self.group;
-        if projections.iter().any(Projection::drops) {
-            return Ok(false);
-        }
+    /// The same of `group` with the kernel for Hopper; `false` where it does not fit.
+    fn x_on_hopper(&self, group: Group<'_>, add: bool, grad_x: &mut DeviceBuffer) -> Result<bool, LoraError> {
+        let Group { dtype, projections, .. } = group;
+        let weights = projections.iter().map(|projection| projection.matrix(dtype).filter(|_| !projection.drops()));
+        let Some(weights) = weights.collect::<Option<Vec<_>>>() else { return Ok(false) };
         let deltas = projections.iter().zip(&self.grad_s).map(|(projection, grad_s)| {
             let shape = projection.shape;
             (matrix(grad_s, dtype, shape.s()), matrix(projection.lora_a, dtype, shape.a()))
@@ -105,8 +117,9 @@ impl<'a> Backward<'a> {
         let bases = projections
             .iter()
             .zip(self.saved)
-            .map(|(projection, saved)| (matrix(saved.grad_y, dtype, projection.shape.y()), projection.weight(dtype)));
-        let [rows, cols] = self.group.input();
+            .zip(weights)
+            .map(|((projection, saved), weight)| (matrix(saved.grad_y, dtype, projection.shape.y()), weight));
+        let [rows, cols] = group.input();
         let c = MatrixMut::new(grad_x, dtype, rows, cols);
         let sum = Sum { terms: deltas.chain(bases).collect(), bias: None, c };
         Ok(sums_on_hopper(1.0, add, &mut [sum])?)

@@ -2,10 +2,15 @@
 
 use device::launch::{DeviceBuffer, Grid};
 use gemm::launch::{MatrixMut, Sum, sums_on_hopper};
+use nf4::launch::{LowRank, Matvec, NF4_MATVEC_TOKENS, matvec};
 
-use super::kernels::{LORA_FORWARD_BF16, LORA_FORWARD_F32, LORA_PROJECT_BF16, LORA_PROJECT_F32};
-use super::params::{LORA_SHARED_BYTES, LORA_THREADS, LORA_TILE};
-use super::{Group, check_buffer, check_count, matrix, narrow, of_dtype};
+use super::kernels::{
+    LORA_FORWARD_BF16, LORA_FORWARD_F32, LORA_FORWARD_NF4_BF16, LORA_FORWARD_NF4_F32, LORA_PROJECT_BF16,
+    LORA_PROJECT_F32,
+};
+use super::params::{LORA_NF4_SHARED_BYTES, LORA_SHARED_BYTES, LORA_THREADS, LORA_TILE};
+use super::weight::Dequantized;
+use super::{Group, Weight, check_buffer, check_count, matrix, narrow, of_dtype};
 use crate::LoraError;
 
 /// What the forward pass of one projection writes.
@@ -17,15 +22,18 @@ pub struct Output<'a> {
     pub s: &'a mut DeviceBuffer,
 }
 
-/// Computes `y` and `s` of every projection in two launches.
+/// Computes `y` and `s` of every projection in two launches; a few tokens with quantized weights take one more for each.
 ///
 /// # Errors
-/// [`LoraError::GroupSize`], [`LoraError::GroupInput`] and [`LoraError::GroupBuffers`] for projections that do not belong
-/// together, [`LoraError::Length`] for a buffer that does not have its shape, [`LoraError::KernelDType`] for f16,
-/// [`LoraError::Device`] and [`LoraError::Gemm`] for buffers of different devices, no memory, and what a launch refuses.
+/// [`LoraError::GroupSize`], [`LoraError::GroupInput`], [`LoraError::GroupLayout`] and [`LoraError::GroupBuffers`] for projections
+/// that do not belong together, [`LoraError::Length`] and [`LoraError::WeightShape`] for an operand that does not have its shape,
+/// [`LoraError::KernelDType`] for f16, [`LoraError::Device`], [`LoraError::Gemm`] and [`LoraError::Nf4`] for buffers of different devices, no memory, and what a launch refuses.
 pub fn forward(group: Group<'_>, outputs: &mut [Output<'_>]) -> Result<(), LoraError> {
-    let Group { dtype, projections, .. } = group;
     group.check()?;
+    let weights = Dequantized::of(&group)?;
+    let projections = &weights.projections(&group)[..];
+    let group = Group { projections, ..group };
+    let dtype = group.dtype;
     check_count("y", projections.len(), outputs.len())?;
     for (projection, output) in projections.iter().zip(&*outputs) {
         check_buffer("y", projection.shape.y(), dtype, output.y)?;
@@ -44,30 +52,51 @@ pub fn forward(group: Group<'_>, outputs: &mut [Output<'_>]) -> Result<(), LoraE
         dtype,
         add: false,
     });
-    let tile = LORA_TILE as usize;
-    let columns = projections.iter().map(|projection| projection.shape.out_features().div_ceil(tile));
-    let blocks = num_tokens.div_ceil(tile).saturating_mul(columns.sum());
-    let grid = Grid::covering(blocks, 1, LORA_THREADS).with_shared(LORA_SHARED_BYTES);
     let project = of_dtype(dtype, &LORA_PROJECT_F32, &LORA_PROJECT_BF16)?;
     // SAFETY: the buffers were checked to be of this executor and to hold what the shapes say; `s` is borrowed mutably.
     unsafe { narrow::launch(&executor, project, params, products.collect())? };
-    if on_hopper(group, outputs)? {
+    if streamed(group, outputs)? || on_hopper(group, outputs)? {
         return Ok(());
     }
+    let (f32, bf16, shared) = match group.is_quantized() {
+        true => (&LORA_FORWARD_NF4_F32, &LORA_FORWARD_NF4_BF16, LORA_NF4_SHARED_BYTES),
+        false => (&LORA_FORWARD_F32, &LORA_FORWARD_BF16, LORA_SHARED_BYTES),
+    };
+    let tile = LORA_TILE as usize;
+    let columns = projections.iter().map(|projection| projection.shape.out_features().div_ceil(tile));
+    let blocks = num_tokens.div_ceil(tile).saturating_mul(columns.sum());
+    let grid = Grid::covering(blocks, 1, LORA_THREADS).with_shared(shared);
     // SAFETY: as above, with a block for every tile; `y` is borrowed mutably.
-    Ok(unsafe { executor.launch(of_dtype(dtype, &LORA_FORWARD_F32, &LORA_FORWARD_BF16)?, grid, &params) }?)
+    Ok(unsafe { executor.launch(of_dtype(dtype, f32, bf16)?, grid, &params) }?)
+}
+
+/// `y = x W^T + s B^T + bias` for a few tokens, if all weights are quantized; `false` otherwise.
+fn streamed(group: Group<'_>, outputs: &mut [Output<'_>]) -> Result<bool, LoraError> {
+    let ([num_tokens, _], dtype) = (group.input(), group.dtype);
+    let weights = group.projections.iter().map(|projection| match (projection.weight, projection.lora_bias) {
+        (Weight::Nf4(weight), None) => Some(weight),
+        _ => None,
+    });
+    let Some(weights) = weights.collect::<Option<Vec<_>>>().filter(|_| num_tokens <= NF4_MATVEC_TOKENS as usize) else {
+        return Ok(false);
+    };
+    for ((projection, weight), Output { y, s }) in group.projections.iter().zip(weights).zip(outputs) {
+        let low_rank = Some(LowRank { s, lora_b: projection.lora_b, rank: projection.shape.rank() });
+        matvec(Matvec { dtype, num_tokens, x: group.x, weight, low_rank, bias: projection.bias, y })?;
+    }
+    Ok(true)
 }
 
 /// `y = s B^T + x W^T + bias` with the kernel for Hopper; `false` where it does not fit.
 fn on_hopper(group: Group<'_>, outputs: &mut [Output<'_>]) -> Result<bool, LoraError> {
     let Group { dtype, x, projections } = group;
-    if projections.iter().any(|projection| projection.lora_bias.is_some()) {
-        return Ok(false);
-    }
-    let sums = projections.iter().zip(outputs).map(|(projection, Output { y, s })| {
+    let weights =
+        projections.iter().map(|projection| projection.matrix(dtype).filter(|_| projection.lora_bias.is_none()));
+    let Some(weights) = weights.collect::<Option<Vec<_>>>() else { return Ok(false) };
+    let sums = projections.iter().zip(weights).zip(outputs).map(|((projection, weight), Output { y, s })| {
         let shape = projection.shape;
         let delta = (matrix(s, dtype, shape.s()), matrix(projection.lora_b, dtype, shape.b()).transposed());
-        let base = (matrix(x, dtype, shape.x()), projection.weight(dtype).transposed());
+        let base = (matrix(x, dtype, shape.x()), weight.transposed());
         let [rows, cols] = shape.y();
         Sum { terms: vec![delta, base], bias: projection.bias, c: MatrixMut::new(y, dtype, rows, cols) }
     });

@@ -4,9 +4,10 @@ use bytemuck::Zeroable;
 use device::DType;
 use device::launch::{DeviceBuffer, Executor};
 use gemm::launch::Matrix;
+use nf4::CODEBOOK;
 
 use super::params::{LORA_MAX_PROJECTIONS, LoraParams, LoraProjection};
-use super::{check_buffer, dropout};
+use super::{Weight, check_buffer, dropout};
 use crate::{Dropout, LoraError, LoraShape};
 
 /// One projection in device memory: [`Adapter`](crate::Adapter) and the base weight.
@@ -15,9 +16,7 @@ pub struct Projection<'a> {
     /// Its sizes.
     pub shape: LoraShape,
     /// The base weight, `[out_features, in_features]`.
-    pub weight: &'a DeviceBuffer,
-    /// Whether `weight` is stored `[in_features, out_features]`, as GPT-2's `Conv1D`.
-    pub weight_transposed: bool,
+    pub weight: Weight<'a>,
     /// The base bias, `[out_features]`.
     pub bias: Option<&'a DeviceBuffer>,
     /// `A`, `[rank, in_features]`.
@@ -45,12 +44,12 @@ pub struct Group<'a> {
 
 impl Projection<'_> {
     fn buffers(&self) -> impl Iterator<Item = &DeviceBuffer> {
-        [self.weight, self.lora_a, self.lora_b].into_iter().chain(self.bias).chain(self.lora_bias)
+        self.weight.buffers().chain([self.lora_a, self.lora_b]).chain(self.bias).chain(self.lora_bias)
     }
 
     fn check(&self, dtype: DType) -> Result<(), LoraError> {
         let Self { shape, weight, bias, lora_a, lora_b, lora_bias, .. } = self;
-        check_buffer("weight", [shape.out_features(), shape.in_features()], dtype, weight)?;
+        weight.check(shape, dtype)?;
         check_buffer("lora_a", shape.a(), dtype, lora_a)?;
         check_buffer("lora_b", shape.b(), dtype, lora_b)?;
         for (argument, bias) in [("bias", bias), ("lora_bias", lora_bias)] {
@@ -61,8 +60,7 @@ impl Projection<'_> {
 
     fn params(&self) -> LoraProjection {
         let address = |buffer: Option<&DeviceBuffer>| buffer.map_or(0, DeviceBuffer::address);
-        LoraProjection {
-            weight: self.weight.address(),
+        let mut params = LoraProjection {
             bias: address(self.bias),
             lora_a: self.lora_a.address(),
             lora_b: self.lora_b.address(),
@@ -71,18 +69,15 @@ impl Projection<'_> {
             rank: self.shape.rank() as u64,
             dropout: dropout::params(self.dropout),
             scaling: self.scaling,
-            weight_transposed: u32::from(self.weight_transposed),
             ..LoraProjection::zeroed()
-        }
+        };
+        self.weight.describe(&mut params);
+        params
     }
 
-    /// `W` as a matrix `[out_features, in_features]`.
-    pub(super) fn weight(&self, dtype: DType) -> Matrix<'_> {
-        let (outputs, inputs) = (self.shape.out_features(), self.shape.in_features());
-        match self.weight_transposed {
-            true => Matrix::new(self.weight, dtype, inputs, outputs).transposed(),
-            false => Matrix::new(self.weight, dtype, outputs, inputs),
-        }
+    /// `W` as a matrix `[out_features, in_features]`, if it is dense.
+    pub(super) fn matrix(&self, dtype: DType) -> Option<Matrix<'_>> {
+        self.weight.matrix(&self.shape, dtype)
     }
 
     /// Whether its dropout drops anything.
@@ -115,7 +110,17 @@ impl<'a> Group<'a> {
             }
             projection.check(self.dtype)?;
         }
-        Ok(())
+        let transposed =
+            |projection: &Projection<'_>| matches!(projection.weight, Weight::Dense { transposed: true, .. });
+        match self.projections.iter().position(transposed) {
+            Some(index) if self.is_quantized() => Err(LoraError::GroupLayout { index }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the kernels for quantized weights are needed.
+    pub(super) fn is_quantized(&self) -> bool {
+        self.projections.iter().any(|projection| matches!(projection.weight, Weight::Nf4(_)))
     }
 
     /// The device that all operands and `others` are on.
@@ -143,6 +148,7 @@ impl<'a> Group<'a> {
             x: self.x.address(),
             num_tokens,
             in_features,
+            codebook: CODEBOOK,
             count: self.projections.len() as u32,
             ..LoraParams::zeroed()
         };

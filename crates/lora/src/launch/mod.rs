@@ -19,6 +19,10 @@
 //! On Hopper the large products, `y` and `dX`, go through [`gemm::launch::sums_on_hopper`] where it takes the operands: in
 //! bf16 with ranks and features that are multiples of 8, `y` without `lora_bias`, `dX` without dropout, whose mask stands
 //! between the terms.
+//!
+//! Weights in NF4 ([`Weight::Nf4`]) are dequantized on their way to shared memory, so that a dense weight is nowhere; up to eight
+//! tokens stream them ([`nf4::launch::matvec`]), and where there are so many tokens that it pays
+//! ([`nf4::launch::dequantizes_first`]) each is dequantized for the one launch.
 
 mod backward;
 pub mod dora;
@@ -28,6 +32,7 @@ mod group;
 mod kernels;
 mod narrow;
 mod params;
+mod weight;
 
 use device::DType;
 use device::launch::{DeviceBuffer, Kernel};
@@ -40,6 +45,7 @@ pub use backward::{Backward, Saved};
 pub use dropout::dropout;
 pub use forward::{Output, forward};
 pub use group::{Group, Projection};
+pub use weight::Weight;
 
 /// A row-major operand.
 fn matrix(buffer: &DeviceBuffer, dtype: DType, [rows, cols]: [usize; 2]) -> Matrix<'_> {

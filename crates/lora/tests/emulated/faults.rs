@@ -30,8 +30,7 @@ impl Buffers {
     fn projection(&self, shape: LoraShape) -> launch::Projection<'_> {
         launch::Projection {
             shape,
-            weight: &self.weight,
-            weight_transposed: false,
+            weight: launch::Weight::Dense { buffer: &self.weight, transposed: false },
             bias: None,
             lora_a: &self.lora_a,
             lora_b: &self.lora_b,
@@ -69,8 +68,22 @@ fn what_does_not_fit_is_refused() {
     let bias = launch::Projection { bias: Some(&buffers.x), ..projection };
     assert!(matches!(refused(f32, &[projection, bias]), LoraError::Length { argument: "bias", shape: [1, 4], got: 6 }));
     let elsewhere = Executor::emulated(0).upload(&[1.0f32; 12]).unwrap();
-    let mixed = launch::Projection { weight: &elsewhere, ..projection };
+    let mixed =
+        launch::Projection { weight: launch::Weight::Dense { buffer: &elsewhere, transposed: false }, ..projection };
     assert!(matches!(refused(f32, &[projection, mixed]), LoraError::Device(DeviceError::MixedExecutors)));
+    let nf4 = nf4::launch::Blocks {
+        shape: nf4::Nf4Shape::new(12, 64).unwrap(),
+        packed: &executor.upload(&[0u8; 6]).unwrap(),
+        absmax: nf4::launch::Absmax::F32(&executor.upload(&[1.0f32]).unwrap()),
+        dtype: f32,
+    };
+    let nf4 = |sizes| launch::Weight::Nf4(nf4::launch::Matrix::new(nf4, sizes).unwrap());
+    let turned = launch::Projection { weight: nf4([3, 4]), ..projection };
+    assert!(matches!(refused(f32, &[projection, turned]), LoraError::WeightShape { expected: [4, 3], got: [3, 4] }));
+    let quantized = launch::Projection { weight: nf4([4, 3]), ..projection };
+    let transposed = launch::Weight::Dense { buffer: &buffers.weight, transposed: true };
+    let beside = refused(f32, &[quantized, launch::Projection { weight: transposed, ..projection }]);
+    assert!(matches!(beside, LoraError::GroupLayout { index: 1 }), "{beside}");
     for buffer in written.y.iter().chain(&written.s) {
         assert!(buffer.read::<f32>().unwrap().iter().all(|&value| value == 7.0));
     }

@@ -10,7 +10,7 @@ use device::philox::Stream;
 use proptest::prelude::*;
 use tunesmith_lora::{Dropout, LoraShape, launch};
 
-use case::{Case, Device, Sizes, check};
+use case::{Case, Device, Sizes, Storage, check};
 
 /// At and around the edges of tiles and vectors, and small sizes.
 fn size() -> impl Strategy<Value = usize> {
@@ -19,10 +19,11 @@ fn size() -> impl Strategy<Value = usize> {
 
 fn sizes() -> impl Strategy<Value = Sizes> {
     let rank = prop_oneof![3 => 1usize..10, 1 => Just(16usize), 1 => 60usize..70];
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>());
+    let storage = proptest::sample::select(vec![Storage::OutIn, Storage::InOut, Storage::Nf4, Storage::Nf4Nested]);
     let dropout = prop_oneof![Just(None), Just(Some(0.0f32)), Just(Some(0.3f32))];
-    (size(), rank, flags, dropout).prop_map(|(out_features, rank, (weight_transposed, bias, lora_bias), dropout)| {
-        Sizes { out_features, rank, weight_transposed, bias, lora_bias, dropout }
+    (size(), rank, flags, storage, dropout).prop_map(|(out_features, rank, (bias, lora_bias), storage, dropout)| {
+        Sizes { out_features, rank, storage, bias, lora_bias, dropout }
     })
 }
 
@@ -30,7 +31,12 @@ fn case() -> impl Strategy<Value = Case> {
     let projections = proptest::collection::vec(sizes(), 1..=3);
     let long = (prop_oneof![4 => size(), 1 => 1030usize..1100], prop_oneof![4 => size(), 1 => 1030usize..1100]);
     (long, projections, any::<bool>(), any::<bool>(), any::<u64>()).prop_map(
-        |((num_tokens, in_features), projections, f32, add, seed)| {
+        |((num_tokens, in_features), mut projections, f32, add, seed)| {
+            // Beside quantized weights there are none stored the other way round.
+            if projections.iter().any(|sizes| sizes.storage.is_quantized()) {
+                let turned = projections.iter_mut().filter(|sizes| sizes.storage == Storage::InOut);
+                turned.for_each(|sizes| sizes.storage = Storage::OutIn);
+            }
             // One long side is enough.
             let num_tokens = if in_features > 1000 { num_tokens.min(70) } else { num_tokens };
             let dtype = if f32 { DType::F32 } else { DType::BF16 };
@@ -67,7 +73,7 @@ fn a_group_of_a_small_model() {
     let projection = |out_features, dropout| Sizes {
         out_features,
         rank: 16,
-        weight_transposed: false,
+        storage: Storage::OutIn,
         bias: false,
         lora_bias: false,
         dropout,
@@ -83,17 +89,27 @@ fn a_group_of_a_small_model() {
         seed: 5,
     };
     check(&case).unwrap();
-    check(&Case { num_tokens: 130, architecture: Architecture::Hopper, ..case }).unwrap();
+    check(&Case { num_tokens: 130, architecture: Architecture::Hopper, ..case.clone() }).unwrap();
+    // Quantized, for a few tokens, and for so many that Hopper dequantizes before it multiplies.
+    let quantized = case.projections.iter().map(|sizes| Sizes { storage: Storage::Nf4Nested, ..sizes.clone() });
+    let case = Case { projections: quantized.collect(), ..case };
+    check(&Case { num_tokens: 5, ..case.clone() }).unwrap();
+    check(&Case { num_tokens: 800, architecture: Architecture::Hopper, ..case }).unwrap();
 }
 
 /// A missing barrier or wait would show as a difference between the orders in which warps run.
 #[test]
 fn the_result_does_not_depend_on_the_schedule() {
     let projection =
-        |dropout| Sizes { out_features: 130, rank: 20, weight_transposed: false, bias: true, lora_bias: true, dropout };
-    for dtype in [DType::F32, DType::BF16] {
+        |storage, dropout| Sizes { out_features: 130, rank: 20, storage, bias: true, lora_bias: true, dropout };
+    for (dtype, storage) in [
+        (DType::F32, Storage::OutIn),
+        (DType::BF16, Storage::OutIn),
+        (DType::F32, Storage::Nf4Nested),
+        (DType::BF16, Storage::Nf4Nested),
+    ] {
         let run = |seed| {
-            let projections = vec![projection(Some(0.5)), projection(None)];
+            let projections = vec![projection(storage, Some(0.5)), projection(Storage::OutIn, None)];
             let case = Case {
                 num_tokens: 150,
                 in_features: 200,
@@ -124,8 +140,7 @@ fn the_mask_is_the_one_of_the_cpu() {
     let identity = executor.upload(&identity).unwrap();
     let projections = [launch::Projection {
         shape,
-        weight: &zeros,
-        weight_transposed: false,
+        weight: launch::Weight::Dense { buffer: &zeros, transposed: false },
         bias: None,
         lora_a: &identity,
         lora_b: &identity,

@@ -60,7 +60,7 @@ impl Worker {
     /// # Safety
     /// As [`super::Emulated::launch`].
     pub(super) unsafe fn run(&mut self, launch: Launch<'_>, at: Dim3, order: Stream) -> Result<(), String> {
-        let Grid { blocks: [x, y, z], threads, shared_bytes } = launch.grid;
+        let Grid { blocks: [x, y, z], threads, shared_bytes, .. } = launch.grid;
         self.shared.reset(shared_bytes as usize);
         let count = threads as usize;
         let mut exchanges: Vec<Exchange> = (0..count / WARP).map(|_| Exchange::EMPTY).collect();

@@ -99,8 +99,10 @@ impl Operands {
     fn projection(&self) -> Projection<'_> {
         Projection {
             shape: self.shape,
-            weight: self.weight.memory(),
-            weight_transposed: self.weight.is_transposed(),
+            weight: lora::launch::Weight::Dense {
+                buffer: self.weight.memory(),
+                transposed: self.weight.is_transposed(),
+            },
             bias: self.bias.as_ref(),
             lora_a: &self.lora_a,
             lora_b: &self.lora_b,
