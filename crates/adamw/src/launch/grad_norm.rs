@@ -1,7 +1,7 @@
 //! Launching the gradient norm.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::check_len;
 use super::kernels::{ADAMW_CLIP_F32, ADAMW_SUM_OF_SQUARES_F32};
@@ -50,6 +50,7 @@ impl GradNorm {
             len: self.len as u64,
         };
         let blocks = Grid::covering(self.len, ADAMW_NORM_ELEMENTS, ADAMW_THREADS).with_shared(ADAMW_NORM_SHARED_BYTES);
+        let blocks = blocks.doing(Work::over([gradients]));
         let clip = AdamWClipParams {
             partials: self.partials.address(),
             norm: self.norm.address(),

@@ -1,7 +1,7 @@
 //! Launching one step.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::check_len;
 use super::kernels::{ADAMW_STEP_BF16, ADAMW_STEP_F32};
@@ -74,7 +74,10 @@ pub fn step(method: &AdamW, args: Step<'_>) -> Result<()> {
             step_size: rates.step_size,
             padding: 0,
         };
-        let grid = Grid::covering(group.range.len(), ADAMW_STEP_ELEMENTS, ADAMW_THREADS);
+        // Gradients are read; parameters and both moments read and written; a shadow of two bytes written.
+        let element_bytes = 7 * DType::F32.size_bytes() + if shadow.is_some() { DType::BF16.size_bytes() } else { 0 };
+        let grid = Grid::covering(group.range.len(), ADAMW_STEP_ELEMENTS, ADAMW_THREADS)
+            .doing(Work::bytes(group.range.len() * element_bytes));
         // SAFETY: the buffers were checked to be of this executor and to hold `len` elements, the groups to lie within
         // them, and what is written is borrowed mutably.
         unsafe { executor.launch(kernel, grid, &params)? };

@@ -3,7 +3,7 @@
 use std::iter::Sum;
 use std::ops::Add;
 
-use super::Grid;
+use super::{DeviceBuffer, Grid};
 
 /// Operations and bytes of a launch, by the sizes of its operands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,11 @@ impl Work {
     /// Reading and writing `bytes`, with nothing to compute that takes longer.
     pub const fn bytes(bytes: usize) -> Self {
         Self { flops: 0, bytes: bytes as u64 }
+    }
+
+    /// Reading or writing all of `buffers` once.
+    pub fn over<'a>(buffers: impl IntoIterator<Item = &'a DeviceBuffer>) -> Self {
+        buffers.into_iter().map(|buffer| Self::bytes(buffer.len_bytes())).sum()
     }
 
     /// The product of `[m, k]` and `[k, n]`.

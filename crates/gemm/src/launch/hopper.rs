@@ -2,7 +2,7 @@
 
 use bytemuck::Zeroable;
 use device::DType;
-use device::launch::{Architecture, DeviceBuffer, Executor, Grid, TiledMatrix};
+use device::launch::{Architecture, DeviceBuffer, Executor, Grid, TiledMatrix, Work};
 
 use super::kernels::{GEMM_WGMMA_NN_BF16, GEMM_WGMMA_NT_BF16};
 use super::matrix::{Matrix, MatrixMut, elements};
@@ -22,6 +22,16 @@ pub struct Sum<'a> {
     pub bias: Option<&'a DeviceBuffer>,
     /// `[m, n]`, written.
     pub c: MatrixMut<'a>,
+}
+
+impl Sum<'_> {
+    fn work(&self) -> Work {
+        let terms = self.terms.iter().map(|(a, b)| {
+            let ([m, k], [_, n]) = (a.shape(), b.shape());
+            Work::product([m, n, k]) + Work::over([a.buffer, b.buffer])
+        });
+        terms.sum::<Work>() + Work::over(self.bias.into_iter().chain([&*self.c.buffer]))
+    }
 }
 
 /// Computes up to three results with as many rows and terms in one launch, if the device and the operands allow it: on
@@ -60,7 +70,8 @@ pub fn sums_on_hopper(alpha: f32, add: bool, sums: &mut [Sum<'_>]) -> Result<boo
         };
     }
     let grid = Grid::covering(tiles, 1, GEMM_WGMMA_THREADS).with_shared(GEMM_WGMMA_SHARED_BYTES);
-    let grid = Grid { blocks: [grid.blocks[0].min(executor.multiprocessors()), 1, 1], ..grid };
+    let work = sums.iter().map(Sum::work).sum();
+    let grid = Grid { blocks: [grid.blocks[0].min(executor.multiprocessors()), 1, 1], ..grid }.doing(work);
     let kernel = if b_transposed { &GEMM_WGMMA_NT_BF16 } else { &GEMM_WGMMA_NN_BF16 };
     // SAFETY: the buffers were checked to be of this executor and to hold their matrices; every `c` is borrowed mutably.
     unsafe { executor.launch(kernel, grid, &params)? };

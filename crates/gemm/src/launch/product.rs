@@ -1,7 +1,7 @@
 //! Launching one product.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Kernel};
+use device::launch::{DeviceBuffer, Executor, Kernel, Work};
 
 use super::kernels::{GEMM_BF16, GEMM_F32, GEMM_NARROW_BF16, GEMM_NARROW_F32, GEMM_SUM_BF16, GEMM_SUM_F32};
 use super::matrix::{Matrix, MatrixMut, elements};
@@ -30,7 +30,7 @@ pub fn gemm(alpha: f32, a: Matrix<'_>, b: Matrix<'_>, update: Update<'_>, c: Mat
     if m == 0 || n == 0 {
         return Ok(());
     }
-    let plan = Plan::new(m, n, k);
+    let mut plan = Plan::new(m, n, k);
     if !plan.narrow && plan.slabs.count == 1 {
         // With `c` in a sum of its own for as long as it takes to find out.
         let c = MatrixMut { buffer: &mut *c.buffer, ..c };
@@ -38,6 +38,8 @@ pub fn gemm(alpha: f32, a: Matrix<'_>, b: Matrix<'_>, update: Update<'_>, c: Mat
             return Ok(());
         }
     }
+    let operands = [a.buffer, b.buffer].into_iter().chain(bias);
+    plan.grid = plan.grid.doing(Work::product([m, n, k]) + Work::over(operands));
     let params = GemmParams {
         a: a.buffer.address(),
         b: b.buffer.address(),
@@ -60,6 +62,7 @@ pub fn gemm(alpha: f32, a: Matrix<'_>, b: Matrix<'_>, update: Update<'_>, c: Mat
     // borrowed mutably.
     unsafe {
         if plan.slabs.count == 1 {
+            plan.grid.work = plan.grid.work + Work::over([&*c.buffer]);
             kernels.whole(executor, plan, params)
         } else {
             kernels.slabs(executor, plan, params)
@@ -162,10 +165,14 @@ impl Kernels {
             c_wide: params.c_wide,
             add: params.add,
         };
+        let partial_bytes = Work::over([&partials]);
+        let grid = plan.grid.doing(plan.grid.work + partial_bytes);
+        let result_bytes = if params.c_wide == 1 { size_of::<f32>() } else { size_of::<u16>() };
+        let sum_grid = sum_grid(m, n).doing(partial_bytes + Work::bytes(m * n * result_bytes));
         // SAFETY: the caller's; `partials` was just made for these slabs.
         unsafe {
-            executor.launch(self.of_plan(plan), plan.grid, &products)?;
-            Ok(executor.launch(self.sum, sum_grid(m, n), &sums)?)
+            executor.launch(self.of_plan(plan), grid, &products)?;
+            Ok(executor.launch(self.sum, sum_grid, &sums)?)
         }
     }
 }

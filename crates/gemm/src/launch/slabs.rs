@@ -1,7 +1,7 @@
 //! Products of large depth and few tiles, whose depth is shared out.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::kernels::{GEMM_SUM_BF16, GEMM_SUM_F32};
 use super::matrix::MatrixMut;
@@ -72,8 +72,9 @@ pub fn sum_slabs(
         c_wide: u32::from(c.dtype == DType::F32),
         add: u64::from(add),
     };
+    let grid = sum_grid(m, n).doing(Work::over([partials, &*c.buffer]));
     // SAFETY: both buffers were checked to be of this executor and to hold their matrices; `c` is borrowed mutably.
-    Ok(unsafe { executor.launch(kernel, sum_grid(m, n), &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid, &params) }?)
 }
 
 /// Blocks that add up `[m, n]`.

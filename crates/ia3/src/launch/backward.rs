@@ -1,7 +1,7 @@
 //! Launching the backward.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::kernels::{IA3_BACKWARD_BF16, IA3_BACKWARD_F32, IA3_SCALE_BF16, IA3_SCALE_F32, IA3_SUM_F32};
 use super::of_dtype;
@@ -54,12 +54,15 @@ pub fn backward(shape: Ia3Shape, args: Backward<'_>) -> Result<(), Ia3Error> {
         let Some(grad_x) = grad_x else { return Ok(()) };
         let (x, ia3_l, y) = (grad_y.address(), ia3_l.address(), grad_x.address());
         let params = Ia3ScaleParams { x, ia3_l, y, num_tokens, features };
+        let grid = shape.grid(IA3_SCALE_TOKENS).doing(Work::over([grad_y, &*grad_x]));
         // SAFETY: the buffers were checked to be of this executor and to hold what the shape says; `grad_x` is borrowed
         // mutably.
-        return Ok(unsafe { executor.launch(scale, shape.grid(IA3_SCALE_TOKENS), &params) }?);
+        return Ok(unsafe { executor.launch(scale, grid, &params) }?);
     };
     let count = shape.num_tokens.div_ceil(ROWS);
     let partials = executor.allocate(count * shape.features * size_of::<f32>())?;
+    let read_and_written = [x, grad_y, &partials].into_iter().chain(grad_x.as_deref());
+    let grid = shape.grid(IA3_SUM_TOKENS).doing(Work::over(read_and_written));
     let products = Ia3BackwardParams {
         x: x.address(),
         ia3_l: ia3_l.address(),
@@ -71,10 +74,12 @@ pub fn backward(shape: Ia3Shape, args: Backward<'_>) -> Result<(), Ia3Error> {
     };
     let sum =
         Ia3SumParams { partials: partials.address(), grad_ia3_l: grad_ia3_l.address(), count: count as u64, features };
+    let sum_grid =
+        Grid::covering(shape.features, IA3_THREADS, IA3_THREADS).doing(Work::over([&partials, &*grad_ia3_l]));
     // SAFETY: as above; `partials` was just made for these sizes, and both gradients are borrowed mutably.
     unsafe {
-        executor.launch(sum_products, shape.grid(IA3_SUM_TOKENS), &products)?;
-        executor.launch(&IA3_SUM_F32, Grid::covering(shape.features, IA3_THREADS, IA3_THREADS), &sum)?;
+        executor.launch(sum_products, grid, &products)?;
+        executor.launch(&IA3_SUM_F32, sum_grid, &sum)?;
     }
     Ok(())
 }

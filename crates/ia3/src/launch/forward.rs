@@ -1,7 +1,7 @@
 //! Launching the forward.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor};
+use device::launch::{DeviceBuffer, Executor, Work};
 
 use super::kernels::{IA3_SCALE_BF16, IA3_SCALE_F32};
 use super::of_dtype;
@@ -40,6 +40,7 @@ pub fn forward(shape: Ia3Shape, args: Forward<'_>) -> Result<(), Ia3Error> {
         num_tokens: shape.num_tokens as u64,
         features: shape.features as u64,
     };
+    let grid = shape.grid(IA3_SCALE_TOKENS).doing(Work::over([x, ia3_l, &*y]));
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says; `y` is borrowed mutably.
-    Ok(unsafe { executor.launch(kernel, shape.grid(IA3_SCALE_TOKENS), &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid, &params) }?)
 }

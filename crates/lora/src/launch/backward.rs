@@ -1,7 +1,7 @@
 //! Launching the backward pass.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 use gemm::launch::{Matrix, MatrixMut, Sum, Update, column_sums, sums_on_hopper};
 
 use super::kernels::{
@@ -60,7 +60,7 @@ impl<'a> Backward<'a> {
         });
         let kernel = of_dtype(group.dtype, &LORA_GRAD_S_F32, &LORA_GRAD_S_BF16)?;
         // SAFETY: the buffers were checked to be of this executor and to hold what the shapes say; `grad_s` was just made.
-        unsafe { narrow::launch(executor, kernel, params, products.collect())? };
+        unsafe { narrow::launch(executor, kernel, group.dtype, params, products.collect())? };
         Ok(backward)
     }
 
@@ -99,7 +99,9 @@ impl<'a> Backward<'a> {
             LoraParams { grad_x: gradient.values.address(), add: u32::from(gradient.add), ..self.params_of(&group) };
         let tile = LORA_TILE as usize;
         let blocks = num_tokens.div_ceil(tile).saturating_mul(in_features.div_ceil(tile));
-        let grid = Grid::covering(blocks, 1, LORA_THREADS).with_shared(shared);
+        let read = self.saved.iter().map(|saved| saved.grad_y).chain(&self.grad_s);
+        let work = group.work(LoraShape::in_features) + Work::over(read);
+        let grid = Grid::covering(blocks, 1, LORA_THREADS).with_shared(shared).doing(work);
         let kernel = of_dtype(dtype, f32, bf16)?;
         // SAFETY: as in `new`; the gradient is borrowed mutably.
         Ok(unsafe { executor.launch(kernel, grid, &params) }?)
@@ -139,7 +141,7 @@ impl<'a> Backward<'a> {
         });
         let kernel = of_dtype(self.group.dtype, &LORA_GRAD_A_F32, &LORA_GRAD_A_BF16)?;
         // SAFETY: as in `new`; the gradients are borrowed mutably.
-        unsafe { narrow::launch(self.group.x.executor(), kernel, self.params(), products.collect()) }
+        unsafe { narrow::launch(self.group.x.executor(), kernel, self.group.dtype, self.params(), products.collect()) }
     }
 
     /// `dB = dY^T s` of every projection, `[out_features, rank]` f32.
@@ -155,7 +157,7 @@ impl<'a> Backward<'a> {
         });
         let kernel = of_dtype(self.group.dtype, &LORA_GRAD_B_F32, &LORA_GRAD_B_BF16)?;
         // SAFETY: as in `new`; the gradients are borrowed mutably.
-        unsafe { narrow::launch(self.group.x.executor(), kernel, self.params(), products.collect()) }
+        unsafe { narrow::launch(self.group.x.executor(), kernel, self.group.dtype, self.params(), products.collect()) }
     }
 
     /// The gradient of `lora_bias` of projection `index`: `scaling` times the column sums of `dY`, `[out_features]` f32.

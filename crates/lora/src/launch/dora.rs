@@ -1,7 +1,7 @@
 //! Launching DoRA's norms: [`crate::dora`] on device buffers.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid, Kernel};
+use device::launch::{DeviceBuffer, Executor, Grid, Kernel, Work};
 
 use super::kernels::{
     DORA_COLUMN_SQUARES_BF16, DORA_COLUMN_SQUARES_F32, DORA_NORM_F32, DORA_ROW_SQUARES_BF16, DORA_ROW_SQUARES_F32,
@@ -57,7 +57,7 @@ impl Squares {
             outputs: outputs as u64,
         };
         // SAFETY: the weight was checked by the callers; `values` was just made for the outputs by its executor.
-        unsafe { executor.launch(kernel, grid, &params)? };
+        unsafe { executor.launch(kernel, grid.doing(Work::over([weight])), &params)? };
         Ok(Self { values, outputs })
     }
 
@@ -109,6 +109,7 @@ pub fn norms(rank: usize, args: Norms<'_>) -> Result<(), LoraError> {
         rank: rank as u64,
         scaling: f64::from(scaling),
     };
+    let grid = Grid::covering(outputs, DORA_THREADS, DORA_THREADS).doing(Work::over([lora_b, aw, bg, &*norms]));
     // SAFETY: the buffers were checked to be of this executor and to hold what the sizes say; `norms` is borrowed mutably.
-    Ok(unsafe { executor.launch(&DORA_NORM_F32, Grid::covering(outputs, DORA_THREADS, DORA_THREADS), &params) }?)
+    Ok(unsafe { executor.launch(&DORA_NORM_F32, grid, &params) }?)
 }

@@ -2,7 +2,7 @@
 
 use bytemuck::Zeroable;
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::kernels::{DROPOUT_BF16, DROPOUT_F32};
 use super::params::{DROPOUT_THREADS, DropoutParams, LoraDropout};
@@ -38,7 +38,7 @@ pub fn dropout(
     };
     let grid = Grid::covering(len, PER_THREAD * DROPOUT_THREADS, DROPOUT_THREADS);
     // SAFETY: both buffers were checked to be of this executor and to hold `len` elements; `y` is borrowed mutably.
-    Ok(unsafe { executor.launch(kernel, grid, &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid.doing(Work::over([x, &*y.values])), &params) }?)
 }
 
 /// What kernels draw the mask from.

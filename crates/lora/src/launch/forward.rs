@@ -1,6 +1,6 @@
 //! Launching the forward pass.
 
-use device::launch::{DeviceBuffer, Grid};
+use device::launch::{DeviceBuffer, Grid, Work};
 use gemm::launch::{MatrixMut, Sum, sums_on_hopper};
 use nf4::launch::{LowRank, Matvec, NF4_MATVEC_TOKENS, matvec};
 
@@ -11,7 +11,7 @@ use super::kernels::{
 use super::params::{LORA_NF4_SHARED_BYTES, LORA_SHARED_BYTES, LORA_THREADS, LORA_TILE};
 use super::weight::Dequantized;
 use super::{Group, Weight, check_buffer, check_count, matrix, narrow, of_dtype};
-use crate::LoraError;
+use crate::{LoraError, LoraShape};
 
 /// What the forward pass of one projection writes.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub fn forward(group: Group<'_>, outputs: &mut [Output<'_>]) -> Result<(), LoraE
     for (params, output) in params.projections.iter_mut().zip(&*outputs) {
         (params.y, params.s) = (output.y.address(), output.s.address());
     }
+    let work =
+        group.work(LoraShape::out_features) + Work::over(outputs.iter().flat_map(|output| [&*output.y, &*output.s]));
     let [num_tokens, in_features] = group.input();
     let products = projections.iter().zip(outputs.iter_mut()).map(|(projection, output)| narrow::Product {
         sizes: [num_tokens, projection.shape.rank(), in_features],
@@ -54,7 +56,7 @@ pub fn forward(group: Group<'_>, outputs: &mut [Output<'_>]) -> Result<(), LoraE
     });
     let project = of_dtype(dtype, &LORA_PROJECT_F32, &LORA_PROJECT_BF16)?;
     // SAFETY: the buffers were checked to be of this executor and to hold what the shapes say; `s` is borrowed mutably.
-    unsafe { narrow::launch(&executor, project, params, products.collect())? };
+    unsafe { narrow::launch(&executor, project, dtype, params, products.collect())? };
     if streamed(group, outputs)? || on_hopper(group, outputs)? {
         return Ok(());
     }
@@ -65,7 +67,7 @@ pub fn forward(group: Group<'_>, outputs: &mut [Output<'_>]) -> Result<(), LoraE
     let tile = LORA_TILE as usize;
     let columns = projections.iter().map(|projection| projection.shape.out_features().div_ceil(tile));
     let blocks = num_tokens.div_ceil(tile).saturating_mul(columns.sum());
-    let grid = Grid::covering(blocks, 1, LORA_THREADS).with_shared(shared);
+    let grid = Grid::covering(blocks, 1, LORA_THREADS).with_shared(shared).doing(work);
     // SAFETY: as above, with a block for every tile; `y` is borrowed mutably.
     Ok(unsafe { executor.launch(of_dtype(dtype, f32, bf16)?, grid, &params) }?)
 }

@@ -2,7 +2,7 @@
 
 use bytemuck::Zeroable;
 use device::DType;
-use device::launch::{DeviceBuffer, Executor};
+use device::launch::{DeviceBuffer, Executor, Work};
 use gemm::launch::Matrix;
 use nf4::CODEBOOK;
 
@@ -134,6 +134,19 @@ impl<'a> Group<'a> {
         let own = self.projections.iter().flat_map(Projection::buffers);
         Executor::of(self.x, own)?;
         Ok(Executor::of(self.x, others)?)
+    }
+
+    /// Of a base product and an update of as many columns as `width` says for every projection: weights, adapters and `x`,
+    /// or the gradient of `x`, once.
+    pub(super) fn work(&self, width: impl Fn(&LoraShape) -> usize) -> Work {
+        let own = self.projections.iter().map(|Projection { shape, weight, lora_b, .. }| {
+            let [tokens, inputs] = shape.x();
+            let outputs = shape.out_features();
+            Work::product([tokens, outputs, inputs])
+                + Work::product([tokens, width(shape), shape.rank()])
+                + Work::over(weight.buffers().chain([*lora_b]))
+        });
+        own.sum::<Work>() + Work::over([self.x])
     }
 
     /// Sizes, which all projections have in common: `[num_tokens, in_features]`.

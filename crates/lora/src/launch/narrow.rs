@@ -1,7 +1,7 @@
 //! Products with a side as short as the rank.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid, Kernel};
+use device::launch::{DeviceBuffer, Executor, Grid, Kernel, Work};
 use gemm::launch::{MatrixMut, Slabs, sum_slabs};
 
 use super::params::{LORA_NARROW_SHARED_BYTES, LORA_NARROW_THREADS, LORA_NARROW_TILE, LoraParams};
@@ -20,6 +20,14 @@ pub(super) struct Product<'a> {
     pub(super) add: bool,
 }
 
+impl Product<'_> {
+    /// With operands of `dtype`.
+    fn work(&self, dtype: DType) -> Work {
+        let [m, n, k] = self.sizes;
+        Work::product(self.sizes) + Work::bytes((m + n) * k * dtype.size_bytes())
+    }
+}
+
 /// Computes the products of all projections in one launch, and adds up slabs where there are several.
 ///
 /// # Safety
@@ -28,6 +36,7 @@ pub(super) struct Product<'a> {
 pub(super) unsafe fn launch(
     executor: &Executor,
     kernel: &'static Kernel<LoraParams>,
+    operand_dtype: DType,
     mut params: LoraParams,
     mut products: Vec<Product<'_>>,
 ) -> Result<(), LoraError> {
@@ -47,7 +56,12 @@ pub(super) unsafe fn launch(
     }
     let blocks = products.len().saturating_mul(tiles.max().unwrap_or_default());
     let grid = Grid::covering(blocks, 1, LORA_NARROW_THREADS).with_shared(LORA_NARROW_SHARED_BYTES);
-    let grid = Grid { blocks: [grid.blocks[0], slabs.count as u32, 1], ..grid };
+    let results = products.iter().zip(&partials).map(|(product, partials)| match partials {
+        Some(Partials { buffer, .. }) => Work::over([buffer]),
+        None => Work::over([&*product.result]),
+    });
+    let work = products.iter().map(|product| product.work(operand_dtype)).chain(results).sum();
+    let grid = Grid { blocks: [grid.blocks[0], slabs.count as u32, 1], ..grid }.doing(work);
     // SAFETY: the caller's promise; `partials` were just made for these slabs.
     unsafe { executor.launch(kernel, grid, &params)? };
     for (product, partials) in products.iter_mut().zip(&partials) {

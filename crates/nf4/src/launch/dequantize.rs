@@ -1,7 +1,7 @@
 //! Launching dequantization.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::kernels::{NF4_DEQUANTIZE_BF16, NF4_DEQUANTIZE_F32};
 use super::params::{NF4_CODEBOOK_BYTES, NF4_DEQUANTIZE_ELEMENTS, NF4_DEQUANTIZE_THREADS, Nf4DequantizeParams};
@@ -42,7 +42,9 @@ pub fn dequantize(args: Dequantize<'_>) -> Result<(), Nf4Error> {
         len: len as u64,
         codebook: CODEBOOK,
     };
-    let grid = Grid::covering(len, NF4_DEQUANTIZE_ELEMENTS, NF4_DEQUANTIZE_THREADS).with_shared(NF4_CODEBOOK_BYTES);
+    let grid = Grid::covering(len, NF4_DEQUANTIZE_ELEMENTS, NF4_DEQUANTIZE_THREADS)
+        .with_shared(NF4_CODEBOOK_BYTES)
+        .doing(Work::bytes(len / 2) + Work::over([&*out]));
     // SAFETY: the buffers were checked to be of this executor and to hold the tensor, `out` to hold `len` elements, which lie in
     // it; `out` is borrowed mutably.
     Ok(unsafe { executor.launch(kernel, grid, &params) }?)

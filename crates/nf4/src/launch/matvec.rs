@@ -1,7 +1,7 @@
 //! Launching products of a few tokens.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::kernels::{NF4_MATVEC_BF16, NF4_MATVEC_F32};
 use super::params::{NF4_CODEBOOK_BYTES, NF4_MATVEC_ROWS, NF4_MATVEC_THREADS, NF4_MATVEC_TOKENS, Nf4MatvecParams};
@@ -76,7 +76,9 @@ pub fn matvec(args: Matvec<'_>) -> Result<(), Nf4Error> {
         codebook: CODEBOOK,
     };
     let rows = if num_tokens == 0 { 0 } else { out_features };
-    let grid = Grid::covering(rows, NF4_MATVEC_ROWS, NF4_MATVEC_THREADS).with_shared(NF4_CODEBOOK_BYTES);
+    let grid = Grid::covering(rows, NF4_MATVEC_ROWS, NF4_MATVEC_THREADS)
+        .with_shared(NF4_CODEBOOK_BYTES)
+        .doing(Work::product([num_tokens, out_features, in_features]) + Work::over(weight.buffers().chain([x, &*y])));
     // SAFETY: the buffers were checked to be of this executor and to hold what the sizes say, with a warp for each two rows;
     // `y` is borrowed mutably.
     Ok(unsafe { executor.launch(kernel, grid, &params) }?)

@@ -1,7 +1,7 @@
 //! Launching products with a quantized weight.
 
 use device::DType;
-use device::launch::{Architecture, DeviceBuffer, Executor, Grid};
+use device::launch::{Architecture, DeviceBuffer, Executor, Grid, Work};
 use gemm::launch as dense;
 
 use super::kernels::{
@@ -146,7 +146,8 @@ fn product(args: Product<'_>) -> Result<(), Nf4Error> {
         false => (NF4_TILE, NF4_THREADS, NF4_SHARED_BYTES),
     };
     let tiles = m.div_ceil(tile as usize).saturating_mul(n.div_ceil(tile as usize));
-    let grid = Grid::covering(tiles, 1, threads).with_shared(shared);
+    let work = Work::product([m, n, k]) + Work::over(weight.buffers().chain([a, &*c]));
+    let grid = Grid::covering(tiles, 1, threads).with_shared(shared).doing(work);
     // SAFETY: the buffers were checked to be of this executor and to hold what the sizes say, with a block for each tile; `c` is
     // borrowed mutably.
     Ok(unsafe { executor.launch(of_dtype(dtype, f32, bf16)?, grid, &params) }?)

@@ -1,7 +1,7 @@
 //! Launching the backward.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::batch::Batch;
 use super::kernels::ATTENTION_SUM_PREFIX_F32;
@@ -62,6 +62,8 @@ struct Pass<'a> {
     softmax_lse: &'a DeviceBuffer,
     /// `[num_heads, num_q_tokens]` f32: `rowsum(o * grad_o)`.
     delta: DeviceBuffer,
+    /// What the gradients' kernels read.
+    read: Work,
 }
 
 /// Computes the gradients that are asked for, the same bits in every run. Memory beyond them: a number for each query and
@@ -101,7 +103,8 @@ pub fn backward(batch: &Batch<'_>, args: Backward<'_>) -> Result<(), AttentionEr
     }
 
     let delta = executor.allocate(statistics * size_of::<f32>())?;
-    let pass = Pass { batch, executor, inputs, grad_o, softmax_lse, delta };
+    let read = Work::over(operands.buffers().chain([grad_o, softmax_lse, &delta]));
+    let pass = Pass { batch, executor, inputs, grad_o, softmax_lse, delta, read };
     pass.launch_delta(o)?;
     if let Some(grad_q) = grad_q {
         pass.launch_grad_q(grad_q)?;
@@ -121,7 +124,8 @@ impl Pass<'_> {
             head_dim: shape.spec().head_dim as u64,
         };
         let rows = shape.num_q_tokens() * shape.spec().num_heads;
-        let grid = Grid::covering(rows, ATTENTION_ELEMENT_THREADS / Grid::WARP, ATTENTION_ELEMENT_THREADS);
+        let grid = Grid::covering(rows, ATTENTION_ELEMENT_THREADS / Grid::WARP, ATTENTION_ELEMENT_THREADS)
+            .doing(Work::over([o, self.grad_o, &self.delta]));
         // SAFETY: `backward` checked `o` and `grad_o` to be of this executor and to hold a row for each query and head, and
         // made `delta` for as many.
         Ok(unsafe { self.executor.launch(self.batch.variant.delta, grid, &params) }?)
@@ -137,7 +141,9 @@ impl Pass<'_> {
             delta: self.delta.address(),
             grad_q: grad_q.address(),
         };
-        let grid = variant.grad_q_grid(tiles.count, self.batch.shape().spec().num_kv_heads);
+        // Scores, gradients of the probabilities, and the queries'.
+        let work = self.batch.work(3, [&*grad_q]) + self.read;
+        let grid = variant.grad_q_grid(tiles.count, self.batch.shape().spec().num_kv_heads).doing(work);
         // SAFETY: `backward` checked the buffers to be of this executor and to hold what the shape says, of which the tiles
         // were cut; `grad_q` is borrowed mutably.
         Ok(unsafe { self.executor.launch(variant.grad_q, grid, &params) }?)
@@ -158,6 +164,9 @@ impl Pass<'_> {
         let partials = if prefix.is_some() { 2 * chunks * sum_len * size_of::<f32>() } else { 0 };
         let partials = self.executor.allocate(partials)?;
         let num_key_tiles = if own.is_some() { key_tiles.count } else { 0 };
+        let written = own.iter().flat_map(|grad| [&*grad.k, &*grad.v]).chain([&partials]);
+        // Scores, gradients of the probabilities, and the keys' and values'.
+        let work = batch.work(4, written) + self.read;
         let (grad_k, grad_v) = own.map_or((0, 0), |grad| (grad.k.address(), grad.v.address()));
         // More tiles than 32 bits count are refused by the launch.
         let size = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
@@ -175,7 +184,8 @@ impl Pass<'_> {
             num_q_tiles: size(q_tiles.count),
             chunk_tiles: chunk_tiles as u64,
         };
-        let grid = variant.grad_kv_grid(num_key_tiles + prefix_tiles * chunks, shape.spec().num_kv_heads);
+        let blocks = num_key_tiles + prefix_tiles * chunks;
+        let grid = variant.grad_kv_grid(blocks, shape.spec().num_kv_heads).doing(work);
         // SAFETY: as for `grad_q`; the gradients are borrowed mutably, and a block that writes one is launched only if it is
         // there. `partials` was just made for these chunks.
         unsafe { self.executor.launch(variant.grad_kv, grid, &params)? };
@@ -187,7 +197,8 @@ impl Pass<'_> {
             count: chunks as u64,
             len: sum_len as u64,
         };
-        let grid = Grid::covering(sum_len, ATTENTION_ELEMENT_THREADS, ATTENTION_ELEMENT_THREADS);
+        let grid = Grid::covering(sum_len, ATTENTION_ELEMENT_THREADS, ATTENTION_ELEMENT_THREADS)
+            .doing(Work::over([&partials, &*grad.k, &*grad.v]));
         // SAFETY: as above.
         Ok(unsafe { self.executor.launch(&ATTENTION_SUM_PREFIX_F32, grid, &params) }?)
     }

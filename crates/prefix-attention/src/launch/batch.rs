@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor};
+use device::launch::{DeviceBuffer, Executor, Work};
 
 use super::bias::{Expanded, RelativeBias};
 use super::params::{ATTENTION_ROWS, AttentionTile};
@@ -23,6 +23,8 @@ pub struct Batch<'a> {
     pub(super) forward_tiles: Tiles,
     pub(super) q_tiles: Tiles,
     pub(super) key_tiles: Tiles,
+    /// Pairs of a query and a key that it sees, of all heads.
+    pairs: usize,
 }
 
 /// `[count]` [`AttentionTile`].
@@ -74,6 +76,7 @@ impl<'a> Batch<'a> {
             forward_tiles: Tiles::new(executor, q_tiles(variant.forward_rows()))?,
             q_tiles: Tiles::new(executor, q_tiles(ATTENTION_ROWS))?,
             key_tiles: Tiles::new(executor, key_tiles)?,
+            pairs: shape.spec().num_heads * sequences().map(|sequence| visible_pairs(&shape, sequence)).sum::<usize>(),
         })
     }
 
@@ -98,6 +101,12 @@ impl<'a> Batch<'a> {
     /// Of the operands.
     pub fn dtype(&self) -> DType {
         self.variant.dtype
+    }
+
+    /// The work of `products` products over the channels for each visible pair, reading or writing `buffers`.
+    pub(super) fn work<'b>(&self, products: u64, buffers: impl IntoIterator<Item = &'b DeviceBuffer>) -> Work {
+        let each = Work::product([self.pairs, 1, self.shape.spec().head_dim]);
+        Work { flops: each.flops.saturating_mul(products), bytes: 0 } + Work::over(buffers)
     }
 
     /// Elements of a token's queries.
@@ -125,4 +134,12 @@ fn tile_of(sequence: Sequence, first: usize) -> AttentionTile {
     let [q_start, q_len, kv_start, kv_len, first] =
         [sequence.q_start, sequence.q_len, sequence.kv_start, sequence.kv_len, first].map(|value| value as u32);
     AttentionTile { q_start, q_len, kv_start, kv_len, first }
+}
+
+/// Keys that the queries of one head see, the prefix included.
+fn visible_pairs(shape: &AttentionShape<'_>, sequence: Sequence) -> usize {
+    let rows = sequence.q_len * shape.group();
+    let tile = Tile { sequence, kv_head: 0, first_row: 0, rows };
+    let own = (0..sequence.q_len).map(|query| tile.visible_to(shape, query * shape.group()).len());
+    own.sum::<usize>() + sequence.q_len * shape.prefix_len()
 }

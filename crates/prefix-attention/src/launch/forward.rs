@@ -52,12 +52,14 @@ pub fn forward(batch: &Batch<'_>, args: Forward<'_>) -> Result<(), AttentionErro
         o: o.address(),
         softmax_lse: softmax_lse.address(),
     };
+    // Two products; keys and values of a fused projection count with what lies between them.
+    let work = batch.work(2, operands.buffers().chain([&*o, &*softmax_lse]));
     if let Some(hopper) = Hopper::plan(executor, batch, &operands, &params)? {
         // SAFETY: as below; the maps describe operands that were checked.
-        return Ok(unsafe { executor.launch(hopper.kernel, hopper.grid, &hopper.params) }?);
+        return Ok(unsafe { executor.launch(hopper.kernel, hopper.grid.doing(work), &hopper.params) }?);
     }
     let grid = variant.forward_grid(rows, tiles.count, shape.spec().num_kv_heads);
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, of which the tiles were cut;
     // `o` and `softmax_lse` are borrowed mutably.
-    Ok(unsafe { executor.launch(kernel, grid, &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid.doing(work), &params) }?)
 }

@@ -1,7 +1,7 @@
 //! Launching an activation: [`crate::activation`] on device buffers.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid, Kernel};
+use device::launch::{DeviceBuffer, Executor, Grid, Kernel, Work};
 
 use super::kernels::{
     ACTIVATION_BACKWARD_BF16, ACTIVATION_BACKWARD_F32, ACTIVATION_FORWARD_BF16, ACTIVATION_FORWARD_F32,
@@ -56,7 +56,7 @@ pub(super) fn pointwise(
     let grid = Grid::covering(len, POINTWISE_ELEMENTS, POINTWISE_THREADS);
     // SAFETY: both buffers were checked to be of this executor and to hold `len` elements; `y` is borrowed mutably by the
     // callers of this function.
-    Ok(unsafe { executor.launch(kernel, grid, &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid.doing(Work::over([x, x, y])), &params) }?)
 }
 
 /// How the kernels call the function.

@@ -1,7 +1,7 @@
 //! Launching a sum with one row: [`crate::broadcast`] on device buffers.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::kernels::{BROADCAST_BF16, BROADCAST_F32};
 use super::params::{BroadcastParams, ROWS_THREADS};
@@ -60,7 +60,8 @@ fn launch(
         padding: 0,
     };
     let blocks = if columns == 0 { 0 } else { rows };
+    let grid = Grid::covering(blocks, 1, ROWS_THREADS).doing(Work::over([y].into_iter().chain(x)));
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, with one block for each row; the
     // callers have borrowed `y` mutably. A thread reads its elements before it writes them.
-    Ok(unsafe { executor.launch(kernel, Grid::covering(blocks, 1, ROWS_THREADS), &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid, &params) }?)
 }

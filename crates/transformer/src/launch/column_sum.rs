@@ -1,6 +1,6 @@
 //! Sums over rows in two steps: blocks of rows by a kernel of the op, then the blocks in order.
 
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::Gradient;
 use super::kernels::COLUMN_SUM_F32;
@@ -34,7 +34,7 @@ impl Partials {
         let grid = Grid::covering(self.columns, COLUMN_SUM_THREADS, COLUMN_SUM_THREADS);
         // SAFETY: `partials` was made for these sizes; the caller has checked that `sums` holds `columns` f32, which are
         // borrowed mutably.
-        Ok(unsafe { executor.launch(&COLUMN_SUM_F32, grid, &params) }?)
+        Ok(unsafe { executor.launch(&COLUMN_SUM_F32, grid.doing(Work::over([&self.buffer, &*sums.values])), &params) }?)
     }
 }
 

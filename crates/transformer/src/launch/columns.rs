@@ -1,7 +1,7 @@
 //! Launching the gathering of columns: [`crate::columns`] on device buffers, for blocks at equal distances.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid, Kernel};
+use device::launch::{DeviceBuffer, Executor, Grid, Kernel, Work};
 
 use super::kernels::{
     COLUMNS_GATHER_BF16, COLUMNS_GATHER_F32, COLUMNS_SCATTER_ADD_BF16, COLUMNS_SCATTER_ADD_F32, COLUMNS_SCATTER_BF16,
@@ -114,7 +114,9 @@ fn launch(
         count: blocks.count as u64,
     };
     let rows = if blocks.width() == 0 { 0 } else { shape.rows };
+    // As many elements are read as written.
+    let grid = Grid::covering(rows, 1, ROWS_THREADS).doing(Work::over([narrow, narrow]));
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, the blocks to lie within a row
     // and apart; the callers have borrowed what the kernel writes mutably.
-    Ok(unsafe { executor.launch(kernel, Grid::covering(rows, 1, ROWS_THREADS), &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid, &params) }?)
 }

@@ -1,7 +1,7 @@
 //! Launching the cross-entropy: [`crate::cross_entropy`] on device buffers.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::kernels::{CROSS_ENTROPY_BF16, CROSS_ENTROPY_F32, CROSS_ENTROPY_LOSS_F32, CROSS_ENTROPY_SUM_F64};
 use super::params::{
@@ -137,11 +137,13 @@ fn launch(
         sums: sums.0.address(),
         rows: rows as u64,
     };
+    // Logits are read, and written again as their gradient.
+    let work = Work::over([logits].into_iter().chain(gradient.map(|_| logits)));
     let with_shared = |grid: Grid| grid.with_shared(CROSS_ENTROPY_SHARED_BYTES);
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, with one block for each row, and
     // the labels to be columns; `sums` is borrowed mutably, `logits` too where the kernel writes them.
     unsafe {
-        executor.launch(kernel, with_shared(Grid::covering(rows, 1, CROSS_ENTROPY_THREADS)), &each_row)?;
+        executor.launch(kernel, with_shared(Grid::covering(rows, 1, CROSS_ENTROPY_THREADS)).doing(work), &each_row)?;
         executor.launch(&CROSS_ENTROPY_SUM_F64, with_shared(Grid::linear(1, CROSS_ENTROPY_THREADS)), &all_rows)?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Launching sums, quotients, multiples and conversions: [`crate::elementwise`] on device buffers.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid, Kernel};
+use device::launch::{DeviceBuffer, Executor, Grid, Kernel, Work};
 
 use super::kernels::{
     ADD_BF16, ADD_F32, DIVIDE_F32, SCALE_BF16, SCALE_BF16_TO_F32, SCALE_F16_TO_BF16, SCALE_F16_TO_F32, SCALE_F32,
@@ -62,7 +62,7 @@ fn combine(
     let params = BinaryParams { a: a.address(), b: b.address(), y: y.address(), len: len as u64 };
     // SAFETY: the buffers were checked to be of this executor and to hold `len` elements; the callers have borrowed `y`
     // mutably. A thread reads its elements before it writes them.
-    Ok(unsafe { executor.launch(kernel, grid(len), &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid(len).doing(Work::over([a, b, y])), &params) }?)
 }
 
 /// Writes `factor * x`, rounded to the type of `y`, or adds it to what `y` holds. Both hold `len` elements: `x` of any dtype,
@@ -127,7 +127,7 @@ fn launch_scale(
     };
     // SAFETY: the buffers were checked to be of this executor and to hold `len` elements and one; the callers have borrowed
     // `y` mutably. A thread reads its elements before it writes them.
-    Ok(unsafe { executor.launch(kernel, grid(len), &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid(len).doing(Work::over([x.1, y.1])), &params) }?)
 }
 
 fn grid(len: usize) -> Grid {

@@ -1,7 +1,7 @@
 //! Launching the gated activation: [`crate::gated`] on device buffers.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::activation::code;
 use super::kernels::{GATED_BACKWARD_BF16, GATED_BACKWARD_F32, GATED_FORWARD_BF16, GATED_FORWARD_F32};
@@ -87,7 +87,7 @@ pub fn forward(
     };
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, with one block for each row;
     // `y` is borrowed mutably.
-    Ok(unsafe { executor.launch(kernel, grid(shape), &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid(shape).doing(Work::over(gate_up.buffers().chain([&*y]))), &params) }?)
 }
 
 /// Arguments of [`backward`], all on one device.
@@ -114,6 +114,7 @@ pub fn backward(shape: Shape, activation: Activation, args: Backward<'_>) -> Res
     let gradients = gradient.addresses(shape, dtype, ["dgate", "dup", "dgate_up"])?;
     check_len(OP, "dy", &[shape.rows, shape.features], dtype, dy)?;
     let executor = Executor::of(dy, gate_up.buffers().chain(gradient.buffers()))?;
+    let work = Work::over(gate_up.buffers().chain(gradient.buffers()).chain([dy]));
     let params = GatedBackwardParams {
         gate: factors.gate,
         up: factors.up,
@@ -126,7 +127,7 @@ pub fn backward(shape: Shape, activation: Activation, args: Backward<'_>) -> Res
         activation: u64::from(code(activation)),
     };
     // SAFETY: as in `forward`; the gradients are borrowed mutably.
-    Ok(unsafe { executor.launch(kernel, grid(shape), &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid(shape).doing(work), &params) }?)
 }
 
 /// One block for each row; none if rows are empty.

@@ -1,7 +1,7 @@
 //! Launching layer norm: [`crate::layer_norm`] on device buffers.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::column_sum::{self, Partials};
 use super::kernels::{
@@ -61,7 +61,7 @@ pub fn forward(shape: Shape, args: Forward<'_>) -> Result<()> {
     };
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, with one block for each row;
     // `y` and `statistics` are borrowed mutably.
-    Ok(unsafe { executor.launch(kernel, one_block_each(rows), &params) }?)
+    Ok(unsafe { executor.launch(kernel, one_block_each(rows).doing(Work::over([x, &*y])), &params) }?)
 }
 
 /// Arguments of [`backward`], all on one device.
@@ -121,7 +121,7 @@ pub fn backward(shape: Shape, args: Backward<'_>) -> Result<()> {
         };
         // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, with one block for each
         // row; `dx` is borrowed mutably.
-        unsafe { executor.launch(row_kernel, one_block_each(rows), &params)? };
+        unsafe { executor.launch(row_kernel, one_block_each(rows).doing(Work::over([x, dy, &*dx.values])), &params)? };
     }
     if dweight.is_none() && dbias.is_none() {
         return Ok(());
@@ -139,7 +139,7 @@ pub fn backward(shape: Shape, args: Backward<'_>) -> Result<()> {
         hidden: hidden as u64,
     };
     // SAFETY: as above; the partial sums were just made for these blocks, and what is not wanted has no address.
-    unsafe { executor.launch(weight_kernel, column_sum::grid(rows, hidden), &terms)? };
+    unsafe { executor.launch(weight_kernel, column_sum::grid(rows, hidden).doing(Work::over([x, dy])), &terms)? };
     for (partials, gradient) in [(of_weight, dweight), (of_bias, dbias)] {
         if let (Some(partials), Some(gradient)) = (partials, gradient) {
             partials.add_up(executor, gradient)?;

@@ -1,7 +1,7 @@
 //! Launching the mean of the rows of each sequence: [`crate::mean_rows`] on device buffers.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid, Kernel};
+use device::launch::{DeviceBuffer, Executor, Grid, Kernel, Work};
 
 use super::kernels::{MEAN_ROWS_BACKWARD_BF16, MEAN_ROWS_BACKWARD_F32, MEAN_ROWS_FORWARD_BF16, MEAN_ROWS_FORWARD_F32};
 use super::params::{MeanRowsParams, ROWS_THREADS};
@@ -66,5 +66,5 @@ fn launch(
     };
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, whose starts rise; the callers
     // have borrowed what the kernel writes mutably.
-    Ok(unsafe { executor.launch(kernel, grid, &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid.doing(Work::over([x, y])), &params) }?)
 }

@@ -1,7 +1,7 @@
 //! Launching the same rows before every sequence: [`crate::prepend`] on device buffers.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid, Kernel};
+use device::launch::{DeviceBuffer, Executor, Grid, Kernel, Work};
 
 use super::kernels::{
     PREPEND_BACKWARD_PROMPT_BF16, PREPEND_BACKWARD_PROMPT_BF16_TO_F32, PREPEND_BACKWARD_PROMPT_F32,
@@ -74,9 +74,10 @@ pub fn forward(
     check_len(OP, "y", &[shape.num_rows(), shape.width], x.0, y)?;
     let executor = Executor::of(x.1, [prompt.1, &*y, shape.starts.buffer()])?;
     let params = PrependParams { prompt: prompt.1.address(), x: x.1.address(), y: y.address(), ..shape.params() };
+    let grid = shape.grid(shape.num_rows()).doing(Work::over([prompt.1, x.1, &*y]));
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, whose starts rise; `y` is
     // borrowed mutably, and each block writes one row of it.
-    Ok(unsafe { executor.launch(kernel, shape.grid(shape.num_rows()), &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid, &params) }?)
 }
 
 /// The gradient of `prompt`, f32 or of the type of `dy`, given that of `y`.
@@ -124,5 +125,5 @@ fn launch_backward(
     let params = PrependParams { y: dy.1.address(), add: u64::from(gradient.add), ..params };
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, whose starts rise; the gradient
     // is borrowed mutably, and each thread writes its own elements of it.
-    Ok(unsafe { executor.launch(kernel, grid, &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid.doing(Work::over([&*gradient.values; 2])), &params) }?)
 }

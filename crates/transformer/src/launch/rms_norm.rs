@@ -1,7 +1,7 @@
 //! Launching the root mean square norm: [`crate::rms_norm`] on device buffers.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::column_sum::{self, Partials};
 use super::kernels::{
@@ -57,7 +57,7 @@ pub fn forward(shape: Shape, args: Forward<'_>) -> Result<()> {
     };
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, with one block for each row;
     // `y` and `rstd` are borrowed mutably.
-    Ok(unsafe { executor.launch(kernel, one_block_each(rows), &params) }?)
+    Ok(unsafe { executor.launch(kernel, one_block_each(rows).doing(Work::over([x, &*y])), &params) }?)
 }
 
 /// Arguments of [`backward`], all on one device.
@@ -114,7 +114,7 @@ pub fn backward(shape: Shape, args: Backward<'_>) -> Result<()> {
         };
         // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, with one block for each
         // row; `dx` is borrowed mutably.
-        unsafe { executor.launch(row_kernel, one_block_each(rows), &params)? };
+        unsafe { executor.launch(row_kernel, one_block_each(rows).doing(Work::over([x, dy, &*dx.values])), &params)? };
     }
     if let Some(dweight) = dweight {
         let partials = Partials::new(executor, rows, hidden)?;
@@ -127,7 +127,7 @@ pub fn backward(shape: Shape, args: Backward<'_>) -> Result<()> {
             hidden: hidden as u64,
         };
         // SAFETY: as above; `partials` was just made for these blocks.
-        unsafe { executor.launch(weight_kernel, column_sum::grid(rows, hidden), &terms)? };
+        unsafe { executor.launch(weight_kernel, column_sum::grid(rows, hidden).doing(Work::over([x, dy])), &terms)? };
         partials.add_up(executor, dweight)?;
     }
     Ok(())

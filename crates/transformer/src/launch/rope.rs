@@ -1,7 +1,7 @@
 //! Launching rotary position embedding: [`crate::rope`] on device buffers.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::kernels::{ROPE_BF16, ROPE_F32};
 use super::params::{ROPE_THREADS, RopeParams};
@@ -164,5 +164,11 @@ fn rotate(
     };
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, the positions to lie within
     // the tables when both were made; the caller borrows the result mutably.
-    Ok(unsafe { executor.launch(kernel, Grid::covering(shape.num_tokens, 1, ROPE_THREADS), &params) }?)
+    Ok(unsafe {
+        executor.launch(
+            kernel,
+            Grid::covering(shape.num_tokens, 1, ROPE_THREADS).doing(Work::over([x, out.buffer])),
+            &params,
+        )
+    }?)
 }

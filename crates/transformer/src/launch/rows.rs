@@ -1,7 +1,7 @@
 //! Launching the gathering of rows: [`crate::rows`] and [`crate::embedding`] on device buffers.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid, Kernel};
+use device::launch::{DeviceBuffer, Executor, Grid, Kernel, Work};
 
 use super::kernels::{
     ROWS_GATHER_BF16, ROWS_GATHER_BF16_TO_F32, ROWS_GATHER_F32, ROWS_GATHER_F32_TO_BF16, ROWS_SCATTER_ADD_BF16,
@@ -111,7 +111,9 @@ fn launch(
     let blocks = if width == 0 { 0 } else { selected.count };
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, the numbers to be rows of the
     // table; the callers have borrowed what the kernel writes mutably.
-    Ok(unsafe { executor.launch(kernel, Grid::covering(blocks, 1, ROWS_THREADS), &params) }?)
+    Ok(unsafe {
+        executor.launch(kernel, Grid::covering(blocks, 1, ROWS_THREADS).doing(Work::over([rows, rows])), &params)
+    }?)
 }
 
 /// Blocks of a row of `width` elements where each thread keeps to its columns: a vector of four.

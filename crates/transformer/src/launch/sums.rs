@@ -1,7 +1,7 @@
 //! Launching sums of all elements: [`crate::sums`] on device buffers.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid, Kernel};
+use device::launch::{DeviceBuffer, Executor, Grid, Kernel, Work};
 
 use super::kernels::{INNER_PRODUCT_BF16, INNER_PRODUCT_F32, SQUARED_ERROR_BF16, SQUARED_ERROR_F32};
 use super::params::{SUM_SHARED_BYTES, SUM_THREADS, SumParams};
@@ -66,7 +66,8 @@ fn launch(
         sum: sum.address(),
         len: len as u64,
     };
-    let grid = Grid::linear(1, SUM_THREADS).with_shared(SUM_SHARED_BYTES);
+    let work = Work::over([x, other].into_iter().chain(differences));
+    let grid = Grid::linear(1, SUM_THREADS).with_shared(SUM_SHARED_BYTES).doing(work);
     // SAFETY: the buffers were checked to be of this executor and to hold `len` elements and one; the callers have borrowed
     // what the kernel writes mutably.
     Ok(unsafe { executor.launch(kernel, grid, &params) }?)
