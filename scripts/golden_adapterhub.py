@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes tests/data/adapterhub: bottleneck adapters, and what AdapterHub computes and saves with them.
+"""Writes tests/data/adapterhub and tests/data/adapterhub-lora: bottleneck adapters, LoRA and (IA)^3, and what AdapterHub
+computes and saves with them.
 
     PYTHON scripts/golden_adapterhub.py [CASE ...]
 
@@ -20,13 +21,12 @@ import adapters
 import torch
 import transformers
 from adapters import (
-    CompacterConfig, CompacterPlusPlusConfig, DoubleSeqBnConfig, ParBnConfig, SeqBnConfig,
+    CompacterConfig, CompacterPlusPlusConfig, DoubleSeqBnConfig, IA3Config, LoRAConfig, ParBnConfig, SeqBnConfig,
 )
 from safetensors.torch import save_file
 from transformers import AutoConfig, BertForSequenceClassification, GPT2LMHeadModel, T5ForConditionalGeneration
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data"
-OUTPUT = DATA / "adapterhub"
 VOCAB_SIZE = 64
 THREE_STEPS = dict(lr=1e-2, weight_decay=0.01)
 # The adapter's name, which is a part of every key.
@@ -56,10 +56,17 @@ NOISE = {
 POST_ADD = {"post-add": lambda: DoubleSeqBnConfig(
     reduction_factor=4, original_ln_before=True, residual_before_ln="post_add")}
 CROSS = {"cross": lambda: DoubleSeqBnConfig(reduction_factor=4, cross_adapter=True, leave_out=[1, 2])}
+# In a folder of their own: PEFT has these methods, whose files are read as its own.
+LORA = {
+    "lora": lambda: LoRAConfig(r=4, alpha=8),
+    "lora-everywhere": lambda: LoRAConfig(
+        r=3, alpha=7, attn_matrices=["k", "v"], intermediate_lora=True, output_lora=True, leave_out=[1]),
+    "ia3": lambda: IA3Config(),
+}
 CASES = {
     f"{family}-{name}": (make, name not in PRESETS)
     for family, extra in {"gpt2": {}, "bert": POST_ADD, "t5": CROSS}.items()
-    for name, make in (PRESETS | NOISE | extra).items()
+    for name, make in (PRESETS | NOISE | extra | LORA).items()
 }
 
 
@@ -87,7 +94,8 @@ def trainable(model):
 
 
 def write_case(name):
-    folder = OUTPUT / name
+    is_lora = name.split("-", 1)[1] in LORA
+    folder = DATA / ("adapterhub-lora" if is_lora else "adapterhub") / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     family = name.split("-")[0]

@@ -71,6 +71,11 @@ impl AdapterDirectory {
         Ok(Self { dir, config, weights, encoder_state, head })
     }
 
+    /// An adapter that another program saved in `dir`, with the configuration and the tensors that PEFT would have saved.
+    pub fn translated(dir: impl Into<PathBuf>, config: String, weights: SafetensorsFile) -> Self {
+        Self { dir: dir.into(), config, weights, encoder_state: None, head: None }
+    }
+
     /// The directory.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -80,6 +80,16 @@ pub enum CheckpointError {
         /// Expected and got.
         reason: String,
     },
+    /// A GGUF file that contradicts itself, or of a kind that is not read.
+    #[error("{}: broken as GGUF at byte {position}: {reason}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// Offset from the start of the file.
+        position: usize,
+        /// Expected and got.
+        reason: String,
+    },
     /// The data is longer or shorter than its header says.
     #[error("{}: the header describes {expected} bytes of data and the file holds {got}; it is truncated or was appended to: fetch it again", path.display())]
     DataLength {

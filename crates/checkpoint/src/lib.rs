@@ -7,6 +7,7 @@
 //! | one tensor's bytes, used where they lie | [`MappedTensor`] |
 //! | a model directory, single file or shards | [`Checkpoint`] |
 //! | an adapter directory in PEFT's layout | [`AdapterDirectory`] |
+//! | a GGUF file, its header checked; the bytes of one | [`GgufFile`], [`gguf_bytes`] |
 //! | a safetensors file, written tensor by tensor | [`write_safetensors`] |
 //! | a file that is either old or new, never half | [`atomic_write`] |
 //! | a directory that appears whole or not at all | [`StagedDirectory`] |
@@ -24,6 +25,7 @@ mod directory;
 mod error;
 mod foreign;
 mod fs;
+mod gguf;
 mod header;
 mod index;
 mod json;
@@ -47,6 +49,7 @@ pub use directory::{Checkpoint, MODEL_INDEX, MODEL_WEIGHTS};
 pub use error::CheckpointError;
 pub use foreign::Foreign;
 pub use fs::{Fs, Storage, WritableFile};
+pub use gguf::{GgufFile, GgufTensor, GgufValue, gguf_bytes};
 pub use json::{parse_json, read_json, read_text};
 pub use mapped::MappedFile;
 pub use quoted::Quoted;

@@ -16,8 +16,17 @@ use crate::CheckpointError;
 #[derive(Debug)]
 pub struct MappedFile {
     path: PathBuf,
-    file: File,
-    map: Mmap,
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Mapped {
+        file: File,
+        map: Mmap,
+    },
+    /// What was made of another file.
+    Made(Vec<u8>),
 }
 
 impl MappedFile {
@@ -46,7 +55,12 @@ impl MappedFile {
             path: path.clone(),
             source,
         })?;
-        Ok(Self { path, file, map })
+        Ok(Self { path, bytes: Bytes::Mapped { file, map } })
+    }
+
+    /// `bytes` that were made of the file `path`, which names them in errors.
+    pub(crate) fn made(path: impl Into<PathBuf>, bytes: Vec<u8>) -> Self {
+        Self { path: path.into(), bytes: Bytes::Made(bytes) }
     }
 
     /// Where the file was opened.
@@ -59,9 +73,10 @@ impl MappedFile {
     /// # Errors
     /// [`CheckpointError::Shortened`], [`CheckpointError::Io`].
     pub fn check_length(&self) -> Result<(), CheckpointError> {
+        let Bytes::Mapped { file, map } = &self.bytes else { return Ok(()) };
         let failed = |source| CheckpointError::Io { action: "look at", path: self.path.clone(), source };
-        let now = self.file.metadata().map_err(failed)?.len();
-        let mapped = self.map.len() as u64;
+        let now = file.metadata().map_err(failed)?.len();
+        let mapped = map.len() as u64;
         if now < mapped {
             return Err(CheckpointError::Shortened { path: self.path.clone(), mapped, now });
         }
@@ -73,14 +88,19 @@ impl MappedFile {
     /// Gives the memory of a part back to the system, which reads it again from the file when it is next used. Refused
     /// advice changes nothing.
     pub(crate) fn release(&self, start: usize, len: usize) {
-        // SAFETY: the mapping is private and never written, so what its pages hold is in the file.
-        let _ = unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+        if let Bytes::Mapped { map, .. } = &self.bytes {
+            // SAFETY: the mapping is private and never written, so what its pages hold is in the file.
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+        }
     }
 }
 
 impl AsRef<[u8]> for MappedFile {
     fn as_ref(&self) -> &[u8] {
-        &self.map
+        match &self.bytes {
+            Bytes::Mapped { map, .. } => map,
+            Bytes::Made(bytes) => bytes,
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! One safetensors file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::header::{Header, Placement};
-use crate::{CheckpointError, MappedFile, MappedTensor};
+use crate::writer::Plan;
+use crate::{CheckpointError, MappedFile, MappedTensor, TensorSpec};
 
 /// A mapped safetensors file with a checked header. Opening reads the header only; data is read when it is touched.
 #[derive(Debug)]
@@ -25,6 +27,22 @@ impl SafetensorsFile {
         let file = MappedFile::open(path)?;
         let header = Header::parse(file.path(), file.as_ref())?;
         Ok(Self { file: Arc::new(file), header })
+    }
+
+    /// Tensors that another format holds, as if they had been read from a file of this one. `path` is the file that they
+    /// were made of, and names them in errors.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Unwritable`] for duplicate names and for data whose length is not shape x dtype, and those of `data`.
+    pub fn in_memory<'d, E: From<CheckpointError>>(
+        path: impl Into<PathBuf>,
+        tensors: &[TensorSpec],
+        data: impl FnMut(&TensorSpec) -> Result<Cow<'d, [u8]>, E>,
+    ) -> Result<Self, E> {
+        let (path, mut bytes) = (path.into(), Vec::new());
+        Plan::new(&path, tensors, &[])?.write(&path, &mut bytes, data)?;
+        let header = Header::parse(&path, &bytes)?;
+        Ok(Self { file: Arc::new(MappedFile::made(path, bytes)), header })
     }
 
     /// Where the file is.

@@ -142,6 +142,16 @@ impl AdapterConfig {
         }
     }
 
+    /// What all of PEFT's methods have; `None` of AdapterHub's.
+    pub fn common(&self) -> Option<&Common> {
+        match self {
+            AdapterConfig::Lora(config) => Some(&config.common),
+            AdapterConfig::Ia3(config) => Some(&config.common),
+            AdapterConfig::PromptLearning(config) => Some(&config.common),
+            AdapterConfig::Bottleneck(_) => None,
+        }
+    }
+
     /// What the adapter was trained for, where its file says so.
     pub fn task_type(&self) -> Option<TaskType> {
         match self {
@@ -190,7 +200,10 @@ fn adapterhub(file: Fields, mut config: Fields) -> Result<(AdapterConfig, Warnin
         }
         Some(other) => Err(config.wrong(
             "architecture",
-            format!("{} is not supported; of AdapterHub's methods bottleneck adapters are", checkpoint::Quoted(&other)),
+            format!(
+                "{} is not supported; of AdapterHub's methods bottleneck adapters, LoRA and (IA)^3 are",
+                checkpoint::Quoted(&other)
+            ),
         )),
     }
 }

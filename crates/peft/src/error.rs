@@ -143,6 +143,54 @@ pub enum PeftError {
         /// Why.
         reason: &'static str,
     },
+    /// The matrices of a LoRA adapter's module that do not go together.
+    #[error("{}: {} {reason}", dir.display(), Quoted(module))]
+    Update {
+        /// The adapter.
+        dir: PathBuf,
+        /// The module, or a tensor.
+        module: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of another program that is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Expected and got, and what to do.
+        reason: String,
+    },
+    /// An adapter that says that it belongs to another base model.
+    #[error("{}: the adapter is for a base model whose `{key}` is {}, and this one's is {}; name the model that it was trained on", path.display(), Quoted(adapter), Quoted(base))]
+    OtherModel {
+        /// The adapter's configuration.
+        path: PathBuf,
+        /// The key that tells.
+        key: &'static str,
+        /// As the adapter has it.
+        adapter: String,
+        /// As the base has it.
+        base: String,
+    },
+    /// An adapter whose names mean nothing without its base.
+    #[error("{}: the modules of {format} are named after the base model, which is not given; convert the adapter first: tunesmith convert {} --to peft --model DIR --output DIR", dir.display(), dir.display())]
+    NeedsBase {
+        /// The adapter.
+        dir: PathBuf,
+        /// What it is.
+        format: &'static str,
+    },
+    /// An adapter with something that another format has no place for.
+    #[error("{what} cannot be written as {format}: {reason}")]
+    NotConvertible {
+        /// A module or a setting.
+        what: String,
+        /// The other format.
+        format: &'static str,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// Adapters that cannot become one.
     #[error("the adapters cannot be combined: {} {reason}", Quoted(module))]
     Combination {

@@ -11,6 +11,8 @@
 //! | what one would train, before weights are read | [`trainable`] |
 //! | its files | [`save()`], [`stage`], [`load()`] |
 //! | several adapters as one | [`combine`] |
+//! | what a LoRA adapter is in any file | [`updates`] |
+//! | files of AdapterHub, MLX and llama.cpp | [`formats`] |
 //! | a base with the method folded in | [`Method::merge`], [`breaks_ties`] |
 //!
 //! A method joins with a file or folder of its own: a configuration, a type that is a [`model::Adapter`] and a [`Method`],
@@ -26,11 +28,13 @@ mod default_targets;
 mod error;
 mod fields;
 mod finite;
+pub mod formats;
 mod full;
 pub mod ia3;
 pub mod init;
 mod load;
 pub mod lora;
+mod low_rank;
 mod merged;
 mod method;
 mod modules;
@@ -43,6 +47,7 @@ pub mod python_json;
 mod save;
 mod stand_ins;
 pub mod targets;
+pub mod updates;
 
 pub use config::{AdapterConfig, Common, TaskType};
 pub use default_targets::lora_target_modules;

@@ -32,10 +32,14 @@ pub(crate) fn add_new(names: &mut Option<Vec<String>>, base: &Base) -> Warnings 
     warnings
 }
 
+/// Whether the module `path` is the head of a classifier, or a part of it.
+pub(crate) fn is_head(path: &str) -> bool {
+    HEADS.iter().any(|head| is_saved(path, head))
+}
+
 /// The parameters of a classifier's head, and those that the base's files do not have, in model order. Both are trained with
 /// whatever else is: `new` start at random.
 pub(crate) fn heads(modules: &Modules, new: &[ParameterId]) -> Vec<ParameterId> {
-    let is_head = |path: &str| HEADS.iter().any(|head| is_saved(path, head));
     let trained = modules.parameters().filter(|p| new.contains(&p.id) || is_head(&modules.get(p.module).path));
     trained.filter(|parameter| parameter.tied_to.is_none()).map(|parameter| parameter.id).collect()
 }

@@ -13,7 +13,7 @@ use crate::lora::{self, Lora};
 use crate::method::Method;
 use crate::pixel_prompt::{self, PixelPrompt};
 use crate::prompt_learning::{self, PromptLearning};
-use crate::{AdapterConfig, PeftError, Warnings};
+use crate::{AdapterConfig, PeftError, Warnings, formats};
 
 /// Attaches a new adapter to `base`, its starting values drawn from `seed`. With it are trained and saved the head of a
 /// classifier, and what [`Base::newly_initialized`] lists, which a warning says.
@@ -33,13 +33,13 @@ pub fn attach(config: AdapterConfig, base: &Base, seed: u64) -> Result<(Arc<dyn 
     Ok((method, warnings))
 }
 
-/// Attaches the adapter saved in `dir`, in PEFT's format or AdapterHub's, to `base`.
+/// Attaches the adapter saved in `dir`, in any of the [`formats`], to `base`.
 ///
 /// # Errors
-/// Those of [`AdapterDirectory::open`], [`AdapterConfig::read`] and [`restore`], with the name of the file:
-/// [`PeftError::InFile`] for a configuration that does not suit the model.
+/// Those of [`formats::read`], [`AdapterConfig::read`] and [`restore`], with the name of the file: [`PeftError::InFile`] for
+/// a configuration that does not suit the model.
 pub fn open(dir: &Path, base: &Base) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
-    let directory = AdapterDirectory::open(dir)?;
+    let directory = formats::read(dir, Some(base.into()))?;
     let path = dir.join(ADAPTER_CONFIG);
     let (config, mut warnings) = AdapterConfig::read(&path, &directory.config)?;
     let (method, more) = restore(config, base, &directory).map_err(|e| e.in_file(&path))?;

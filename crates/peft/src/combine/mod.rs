@@ -13,7 +13,6 @@
 //! Random numbers of DARE are Philox's and not torch's.
 
 mod arithmetic;
-mod low_rank;
 mod read;
 mod write;
 
@@ -143,7 +142,7 @@ impl Combination {
     ///
     /// # Errors
     /// [`PeftError::Setting`] for a density outside 0 to 1, or none where it is needed; [`PeftError::Combination`] for modules
-    /// that do not fit each other; [`PeftError::Combination`] for adapters with more than matrices A and B;
+    /// that do not fit each other; [`PeftError::Setting`] for adapters with more than matrices A and B;
     /// [`PeftError::NonFinite`], [`PeftError::Checkpoint`].
     pub fn of(&self, adapters: &[Weighted<'_>]) -> Result<Combined, PeftError> {
         let density = self.checked_density()?;
@@ -166,7 +165,7 @@ impl Combination {
             largest_error = largest_error.map(|largest| largest.max(error));
             combined.push((name.to_owned(), factors.finite(name)?.padded(rank)));
         }
-        let fan_in_fan_out = adapters.first().is_some_and(|first| read::fan_in_fan_out(first.adapter));
+        let fan_in_fan_out = modules.fan_in_fan_out;
         Ok(Combined { config: modules.config(adapters, rank), fan_in_fan_out, modules: combined, largest_error })
     }
 

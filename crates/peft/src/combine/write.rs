@@ -1,12 +1,12 @@
 //! The combined adapter's files.
 
-use std::borrow::Cow;
 use std::path::Path;
 
-use checkpoint::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Dtype, StagedDirectory, Storage, TensorSpec};
+use checkpoint::{StagedDirectory, Storage};
 use serde_json::Map;
 
 use super::Combined;
+use crate::updates::{PeftFiles, UpdateKind};
 use crate::{AdapterConfig, PeftError, names};
 
 impl Combined {
@@ -20,30 +20,20 @@ impl Combined {
     /// # Errors
     /// [`PeftError::Checkpoint`].
     pub fn save(&self, dir: &Path) -> Result<(), PeftError> {
-        let mut specs = Vec::with_capacity(2 * self.modules.len());
-        let mut values: Vec<&[f32]> = Vec::with_capacity(2 * self.modules.len());
-        for (module, factors) in &self.modules {
-            let [end_a, end_b] = match factors.embedding {
-                true => ["lora_embedding_A", "lora_embedding_B"],
-                false => ["lora_A.weight", "lora_B.weight"],
+        let matrices = self.modules.iter().flat_map(|(module, factors)| {
+            let [end_a, end_b] = match factors.kind {
+                UpdateKind::Embedding => ["lora_embedding_A", "lora_embedding_B"],
+                UpdateKind::Linear => ["lora_A.weight", "lora_B.weight"],
             };
             let rank = factors.rank.max(1);
-            for (end, shape, matrix) in [
-                (end_a, vec![factors.rank, factors.a.len() / rank], &factors.a),
-                (end_b, vec![factors.b.len() / rank, factors.rank], &factors.b),
-            ] {
-                specs.push(TensorSpec { name: names::key(module, end), dtype: Dtype::F32, shape });
-                values.push(matrix);
-            }
-        }
+            [
+                (names::key(module, end_a), vec![factors.rank, factors.a.len() / rank], factors.a.clone()),
+                (names::key(module, end_b), vec![factors.b.len() / rank, factors.rank], factors.b.clone()),
+            ]
+        });
+        let config = AdapterConfig::Lora(self.config.clone()).to_text(self.fan_in_fan_out);
         let mut staged = StagedDirectory::create(&Storage, dir)?;
-        staged.write_safetensors(ADAPTER_WEIGHTS, &specs, &[("format", "pt")], |spec| {
-            let index = specs.iter().position(|known| known.name == spec.name);
-            let bytes: &[u8] = index.map_or(&[], |index| bytemuck::cast_slice(values[index]));
-            Ok::<_, PeftError>(Cow::Borrowed(bytes))
-        })?;
-        staged
-            .write(ADAPTER_CONFIG, AdapterConfig::Lora(self.config.clone()).to_text(self.fan_in_fan_out).as_bytes())?;
+        PeftFiles { config, tensors: matrices.collect() }.stage(&mut staged)?;
         Ok(staged.commit(Map::new())?)
     }
 }

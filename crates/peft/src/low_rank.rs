@@ -12,18 +12,18 @@ use nalgebra::DMatrix;
 use crate::PeftError;
 
 /// Two factors, and what was lost.
-pub(super) struct Truncated {
+pub(crate) struct Truncated {
     /// `[rank, in]`
-    pub(super) a: Vec<f32>,
+    pub(crate) a: Vec<f32>,
     /// `[out, rank]`
-    pub(super) b: Vec<f32>,
+    pub(crate) b: Vec<f32>,
     /// `|B A - B' A'| / |B A|` in the Frobenius norm; 0 of nothing.
-    pub(super) error: f64,
+    pub(crate) error: f64,
 }
 
 /// Factors of rank `rank` for the product of `b` (`[out, inner]`) and `a` (`[inner, in]`). What the product's own rank does
 /// not fill is zero.
-pub(super) fn of_product(
+pub(crate) fn of_product(
     module: &str,
     b: &[f32],
     a: &[f32],
@@ -37,7 +37,7 @@ pub(super) fn of_product(
 }
 
 /// The same for a matrix `[out, in]`.
-pub(super) fn of_matrix(module: &str, values: &[f32], out: usize, rank: usize) -> Result<Truncated, PeftError> {
+pub(crate) fn of_matrix(module: &str, values: &[f32], out: usize, rank: usize) -> Result<Truncated, PeftError> {
     let Svd { left, values, right } = svd(module, widened(values, values.len() / out.max(1)))?;
     Ok(truncated(&left, &values, &right, rank))
 }

@@ -1,0 +1,297 @@
+//! Adapters in the files of other programs: read as what wrote them computes them, written so that they mean the same.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use checkpoint::{ADAPTER_CONFIG, GgufValue, SafetensorsFile, StagedDirectory, Storage};
+use model::{Decoder, Pass};
+use serde_json::{Map, Value};
+use support::network::{Network, logits_of, network};
+use support::{Batch, assert_close, cases, data, decoder, floats, integers, logits, pass};
+use tunesmith_peft::formats::gguf::{GGUF_ADAPTER, GgufAdapter};
+use tunesmith_peft::formats::{self, Format};
+use tunesmith_peft::lora::LoraConfig;
+use tunesmith_peft::updates::LoraUpdates;
+use tunesmith_peft::{AdapterConfig, Method, ModuleNames, PeftError, attach, open, save};
+
+/// Both sides compute in f32 and differ in the order of sums of at most a few hundred terms, each rounded to 6e-8.
+const SAME: f32 = 1e-5;
+
+/// The adapter in `dir` in another format.
+fn converted(dir: &Path, format: Format, base: &model::Base) -> Result<tempfile::TempDir, PeftError> {
+    let directory = formats::read(dir, Some(base.into()))?;
+    let (config, _) = AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?;
+    let AdapterConfig::Lora(config) = config else { panic!("a LoRA adapter") };
+    let updates = LoraUpdates::read(&directory, &config)?;
+    let out = tempfile::tempdir().unwrap();
+    let mut staged = StagedDirectory::create(&Storage, &out.path().join("adapter"))?;
+    formats::write(format, updates, Some(base.into()), "tiny", &mut staged)?;
+    staged.commit(Map::new())?;
+    assert_eq!(Format::of(&out.path().join("adapter"))?, format);
+    Ok(out)
+}
+
+/// A case of AdapterHub with its base.
+struct Case {
+    name: String,
+    folder: PathBuf,
+    network: Box<dyn Network>,
+    batch: Batch,
+    io: SafetensorsFile,
+}
+
+impl Case {
+    fn all() -> impl Iterator<Item = Self> {
+        cases("adapterhub-lora", ADAPTER_CONFIG).into_iter().map(|name| {
+            let (folder, family) = (data("adapterhub-lora").join(&name), name.split('-').next().unwrap());
+            let io = SafetensorsFile::open(folder.join("io.safetensors")).unwrap();
+            let (ids, mask, labels) =
+                (integers(&io, "input_ids"), integers(&io, "attention_mask"), integers(&io, "labels"));
+            let real = |row: usize| row * 10..row * 10 + mask[row * 10..row * 10 + 10].iter().sum::<i64>() as usize;
+            let row = |row: usize| match family {
+                // Labels of their own, six for each row.
+                "t5" => (ids[real(row)].to_vec(), labels[6 * row..][..6].to_vec()),
+                "bert" => (ids[real(row)].to_vec(), vec![labels[row]]),
+                _ => (ids[real(row)].to_vec(), labels[real(row)].to_vec()),
+            };
+            let rows = [row(0), row(1)];
+            let batch = if family == "gpt2" { Batch::new(&rows) } else { Batch::of_targets(&rows) };
+            let bases = if family == "bert" { "peft-classifiers" } else { "peft" };
+            let network = network(&data(&format!("{bases}/base-{family}")), family);
+            Self { network, folder, io, batch, name }
+        })
+    }
+
+    fn check(&self, what: &str, dir: &Path) {
+        let (method, warnings) = open(dir, self.network.base()).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let mut expected = floats(&self.io, "logits_final");
+        let per_row = if self.name.starts_with("bert") { 3 } else { 64 };
+        expected.truncate(self.batch.targets.len() * per_row);
+        let got = logits_of(&*self.network, &self.batch, &pass(&method));
+        assert_close(&format!("{} {what}", self.name), &got, &expected, SAME);
+    }
+}
+
+#[test]
+fn adapters_of_adapterhub_compute_what_it_computed() {
+    for case in Case::all() {
+        case.check("read", &case.folder);
+        if case.name.ends_with("ia3") {
+            continue;
+        }
+        let peft = converted(&case.folder, Format::Peft, case.network.base()).unwrap();
+        case.check("as PEFT", &peft.path().join("adapter"));
+        let again = converted(&peft.path().join("adapter"), Format::AdapterHub, case.network.base()).unwrap();
+        case.check("as AdapterHub", &again.path().join("adapter"));
+        if case.name.starts_with("gpt2") {
+            // All three parts have matrices now, and those of one have the rank of all.
+            continue;
+        }
+        let config = |dir: &Path| -> Value {
+            let text = std::fs::read_to_string(dir.join(ADAPTER_CONFIG)).unwrap();
+            serde_json::from_str(&text).unwrap()
+        };
+        assert_eq!(config(&again.path().join("adapter")), config(&case.folder), "{}", case.name);
+        for file in ["adapter.safetensors", "model_head.safetensors"] {
+            let read = |dir: &Path| std::fs::read(dir.join(file)).ok();
+            let (own, theirs) = (read(&again.path().join("adapter")), read(&case.folder));
+            // AdapterHub writes the head of a language model too, which is the base's own.
+            assert!(own.is_none() && file.starts_with("model_head") || own == theirs, "{} {file}", case.name);
+        }
+    }
+}
+
+fn batch() -> Batch {
+    let row = |ids: &[i64]| (ids.to_vec(), ids.to_vec());
+    Batch::new(&[row(&[3, 17, 5, 40, 8, 21]), row(&[9, 9, 30])])
+}
+
+/// A saved adapter with an effect everywhere.
+fn saved(config: LoraConfig, base: &Decoder) -> (tempfile::TempDir, Arc<dyn Method>) {
+    let (method, _) = attach(AdapterConfig::Lora(config), base.base(), 7).unwrap();
+    for (index, leaf) in method.parameters().tensors().enumerate() {
+        let values: Vec<f32> = (0..leaf.count()).map(|i| ((i * 7 + index * 5) % 11) as f32 / 40.0 - 0.12).collect();
+        method.parameters().set(index, &values).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    save(&*method, &Storage, dir.path()).unwrap();
+    (dir, method)
+}
+
+fn all_linear() -> LoraConfig {
+    LoraConfig {
+        r: 4,
+        lora_alpha: 6.0,
+        target_modules: Some(ModuleNames::Pattern("all-linear".to_owned())),
+        ..LoraConfig::default()
+    }
+}
+
+/// Factors and ranks that no other format has: rsLoRA with patterns of both.
+fn patterns() -> LoraConfig {
+    LoraConfig {
+        use_rslora: true,
+        rank_pattern: vec![(r".*\.0\..*".to_owned(), 2), ("o_proj".to_owned(), 3)],
+        alpha_pattern: vec![(r".*\.1\..*".to_owned(), 5.0), ("v_proj".to_owned(), 0.5)],
+        ..all_linear()
+    }
+}
+
+#[test]
+fn formats_mean_the_same_on_every_family() {
+    for variant in ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "gpt2", "gpt_neox"] {
+        let base = decoder(&format!("families/{variant}"));
+        for (what, config) in [("plain", all_linear()), ("patterns", patterns())] {
+            let (dir, method) = saved(config, &base);
+            let expected = logits(&base, &batch().input, &pass(&method));
+            assert_ne!(expected, logits(&base, &batch().input, &Pass::base()));
+            for format in [Format::Gguf, Format::Mlx, Format::Peft] {
+                let out = converted(dir.path(), format, base.base()).unwrap();
+                let (again, warnings) = open(&out.path().join("adapter"), base.base()).unwrap();
+                assert!(warnings.is_empty(), "{warnings:?}");
+                let got = logits(&base, &batch().input, &pass(&again));
+                assert_close(&format!("{variant} {what} {format}"), &got, &expected, SAME);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_factor_and_one_rank_are_kept_bit_for_bit() {
+    let base = decoder("families/llama");
+    let (dir, _) = saved(all_linear(), &base);
+    let tensors = |dir: &Path| std::fs::read(dir.join("adapter_model.safetensors")).unwrap();
+    for format in [Format::Gguf, Format::Mlx] {
+        let there = converted(dir.path(), format, base.base()).unwrap();
+        let back = converted(&there.path().join("adapter"), Format::Peft, base.base()).unwrap();
+        assert!(tensors(&back.path().join("adapter")) == tensors(dir.path()), "{format}");
+    }
+    let there = converted(dir.path(), Format::Gguf, base.base()).unwrap();
+    let adapter = GgufAdapter::open(&there.path().join("adapter")).unwrap();
+    assert_eq!((adapter.architecture.as_str(), adapter.alpha), ("llama", 6.0));
+    assert_eq!(adapter.file.metadata()["general.type"], GgufValue::String("adapter".to_owned()));
+    let there = converted(dir.path(), Format::Mlx, base.base()).unwrap();
+    let text = std::fs::read_to_string(there.path().join("adapter").join(ADAPTER_CONFIG)).unwrap();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&config["fine_tune_type"], &config["num_layers"]), (&"lora".into(), &2.into()));
+    assert_eq!((&config["lora_parameters"]["scale"], &config["lora_parameters"]["rank"]), (&1.5.into(), &4.into()));
+    assert_eq!(config["lora_parameters"]["keys"].as_array().unwrap().len(), 7);
+}
+
+#[test]
+fn embeddings_and_norms_of_dora_go_where_there_is_room() {
+    let base = decoder("families/qwen3");
+    let names = ["embed_tokens", "q_proj"].map(str::to_owned).to_vec();
+    let (dir, method) = saved(LoraConfig { target_modules: Some(ModuleNames::List(names)), ..all_linear() }, &base);
+    let expected = logits(&base, &batch().input, &pass(&method));
+    let tied = base.config().tie_word_embeddings;
+    for format in [Format::Mlx, Format::Gguf] {
+        match converted(dir.path(), format, base.base()) {
+            Ok(out) => {
+                let (again, _) = open(&out.path().join("adapter"), base.base()).unwrap();
+                assert_close("embedding", &logits(&base, &batch().input, &pass(&again)), &expected, SAME);
+            }
+            Err(error) => assert!(tied && error.to_string().contains("shared with the head"), "{error}"),
+        }
+    }
+    let (dir, method) = saved(LoraConfig { use_dora: true, ..all_linear() }, &base);
+    let expected = logits(&base, &batch().input, &pass(&method));
+    let out = converted(dir.path(), Format::Mlx, base.base()).unwrap();
+    let (again, _) = open(&out.path().join("adapter"), base.base()).unwrap();
+    assert_close("dora", &logits(&base, &batch().input, &pass(&again)), &expected, SAME);
+    for format in [Format::Gguf, Format::AdapterHub] {
+        let error = converted(dir.path(), format, base.base()).unwrap_err().to_string();
+        assert!(error.contains("has no DoRA") || error.contains("does not have this family"), "{error}");
+    }
+}
+
+#[test]
+fn what_has_no_place_is_refused_by_name() {
+    let base = decoder("families/llama");
+    let refusal = |config: LoraConfig, format| {
+        let (dir, _) = saved(config, &base);
+        converted(dir.path(), format, base.base()).unwrap_err().to_string()
+    };
+    let whole = LoraConfig { modules_to_save: Some(vec!["lm_head".to_owned()]), ..LoraConfig::default() };
+    assert!(refusal(whole, Format::Gguf).contains("`modules_to_save`: `lm_head` is saved whole"));
+    let biased = LoraConfig { lora_bias: true, ..LoraConfig::default() };
+    assert!(refusal(biased, Format::Mlx).contains("`lora_bias`"));
+    let everywhere = refusal(all_linear(), Format::AdapterHub);
+    assert!(everywhere.contains("cannot be written as AdapterHub") && everywhere.contains("gate_proj"), "{everywhere}");
+    let phi = decoder("families/phi3");
+    let (dir, _) = saved(all_linear(), &phi);
+    let error = converted(dir.path(), Format::AdapterHub, phi.base()).unwrap_err().to_string();
+    assert!(error.contains("an adapter of a phi3 model"), "{error}");
+}
+
+#[test]
+fn an_adapter_of_another_base_is_refused_with_both() {
+    let (llama, gpt2) = (decoder("families/llama"), decoder("families/gpt2"));
+    let message = |dir: &Path, base: &Decoder| open(dir, base.base()).err().expect("must be refused").to_string();
+    let (dir, _) = saved(all_linear(), &llama);
+    let gguf = converted(dir.path(), Format::Gguf, llama.base()).unwrap();
+    let error = message(&gguf.path().join("adapter"), &gpt2);
+    assert!(error.contains("`general.architecture` is `llama`, and this one's is `gpt2`"), "{error}");
+    let mlx = converted(dir.path(), Format::Mlx, llama.base()).unwrap();
+    let error = message(&mlx.path().join("adapter"), &gpt2);
+    assert!(error.contains("is no module of this gpt2 model"), "{error}");
+    let error = formats::read(&mlx.path().join("adapter"), None).unwrap_err().to_string();
+    assert!(error.contains("--to peft --model DIR"), "{error}");
+
+    // AdapterHub's files say it, those of bottleneck adapters too.
+    for folder in ["adapterhub-lora/bert-lora", "adapterhub/bert-seq_bn"] {
+        let error = message(&data(folder), &gpt2);
+        assert!(error.contains("`model_type` is `bert`, and this one's is `gpt2`"), "{error}");
+    }
+    let changed = tempfile::tempdir().unwrap();
+    let folder = data("adapterhub-lora/gpt2-lora");
+    std::fs::copy(folder.join("adapter.safetensors"), changed.path().join("adapter.safetensors")).unwrap();
+    let base = decoder("peft/base-gpt2");
+    for (from, to, expected) in [
+        ("\"hidden_size\": 32", "\"hidden_size\": 48", "`hidden_size` is `48`, and this one's is `32`"),
+        (
+            "GPT2LMHeadModel",
+            "CTRLLMHeadModel",
+            "`model_class` is `CTRLLMHeadModel`, and this one's is `GPT2LMHeadModel`",
+        ),
+        ("\"use_gating\": false", "\"use_gating\": true", "`use_gating` is `true`, which is not supported"),
+        ("\"composition_mode\": \"add\"", "\"composition_mode\": \"x\"", "expected \"add\" or \"scale\""),
+        ("\"r\": 4", "\"r\": 5", "expected rank 5"),
+        ("\"r\": 4", "\"r\": 0", "`r`: must be at least 1"),
+        ("\"name\": \"tiny\"", "\"name\": \"other\"", "is no matrix of the adapter `other`"),
+    ] {
+        let text = std::fs::read_to_string(folder.join(ADAPTER_CONFIG)).unwrap();
+        assert!(text.contains(from), "{from}");
+        std::fs::write(changed.path().join(ADAPTER_CONFIG), text.replace(from, to)).unwrap();
+        let error = message(changed.path(), &base);
+        assert!(error.contains(expected), "{error}");
+    }
+
+    // PEFT names the class of a base without a task.
+    let text = std::fs::read_to_string(data("peft/gpt2-lora").join(ADAPTER_CONFIG)).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    config["auto_mapping"] = serde_json::json!({"parent_library": "transformers.models.bert.modeling_bert"});
+    std::fs::write(changed.path().join(ADAPTER_CONFIG), config.to_string()).unwrap();
+    let weights = "adapter_model.safetensors";
+    std::fs::copy(data("peft/gpt2-lora").join(weights), changed.path().join(weights)).unwrap();
+    let error = message(changed.path(), &base);
+    assert!(error.contains("`model_type` is `bert`, and this one's is `gpt2`"), "{error}");
+}
+
+#[test]
+fn gguf_files_that_are_no_adapters_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |metadata: &[(&str, GgufValue)]| {
+        std::fs::write(dir.path().join(GGUF_ADAPTER), checkpoint::gguf_bytes(metadata, &[])).unwrap();
+        GgufAdapter::open(dir.path()).unwrap_err().to_string()
+    };
+    let text = |text: &str| GgufValue::String(text.to_owned());
+    assert!(write(&[("general.type", text("model"))]).contains("`general.type` is `model`, expected \"adapter\""));
+    let adapter = [("general.type", text("adapter")), ("adapter.type", text("lora"))];
+    assert!(write(&adapter).contains("`adapter.lora.alpha` is missing"));
+    std::fs::write(dir.path().join("second.gguf"), b"GGUF").unwrap();
+    assert!(GgufAdapter::open(dir.path()).unwrap_err().to_string().contains("holds 2 GGUF files"));
+}
