@@ -7,7 +7,7 @@ use crate::{Dataset, Example, IGNORE_INDEX, Task};
 ///
 /// | field | shape |
 /// |---|---|
-/// | `input_ids`, `positions` | `[num_tokens]` |
+/// | `input_ids`, `positions`, `token_type_ids` | `[num_tokens]` |
 /// | `cu_seqlens` | `[num_sequences + 1]`: where each sequence starts, then `num_tokens` |
 /// | `labels` | `[num_tokens]`; `[num_sequences]` for `SEQ_CLS`, the decoders' tokens for `SEQ_2_SEQ_LM` |
 /// | `values` | `[num_sequences]` for a regression, else empty |
@@ -28,6 +28,8 @@ pub struct Batch {
     pub labels: Vec<i64>,
     /// The numbers that a regression predicts.
     pub values: Vec<f32>,
+    /// The part of the text that each token is in; empty where all are in the first.
+    pub token_type_ids: Vec<u32>,
     /// Starts of the sequences' labels, then their number.
     pub cu_label_seqlens: Vec<u32>,
     /// How many labels the loss is taken over: those that are not -100 and, for `CAUSAL_LM`, not a sequence's first.
@@ -42,7 +44,7 @@ impl Batch {
     pub fn gather(dataset: &Dataset, indices: &[usize]) -> Self {
         let mut batch = Self::empty(dataset.task());
         for &index in indices {
-            batch.push(dataset.input_ids(index), dataset.labels(index));
+            batch.push(dataset.input_ids(index), dataset.labels(index), dataset.token_type_ids(index));
             batch.values.extend(dataset.value(index));
         }
         batch
@@ -55,7 +57,7 @@ impl Batch {
     pub fn from_examples(task: Task, examples: &[Example]) -> Self {
         let mut batch = Self::empty(task);
         for example in examples {
-            batch.push(&example.input_ids, &example.labels);
+            batch.push(&example.input_ids, &example.labels, &example.token_type_ids);
             batch.values.extend(&example.values);
         }
         batch
@@ -69,13 +71,19 @@ impl Batch {
             cu_seqlens: vec![0],
             labels: Vec::new(),
             values: Vec::new(),
+            token_type_ids: Vec::new(),
             cu_label_seqlens: vec![0],
             num_targets: 0,
         }
     }
 
-    fn push<L: Copy + Into<i64>>(&mut self, input_ids: &[u32], labels: &[L]) {
+    fn push<L: Copy + Into<i64>>(&mut self, input_ids: &[u32], labels: &[L], token_type_ids: &[u32]) {
         self.num_targets += num_targets(self.task, labels);
+        if !(token_type_ids.is_empty() && self.token_type_ids.is_empty()) {
+            self.token_type_ids.resize(self.input_ids.len(), 0);
+            self.token_type_ids.extend(token_type_ids);
+            self.token_type_ids.resize(self.input_ids.len() + input_ids.len(), 0);
+        }
         self.input_ids.extend(input_ids);
         self.labels.extend(labels.iter().map(|&label| label.into()));
         let end = |len: usize| u32::try_from(len).expect("a batch has fewer than 2^32 tokens");
@@ -141,7 +149,7 @@ mod tests {
     use super::*;
 
     fn example(input_ids: &[u32], labels: &[i64]) -> Example {
-        Example { input_ids: input_ids.to_vec(), labels: labels.to_vec(), values: Vec::new() }
+        Example { input_ids: input_ids.to_vec(), labels: labels.to_vec(), ..Example::default() }
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub struct Dataset {
     label_starts: Vec<usize>,
     /// One for each example of a regression, or none.
     values: Vec<f32>,
+    /// As many as token ids, or none where all are in the first part of their text.
+    token_type_ids: Vec<u32>,
+    /// One for each example, or none where rows name no adapter.
+    adapters: Vec<u32>,
     /// The line that each example came from.
     lines: Vec<usize>,
     statistics: Statistics,
@@ -66,7 +70,13 @@ impl Dataset {
             if block.is_empty() {
                 return builder.finish(path);
             }
-            let encode = |line: &crate::lines::Line| encoder.encode(Row::from_object(line.object()?, options.task)?);
+            let encode = |line: &crate::lines::Line| {
+                let mut object = line.object()?;
+                let adapter = encoder.adapter(&mut object)?;
+                let mut encoded = encoder.encode(Row::from_object(object, options.task)?)?;
+                encoded.iter_mut().for_each(|encoded| encoded.example.adapter = adapter);
+                Ok(encoded)
+            };
             let rows: Vec<_> = block.par_iter().map(encode).collect();
             for (line, encoded) in block.iter().zip(rows) {
                 builder.push(line.number, encoded.map_err(|error| at(path, line.number, error))?);
@@ -106,13 +116,35 @@ impl Dataset {
         self.values.get(index).copied()
     }
 
+    /// The part of the text that each token of example `index` is in; empty where all are in the first.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    pub fn token_type_ids(&self, index: usize) -> &[u32] {
+        if self.token_type_ids.is_empty() {
+            return &[];
+        }
+        &self.token_type_ids[self.starts[index]..self.starts[index + 1]]
+    }
+
+    /// The adapter that the row of example `index` chose, by its place in [`DataOptions::adapters`].
+    pub fn adapter(&self, index: usize) -> Option<u32> {
+        self.adapters.get(index).copied()
+    }
+
     /// A copy of example `index`.
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn example(&self, index: usize) -> Example {
         let labels = self.labels(index).iter().map(|&label| i64::from(label)).collect();
-        Example { input_ids: self.input_ids(index).to_vec(), labels, values: self.value(index).into_iter().collect() }
+        Example {
+            input_ids: self.input_ids(index).to_vec(),
+            labels,
+            values: self.value(index).into_iter().collect(),
+            token_type_ids: self.token_type_ids(index).to_vec(),
+            adapter: self.adapter(index),
+        }
     }
 
     /// The tokens of each example; of an encoder's and a decoder's the more.
@@ -148,6 +180,7 @@ impl Dataset {
         self.input_ids.iter().for_each(|id| hasher.update(id.to_le_bytes()));
         self.labels.iter().for_each(|label| hasher.update(label.to_le_bytes()));
         self.values.iter().for_each(|value| hasher.update(value.to_le_bytes()));
+        self.token_type_ids.iter().for_each(|part| hasher.update(part.to_le_bytes()));
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
@@ -172,6 +205,8 @@ impl<'a> Builder<'a> {
             labels: Vec::new(),
             label_starts: vec![0],
             values: Vec::new(),
+            token_type_ids: Vec::new(),
+            adapters: Vec::new(),
             lines: Vec::new(),
             statistics: Statistics::default(),
         };
@@ -212,6 +247,13 @@ impl<'a> Builder<'a> {
         data.labels.extend(example.labels.iter().map(|&l| i32::try_from(l).unwrap_or(IGNORE_INDEX as i32)));
         data.label_starts.push(data.labels.len());
         data.values.extend(&example.values);
+        if !(example.token_type_ids.is_empty() && data.token_type_ids.is_empty()) {
+            // Those before, and tokens of a text in one part, are in the first.
+            data.token_type_ids.resize(data.input_ids.len() - example.input_ids.len(), 0);
+            data.token_type_ids.extend(&example.token_type_ids);
+            data.token_type_ids.resize(data.input_ids.len(), 0);
+        }
+        data.adapters.extend(example.adapter);
         data.lines.push(line);
     }
 

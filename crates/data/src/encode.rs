@@ -6,9 +6,15 @@ mod messages;
 mod seq2seq;
 mod text;
 mod tokenized;
+mod words;
 
-use crate::row::Row;
+use serde_json::{Map, Value};
+
+use crate::row::{Row, kind};
 use crate::{ChatTemplate, DataError, DataOptions, Example, IGNORE_INDEX, Task, Tokenizer};
+
+/// The key of a row's adapter.
+const ADAPTER: &str = "adapter";
 
 /// What encodes rows: the tokenizer and the template of a model, as far as it has them.
 #[derive(Clone, Copy)]
@@ -33,15 +39,16 @@ impl Encoder<'_> {
     pub(crate) fn encode(&self, row: Row) -> Result<Vec<Encoded>, DataError> {
         let one = |encoded| Ok(vec![encoded]);
         match (self.options.task, row) {
-            (_, Row::Tokenized { input_ids, labels, label, attention_mask }) => {
-                one(self.tokenized(input_ids, labels, label, attention_mask)?)
-            }
+            (_, Row::Tokenized(row)) => one(self.tokenized(row)?),
             (Task::CausalLm, Row::Text { text, .. }) => one(self.text(&text)?),
             (Task::CausalLm, Row::Completion { prompt, completion }) => one(self.completion(prompt, &completion)?),
             (Task::CausalLm, Row::Messages(conversation)) => self.messages(&conversation),
             (Task::CausalLm, Row::Turns { conversation, prompt }) => one(self.turns(&conversation, prompt)?),
-            (Task::SequenceClassification, Row::Text { text, label }) => one(self.classified(&text, label)?),
-            (Task::FeatureExtraction, Row::Text { text, .. }) => one(self.embedded(&text)?),
+            (Task::SequenceClassification, Row::Text { text, pair, label }) => {
+                one(self.classified(&text, pair.as_deref(), label)?)
+            }
+            (Task::FeatureExtraction, Row::Text { text, pair, .. }) => one(self.embedded(&text, pair.as_deref())?),
+            (Task::TokenClassification, Row::Words { words, labels }) => one(self.words(&words, labels)?),
             (Task::Seq2SeqLm, Row::Completion { prompt, completion }) => one(self.seq2seq(&prompt, &completion)?),
             (task, row) => Err(DataError::UnknownRow { keys: vec![row.key().to_owned()], task }),
         }
@@ -72,7 +79,49 @@ impl Encoder<'_> {
         let truncated = input_ids.len() > self.options.max_length;
         input_ids.truncate(self.options.max_length);
         labels.truncate(self.options.max_length);
-        Encoded { example: Example { input_ids, labels, values: Vec::new() }, truncated, merged: false }
+        Encoded { example: Example { input_ids, labels, ..Example::default() }, truncated, merged: false }
+    }
+
+    /// The adapter that a row names, taken out of it. Where there is one adapter only a row need not name it.
+    ///
+    /// # Errors
+    /// [`DataError::Adapter`] for a name that is missing or unknown.
+    pub(crate) fn adapter(&self, object: &mut Map<String, Value>) -> Result<Option<u32>, DataError> {
+        let known = &self.options.adapters;
+        if known.is_empty() {
+            return Ok(None);
+        }
+        let name = match object.remove(ADAPTER).filter(|value| !value.is_null()) {
+            None if known.len() == 1 => return Ok(Some(0)),
+            None => None,
+            Some(Value::String(name)) => Some(name),
+            Some(other) => {
+                return Err(DataError::WrongType { key: ADAPTER, expected: "a string", got: kind(&other) });
+            }
+        };
+        let found = name.as_ref().and_then(|name| known.iter().position(|known| known == name));
+        match found {
+            Some(index) => Ok(Some(index as u32)),
+            None => Err(DataError::Adapter { name, known: known.clone() }),
+        }
+    }
+
+    /// The parts of the text that tokens are in, as an example holds them: none where the model knows no parts, or all are in
+    /// the first.
+    fn token_types(&self, token_type_ids: Vec<u32>) -> Result<Vec<u32>, DataError> {
+        let kinds = self.options.token_types;
+        if kinds == 0 || token_type_ids.iter().all(|&part| part == 0) {
+            return Ok(Vec::new());
+        }
+        match token_type_ids.iter().position(|&part| part as usize >= kinds) {
+            None => Ok(token_type_ids),
+            Some(index) => Err(DataError::Element {
+                key: "token_type_ids",
+                index,
+                expected: format!("0 to {}, as the model's `type_vocab_size` says", kinds - 1),
+                got: token_type_ids[index].to_string(),
+            }),
+        }
     }
 
     fn in_vocabulary(&self, id: i64) -> Result<u32, DataError> {

@@ -208,6 +208,25 @@ pub enum DataError {
         /// Its own.
         got: usize,
     },
+    /// Words and classes that are not as many.
+    #[error("the row has {words} `tokens` and {tags} `tags`; each word has one, -100 if it is not trained on")]
+    Tags {
+        /// How many words.
+        words: usize,
+        /// How many classes.
+        tags: usize,
+    },
+    /// Parts of a text for a model that does not tell them apart.
+    #[error("the row has `token_type_ids`, and the model has no table of them (`type_vocab_size`); leave them out")]
+    NoTokenTypes,
+    /// A row whose adapter is not known.
+    #[error("{}; there are {}", match name { Some(name) => format!("there is no adapter {}", Quoted(name)), None => "the row names no `adapter`".to_owned() }, known.join(", "))]
+    Adapter {
+        /// As the row names it.
+        name: Option<String>,
+        /// The adapters that are given.
+        known: Vec<String>,
+    },
     /// A list of no messages.
     #[error("`{key}` has no messages")]
     NoMessages {

@@ -22,6 +22,10 @@ pub struct Example {
     pub labels: Vec<i64>,
     /// The number to predict, of a regression.
     pub values: Vec<f32>,
+    /// The part of the text that each token is in; empty where all are in the first.
+    pub token_type_ids: Vec<u32>,
+    /// The adapter that the row names, by its place in [`DataOptions::adapters`](crate::DataOptions::adapters).
+    pub adapter: Option<u32>,
 }
 
 /// How many of `labels`, those of one example, are predicted from something and trained on.

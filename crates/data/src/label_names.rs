@@ -5,10 +5,12 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use crate::lines::Lines;
-use crate::{DataError, DataOptions};
+use serde_json::{Map, Value};
 
-/// The names of classes in the rows of `path`, `{"text", "label": "name"}`, in alphabetical order; none where classes are
+use crate::lines::Lines;
+use crate::{DataError, DataOptions, IGNORE_INDEX};
+
+/// The names of classes in the rows of `path`, `{"text", "label": "name"}` or `{"tokens", "tags": ["name", ...]}`, in alphabetical order; none where classes are
 /// numbers. What else is wrong with the rows is left to [`crate::Dataset::load`].
 ///
 /// # Errors
@@ -27,14 +29,32 @@ pub fn label_names(path: &Path, options: &DataOptions) -> Result<Vec<String>, Da
         for line in block {
             let at = |source| DataError::Row { path: path.to_owned(), line: line.number, source: Box::new(source) };
             let object = line.object().map_err(at)?;
-            let name = ["label", "labels"].into_iter().find_map(|key| object.get(key)?.as_str());
-            let (same, opposite) = if name.is_some() { (&mut named, unnamed) } else { (&mut unnamed, named) };
+            let found = names_in(&object);
+            if found.as_ref().is_some_and(Vec::is_empty) {
+                continue;
+            }
+            let (same, opposite) = if found.is_some() { (&mut named, unnamed) } else { (&mut unnamed, named) };
             same.get_or_insert(line.number);
             if let Some(other) = opposite {
                 return Err(at(DataError::SomeLabelsNamed { other }));
             }
-            names.extend(name.map(str::to_owned));
+            names.extend(found.into_iter().flatten().map(str::to_owned));
         }
+    }
+}
+
+/// The names in a row; none of them where all of its words are left out, and `None` where classes are numbers.
+fn names_in(object: &Map<String, Value>) -> Option<Vec<&str>> {
+    let name = ["label", "labels"].into_iter().find_map(|key| object.get(key)?.as_str());
+    let words = || object.contains_key("tokens").then(|| object.get("tags").or(object.get("labels"))?.as_array())?;
+    match (name, words()) {
+        (Some(name), _) => Some(vec![name]),
+        (None, Some(tags)) => {
+            let is_left_out = |tag: &Value| tag.as_i64() == Some(IGNORE_INDEX);
+            let names: Vec<&str> = tags.iter().filter_map(Value::as_str).collect();
+            (!names.is_empty() || tags.iter().all(is_left_out)).then_some(names)
+        }
+        (None, None) => None,
     }
 }
 
@@ -53,10 +73,13 @@ mod tests {
         let rows = "{\"text\":\"a\",\"label\":\"spam\"}\n\n{\"text\":\"b\",\"label\":\"ham\"}\n{\"label\":\"spam\"}\n";
         assert_eq!(names(rows).unwrap(), ["ham", "spam"]);
         assert!(names("{\"text\":\"a\",\"label\":1}\n{\"input_ids\":[1],\"labels\":[1]}\n").unwrap().is_empty());
-        for (rows, at) in [("{\"label\":\"a\"}\n{\"label\":1}\n", 1), ("{\"label\":1}\n{}\n{\"label\":\"a\"}\n", 2)] {
+        for (rows, at) in [("{\"label\":\"a\"}\n{\"label\":1}\n", 1), ("{\"label\":1}\n{}\n{\"label\":\"a\"}\n", 1)] {
             let error = names(rows).unwrap_err();
             assert!(error.contains(&format!("in line {at}, and not in both")), "{error}");
         }
+        let words = "{\"tokens\":[\"a\",\"b\"],\"tags\":[\"O\",-100]}\n{\"tokens\":[],\"labels\":[]}\n{\"tokens\":[\"c\"],\"labels\":[\"B\"]}\n";
+        assert_eq!(names(words).unwrap(), ["B", "O"]);
+        assert!(names("{\"tokens\":[\"a\"],\"tags\":[2]}\n").unwrap().is_empty());
         let error = names("{\"label\":\"a\"}\n[1]\n").unwrap_err();
         assert!(error.contains("rows.jsonl") && error.contains('2'), "{error}");
     }

@@ -45,9 +45,9 @@ impl Task {
             Self::CausalLm => {
                 "{text}, {prompt, completion}, {messages}, {instruction, input, output}, {input_ids, labels}"
             }
-            Self::SequenceClassification => "{text, label}, {input_ids, label}",
-            Self::TokenClassification => "{input_ids, labels}",
-            Self::FeatureExtraction => "{text}, {input_ids}",
+            Self::SequenceClassification => "{text, label}, {text, text_pair, label}, {input_ids, label}",
+            Self::TokenClassification => "{tokens, tags}, {input_ids, labels}",
+            Self::FeatureExtraction => "{text}, {text, text_pair}, {input_ids}",
             Self::Seq2SeqLm => "{prompt, completion}, {instruction, input, output}, {input_ids, labels}",
         }
     }
@@ -72,6 +72,10 @@ pub struct DataOptions {
     pub num_labels: usize,
     /// Names of the classes, by number; may be empty.
     pub label_names: Vec<String>,
+    /// Parts of a text that the model tells apart (`type_vocab_size`), 0 if it has no table of them.
+    pub token_types: usize,
+    /// The names of adapters that rows choose from; empty where they do not.
+    pub adapters: Vec<String>,
     /// Train on completions and on the assistant's turns only (TRL's word). Otherwise prompts, user and system turns are
     /// trained on too.
     pub completion_only_loss: bool,
@@ -88,6 +92,8 @@ impl DataOptions {
             vocab_size,
             num_labels: 2,
             label_names: Vec::new(),
+            token_types: 0,
+            adapters: Vec::new(),
             completion_only_loss: true,
             max_line_bytes: 16 << 20,
         }

@@ -18,10 +18,12 @@ pub enum Label {
 /// A row, before it is encoded.
 #[derive(Clone, Debug)]
 pub enum Row {
-    /// `{"text"}`, `{"text", "label"}`.
+    /// `{"text"}`, `{"text", "label"}`, `{"text", "text_pair", "label"}`.
     Text {
         /// The text.
         text: String,
+        /// A second text, of which the first is told apart.
+        pair: Option<String>,
         /// Its class, where there is one.
         label: Option<Label>,
     },
@@ -41,17 +43,30 @@ pub enum Row {
         /// How many of the messages are the prompt.
         prompt: usize,
     },
-    /// `{"input_ids", "labels"}`, `{"input_ids", "label"}`, with or without `attention_mask`.
-    Tokenized {
-        /// Token ids.
-        input_ids: Vec<i64>,
-        /// One for each token, or the decoder's.
-        labels: Option<Vec<i64>>,
-        /// The class of the sequence.
-        label: Option<Label>,
-        /// 0 where a token is padding.
-        attention_mask: Option<Vec<i64>>,
+    /// `{"tokens", "tags"}`, `{"tokens", "labels"}`.
+    Words {
+        /// The words of a text.
+        words: Vec<String>,
+        /// The class of each; -100 is not trained on.
+        labels: Vec<Label>,
     },
+    /// `{"input_ids", "labels"}`, `{"input_ids", "label"}`.
+    Tokenized(TokenizedRow),
+}
+
+/// A row of tokens.
+#[derive(Clone, Debug, Default)]
+pub struct TokenizedRow {
+    /// Token ids.
+    pub input_ids: Vec<i64>,
+    /// One for each token, or the decoder's.
+    pub labels: Option<Vec<i64>>,
+    /// The class of the sequence.
+    pub label: Option<Label>,
+    /// 0 where a token is padding.
+    pub attention_mask: Option<Vec<i64>>,
+    /// The part of the text that each token is in.
+    pub token_type_ids: Option<Vec<i64>>,
 }
 
 impl Row {
@@ -81,7 +96,11 @@ impl Row {
         } else if has("text") && matches!(task, Task::CausalLm | Task::SequenceClassification | Task::FeatureExtraction)
         {
             let label = if task == Task::SequenceClassification { label(&mut object, "label")? } else { None };
-            Ok(Self::Text { text: text(&mut object, "text", "text")?, label })
+            let has_pair = task != Task::CausalLm && object.contains_key("text_pair");
+            let pair = has_pair.then(|| text(&mut object, "text_pair", "text")).transpose()?;
+            Ok(Self::Text { text: text(&mut object, "text", "text")?, pair, label })
+        } else if has("tokens") && task == Task::TokenClassification {
+            Self::words(object)
         } else {
             Err(DataError::UnknownRow { keys: object.keys().cloned().collect(), task })
         }
@@ -93,7 +112,8 @@ impl Row {
             Self::Text { .. } => "text",
             Self::Completion { .. } | Self::Turns { .. } => "prompt",
             Self::Messages(_) => "messages",
-            Self::Tokenized { .. } => "input_ids",
+            Self::Words { .. } => "tokens",
+            Self::Tokenized(_) => "input_ids",
         }
     }
 
@@ -106,7 +126,28 @@ impl Row {
             Some(_) => (None, label(&mut object, "labels")?),
             None => (None, label(&mut object, "label")?),
         };
-        Ok(Self::Tokenized { input_ids, labels, label, attention_mask })
+        let token_type_ids = integers(&mut object, "token_type_ids")?;
+        Ok(Self::Tokenized(TokenizedRow { input_ids, labels, label, attention_mask, token_type_ids }))
+    }
+
+    fn words(mut object: Map<String, Value>) -> Result<Self, DataError> {
+        let word = |(index, value)| match value {
+            Value::String(word) => Ok(word),
+            other => Err(element("tokens", index, "a string", &other)),
+        };
+        let words = values(&mut object, "tokens", "a list of words")?.into_iter().enumerate().map(word);
+        let words = words.collect::<Result<_, _>>()?;
+        let key = if object.contains_key("tags") { "tags" } else { "labels" };
+        if !object.contains_key(key) {
+            return Err(DataError::MissingKey { key: "tags", beside: "tokens" });
+        }
+        let class = |(index, value): (usize, Value)| match (value.as_i64(), value) {
+            (Some(id), _) => Ok(Label::Id(id)),
+            (None, Value::String(name)) => Ok(Label::Name(name)),
+            (None, other) => Err(element(key, index, EXPECTED_LABEL, &other)),
+        };
+        let labels = values(&mut object, key, "a list of classes")?.into_iter().enumerate().map(class);
+        Ok(Self::Words { words, labels: labels.collect::<Result<_, _>>()? })
     }
 
     fn completion(mut object: Map<String, Value>) -> Result<Self, DataError> {
@@ -161,9 +202,13 @@ fn text(object: &mut Map<String, Value>, key: &'static str, beside: &'static str
 }
 
 fn list(object: &mut Map<String, Value>, key: &'static str) -> Result<Vec<Value>, DataError> {
+    values(object, key, "a list of messages")
+}
+
+fn values(object: &mut Map<String, Value>, key: &'static str, expected: &'static str) -> Result<Vec<Value>, DataError> {
     match object.remove(key) {
         Some(Value::Array(values)) => Ok(values),
-        Some(other) => Err(DataError::WrongType { key, expected: "a list of messages", got: kind(&other) }),
+        Some(other) => Err(DataError::WrongType { key, expected, got: kind(&other) }),
         None => Ok(Vec::new()),
     }
 }
@@ -185,20 +230,17 @@ fn label(object: &mut Map<String, Value>, key: &'static str) -> Result<Option<La
 }
 
 fn integers(object: &mut Map<String, Value>, key: &'static str) -> Result<Option<Vec<i64>>, DataError> {
-    let values = match object.remove(key) {
-        None => return Ok(None),
-        Some(Value::Array(values)) => values,
-        Some(other) => return Err(DataError::WrongType { key, expected: "a list of integers", got: kind(&other) }),
-    };
-    let integer = |(index, value): (usize, &Value)| {
-        value.as_i64().ok_or_else(|| DataError::Element {
-            key,
-            index,
-            expected: "an integer".to_owned(),
-            got: if value.is_number() { value.to_string() } else { kind(value).to_owned() },
-        })
-    };
-    values.iter().enumerate().map(integer).collect::<Result<_, _>>().map(Some)
+    if !object.contains_key(key) {
+        return Ok(None);
+    }
+    let integer =
+        |(index, value): (usize, &Value)| value.as_i64().ok_or_else(|| element(key, index, "an integer", value));
+    values(object, key, "a list of integers")?.iter().enumerate().map(integer).collect::<Result<_, _>>().map(Some)
+}
+
+fn element(key: &'static str, index: usize, expected: &str, got: &Value) -> DataError {
+    let got = if got.is_number() { got.to_string() } else { kind(got).to_owned() };
+    DataError::Element { key, index, expected: expected.to_owned(), got }
 }
 
 /// What a JSON value is, in words.
@@ -244,14 +286,29 @@ mod tests {
         assert_eq!((prompt.as_str(), completion.as_str()), ("### Instruction:\ndo\n\n### Response:\n", "done"));
         assert!(alpaca_prompt("do", "this").contains("\n\n### Input:\nthis\n\n### Response:\n"));
         let tokens = causal(json!({"input_ids": [1, 2], "labels": [1, -100], "attention_mask": null}));
-        let Row::Tokenized { input_ids, labels, attention_mask, .. } = tokens else { panic!("tokenized") };
+        let Row::Tokenized(TokenizedRow { input_ids, labels, attention_mask, .. }) = tokens else {
+            panic!("tokenized")
+        };
         assert_eq!((input_ids, labels, attention_mask), (vec![1, 2], Some(vec![1, -100]), None));
+    }
+
+    #[test]
+    fn words_have_classes() {
+        let of = |value| match row(value, Task::TokenClassification).unwrap() {
+            Row::Words { words, labels } => (words.len(), labels),
+            _ => panic!("words"),
+        };
+        let names = vec![Label::Name("O".to_owned()), Label::Id(-100)];
+        assert_eq!(of(json!({"tokens": ["a", "b"], "tags": ["O", -100], "text": "ab"})), (2, names));
+        assert_eq!(of(json!({"tokens": ["a"], "labels": [1]})), (1, vec![Label::Id(1)]));
+        let pair = row(json!({"text": "a", "text_pair": "b", "label": 0}), Task::SequenceClassification).unwrap();
+        assert!(matches!(pair, Row::Text { pair: Some(pair), .. } if pair == "b"));
     }
 
     #[test]
     fn a_class_is_a_number_or_a_name() {
         let of = |value| match row(value, Task::SequenceClassification).unwrap() {
-            Row::Text { label, .. } | Row::Tokenized { label, .. } => label,
+            Row::Text { label, .. } | Row::Tokenized(TokenizedRow { label, .. }) => label,
             _ => None,
         };
         assert_eq!(of(json!({"text": "a", "label": 1})), Some(Label::Id(1)));
@@ -277,5 +334,9 @@ mod tests {
         assert!(text.contains("`label` is a list"), "{text}");
         let text = row(json!({"text": "a"}), Task::TokenClassification).unwrap_err().to_string();
         assert!(text.contains("TOKEN_CLS") && text.contains("{input_ids, labels}"), "{text}");
+        let words = |value| row(value, Task::TokenClassification).unwrap_err().to_string();
+        assert_eq!(words(json!({"tokens": ["a"]})), "the row has `tokens` and no `tags`");
+        assert!(words(json!({"tokens": ["a", 3], "tags": [0]})).contains("element 1 of `tokens` is 3"));
+        assert!(words(json!({"tokens": ["a"], "labels": [[]]})).contains("element 0 of `labels` is a list"));
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use checkpoint::read_text;
-use tokenizers::{Encoding, PostProcessor, TruncationDirection};
+use tokenizers::{Encoding, PostProcessor, TruncationParams, truncate_encodings};
 
 use crate::guard::guarded;
 use crate::{DataError, SpecialTokens, TextStream};
@@ -33,6 +33,17 @@ pub struct Tokenizer {
 pub(crate) struct WithOffsets {
     pub(crate) ids: Vec<u32>,
     pub(crate) offsets: Vec<Range<usize>>,
+}
+
+/// Token ids of a text cut to a length, with what is known of each token.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cut {
+    pub(crate) ids: Vec<u32>,
+    /// The part of the text that it is in.
+    pub(crate) token_type_ids: Vec<u32>,
+    /// The word that it is of; none for a special token.
+    pub(crate) words: Vec<Option<u32>>,
+    pub(crate) truncated: bool,
 }
 
 impl Tokenizer {
@@ -87,21 +98,54 @@ impl Tokenizer {
     /// # Errors
     /// Those of [`encode`](Self::encode).
     pub fn encode_truncated(&self, text: &str, max_length: usize) -> Result<(Vec<u32>, bool), DataError> {
-        let mut encoding = self.guard(|| self.inner.encode_fast(text, false))?;
-        let added = self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        let cut = self.encode_pair(text, None, max_length)?;
+        Ok((cut.ids, cut.truncated))
+    }
+
+    /// The same of a text and perhaps a second one, of which the longer is cut first.
+    pub(crate) fn encode_pair(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<Cut, DataError> {
+        let first = self.guard(|| self.inner.encode_fast(text, false))?;
+        let second = pair.map(|pair| self.guard(|| self.inner.encode_fast(pair, false))).transpose()?;
+        // What a post-processor that does not tell parts apart leaves as it is.
+        let second = second.map(|mut second| {
+            second.set_type_ids(vec![1; second.len()]);
+            second
+        });
+        self.cut(first, second, max_length)
+    }
+
+    /// The same of words that were told apart before.
+    pub(crate) fn encode_words(&self, words: &[String], max_length: usize) -> Result<Cut, DataError> {
+        let encoding = self.guard(|| self.inner.encode(words, false))?;
+        self.cut(encoding, None, max_length)
+    }
+
+    fn cut(&self, first: Encoding, second: Option<Encoding>, max_length: usize) -> Result<Cut, DataError> {
+        let processor = self.inner.get_post_processor();
+        let added = processor.map_or(0, |processor| processor.added_tokens(second.is_some()));
         let room = max_length.saturating_sub(added);
-        let truncated = encoding.len() > room;
-        let ids = self.guard(|| {
+        let truncated = first.len() + second.as_ref().map_or(0, Encoding::len) > room;
+        let encoding = self.guard(|| {
+            let (mut first, mut second) = (first, second);
             if truncated {
-                encoding.truncate(room, 0, TruncationDirection::Right);
+                let params = TruncationParams { max_length: room, ..TruncationParams::default() };
+                (first, second) = truncate_encodings(first, second, &params)?;
                 // What was cut off is kept as further windows, which would be processed too.
-                encoding.take_overflowing();
+                first.take_overflowing();
+                second.iter_mut().for_each(|second| drop(second.take_overflowing()));
             }
-            self.inner.post_process(encoding, None, true)
+            self.inner.post_process(first, second, true)
         })?;
-        let mut ids = ids.get_ids().to_vec();
-        ids.truncate(max_length);
-        Ok((self.checked(ids)?, truncated))
+        let mut cut = Cut {
+            ids: self.checked(encoding.get_ids().to_vec())?,
+            token_type_ids: encoding.get_type_ids().to_vec(),
+            words: encoding.get_word_ids().to_vec(),
+            truncated,
+        };
+        cut.ids.truncate(max_length);
+        cut.token_type_ids.truncate(max_length);
+        cut.words.truncate(max_length);
+        Ok(cut)
     }
 
     /// As [`encode`](Self::encode), with the bytes that each token covers.

@@ -1,4 +1,5 @@
-//! `{"text", "label"}` for a sequence classifier, `{"text"}` for an embedding.
+//! `{"text", "label"}` and `{"text", "text_pair", "label"}` for a sequence classifier, the same without a label for an
+//! embedding.
 
 use super::{Encoded, Encoder};
 use crate::row::{EXPECTED_LABEL, Label};
@@ -11,20 +12,28 @@ pub(super) struct Target {
 }
 
 impl Encoder<'_> {
-    /// The text with the post-processor's special tokens and no other, cut inside of them.
-    pub(super) fn classified(&self, text: &str, label: Option<Label>) -> Result<Encoded, DataError> {
+    /// The text, or two, with the post-processor's special tokens and no other, cut inside of them.
+    pub(super) fn classified(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        label: Option<Label>,
+    ) -> Result<Encoded, DataError> {
         let target = self.target(label, "text")?;
-        self.sequence(text, target)
+        self.sequence(text, pair, target)
     }
 
     /// The same with nothing to predict.
-    pub(super) fn embedded(&self, text: &str) -> Result<Encoded, DataError> {
-        self.sequence(text, Target { labels: Vec::new(), values: Vec::new() })
+    pub(super) fn embedded(&self, text: &str, pair: Option<&str>) -> Result<Encoded, DataError> {
+        self.sequence(text, pair, Target { labels: Vec::new(), values: Vec::new() })
     }
 
-    fn sequence(&self, text: &str, Target { labels, values }: Target) -> Result<Encoded, DataError> {
-        let (input_ids, truncated) = self.tokenizer()?.encode_truncated(text, self.options.max_length)?;
-        Ok(Encoded { example: Example { input_ids, labels, values }, truncated, merged: false })
+    fn sequence(&self, text: &str, pair: Option<&str>, target: Target) -> Result<Encoded, DataError> {
+        let cut = self.tokenizer()?.encode_pair(text, pair, self.options.max_length)?;
+        let token_type_ids = self.token_types(cut.token_type_ids)?;
+        let Target { labels, values } = target;
+        let example = Example { input_ids: cut.ids, labels, values, token_type_ids, adapter: None };
+        Ok(Encoded { example, truncated: cut.truncated, merged: false })
     }
 
     /// A class, or where there is one class only the number itself.
@@ -43,7 +52,7 @@ impl Encoder<'_> {
     }
 
     /// The number of a class.
-    fn class(&self, label: Option<Label>, beside: &'static str) -> Result<i64, DataError> {
+    pub(super) fn class(&self, label: Option<Label>, beside: &'static str) -> Result<i64, DataError> {
         let num_labels = self.options.num_labels;
         match label {
             None => Err(DataError::MissingKey { key: "label", beside }),

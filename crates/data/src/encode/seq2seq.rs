@@ -15,7 +15,7 @@ impl Encoder<'_> {
             labels.truncate(self.options.max_length);
         }
         let labels = labels.into_iter().map(i64::from).collect();
-        let example = Example { input_ids, labels, values: Vec::new() };
+        let example = Example { input_ids, labels, ..Example::default() };
         Ok(Encoded { example, truncated: prompt_cut || completion_cut, merged: false })
     }
 }

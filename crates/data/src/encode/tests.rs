@@ -218,3 +218,65 @@ fn what_the_model_lacks_is_named() {
     assert!(error.contains("set data.chat_template"), "{error}");
     assert!(ChatTemplate::load(_dir.path(), &SpecialTokens::default()).unwrap().is_none());
 }
+
+#[test]
+fn pairs_are_told_apart_and_the_longer_is_cut_first() {
+    let parts = DataOptions { token_types: 2, max_length: 6, ..options(Task::SequenceClassification) };
+    let row = json!({"text": "abcdef", "text_pair": "xy", "label": 1});
+    let encoded = one(row.clone(), &parts);
+    let example = &encoded.example;
+    let bytes =
+        |text: &str| text.bytes().map(|byte| u32::from(byte) - u32::from(b'!') + FIRST_BYTE).collect::<Vec<_>>();
+    // The template of pairs adds nothing.
+    assert_eq!(example.input_ids, bytes("abcdxy"));
+    assert_eq!((&example.token_type_ids[..], encoded.truncated), (&[0, 0, 0, 0, 1, 1][..], true));
+    // A model without a table of parts is given none.
+    let none = one(row, &DataOptions { token_types: 0, ..parts.clone() }).example;
+    assert_eq!((none.input_ids.len(), none.token_type_ids.len()), (6, 0));
+    // One text alone is in the first part.
+    assert!(one(json!({"text": "ab", "label": 1}), &parts).example.token_type_ids.is_empty());
+    let tokenized =
+        json!({"input_ids": [1, 2, 3], "token_type_ids": [0, 1, 1], "attention_mask": [1, 0, 1], "label": 0});
+    assert_eq!(one(tokenized.clone(), &parts).example.token_type_ids, [0, 1]);
+    let message = |row: Value, options: &DataOptions| rows(row, options).unwrap_err().to_string();
+    assert!(message(tokenized.clone(), &DataOptions { token_types: 0, ..parts.clone() }).contains("`type_vocab_size`"));
+    assert!(message(tokenized, &DataOptions { token_types: 1, ..parts.clone() }).contains("expected 0 to 0"));
+    let short = json!({"input_ids": [1, 2], "token_type_ids": [0], "label": 0});
+    assert!(message(short, &parts).contains("`token_type_ids`"));
+}
+
+#[test]
+fn the_first_token_of_a_word_has_its_class() {
+    let mut of_words = options(Task::TokenClassification);
+    of_words.label_names = ["O", "B", "I"].map(str::to_owned).to_vec();
+    let row = json!({"tokens": ["ab", "c", "de"], "tags": ["B", -100, 0]});
+    let example = one(row.clone(), &of_words).example;
+    // `<s>`, then two, one and two tokens.
+    assert_eq!(example.input_ids.len(), 6);
+    assert_eq!(example.labels, [-100, 1, -100, -100, 0, -100]);
+    let short = DataOptions { max_length: 4, ..of_words.clone() };
+    let encoded = one(row, &short);
+    assert_eq!((&encoded.example.labels[..], encoded.truncated), (&[-100, 1, -100, -100][..], true));
+    let message = |row: Value| rows(row, &of_words).unwrap_err().to_string();
+    assert!(message(json!({"tokens": ["a"], "tags": []})).contains("1 `tokens` and 0 `tags`"));
+    assert!(message(json!({"tokens": ["a"], "tags": ["X"]})).contains("`X`"));
+    assert!(message(json!({"tokens": ["a"], "tags": [7]})).contains('7'));
+}
+
+#[test]
+fn rows_choose_adapters_by_name() {
+    let (_dir, tokenizer) = byte_tokenizer();
+    let chosen = |adapters: &[&str], row: Value| {
+        let adapters = adapters.iter().map(|&name| name.to_owned()).collect();
+        let options = DataOptions { adapters, ..options(Task::CausalLm) };
+        let encoder = Encoder { tokenizer: Some(&tokenizer), template: None, options: &options };
+        let Value::Object(mut object) = row else { unreachable!() };
+        encoder.adapter(&mut object).map_err(|error| error.to_string())
+    };
+    assert_eq!(chosen(&[], json!({"adapter": "x"})), Ok(None));
+    assert_eq!(chosen(&["x"], json!({})), Ok(Some(0)));
+    assert_eq!(chosen(&["x", "y"], json!({"adapter": "y"})), Ok(Some(1)));
+    assert_eq!(chosen(&["x", "y"], json!({})), Err("the row names no `adapter`; there are x, y".to_owned()));
+    assert_eq!(chosen(&["x"], json!({"adapter": "z"})), Err("there is no adapter `z`; there are x".to_owned()));
+    assert!(chosen(&["x"], json!({"adapter": 3})).unwrap_err().contains("`adapter` is a number"));
+}

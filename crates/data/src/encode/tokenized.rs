@@ -1,19 +1,14 @@
 //! `{"input_ids", "labels"}`: rows that are tokens already.
 
 use super::{Encoded, Encoder};
-use crate::row::Label;
+use crate::row::TokenizedRow;
 use crate::{DataError, Example, IGNORE_INDEX, Task};
 
 impl Encoder<'_> {
     /// The tokens as they are. Positions that `attention_mask` marks as padding are dropped with their labels, because
     /// sequences are packed here. `labels` of a causal model are the tokens themselves if they are left out.
-    pub(super) fn tokenized(
-        &self,
-        input_ids: Vec<i64>,
-        labels: Option<Vec<i64>>,
-        label: Option<Label>,
-        attention_mask: Option<Vec<i64>>,
-    ) -> Result<Encoded, DataError> {
+    pub(super) fn tokenized(&self, row: TokenizedRow) -> Result<Encoded, DataError> {
+        let TokenizedRow { input_ids, labels, label, attention_mask, token_type_ids } = row;
         let task = self.options.task;
         let expected = input_ids.len();
         let same_length =
@@ -50,14 +45,24 @@ impl Encoder<'_> {
         if task != Task::SequenceClassification {
             check_labels(&labels, classes)?;
         }
+        let mut token_type_ids = match token_type_ids {
+            None => Vec::new(),
+            Some(_) if self.options.token_types == 0 => return Err(DataError::NoTokenTypes),
+            Some(parts) => {
+                same_length("token_type_ids", parts.len())?;
+                self.token_types(keep(parts).into_iter().map(|part| u32::try_from(part).unwrap_or(u32::MAX)).collect())?
+            }
+        };
         let limit = self.options.max_length;
         let cut_labels = task != Task::SequenceClassification && labels.len() > limit;
         let truncated = ids.len() > limit || cut_labels;
         ids.truncate(limit);
+        token_type_ids.truncate(limit);
         if cut_labels {
             labels.truncate(limit);
         }
-        Ok(Encoded { example: Example { input_ids: ids, labels, values }, truncated, merged: false })
+        let example = Example { input_ids: ids, labels, values, token_type_ids, adapter: None };
+        Ok(Encoded { example, truncated, merged: false })
     }
 }
 

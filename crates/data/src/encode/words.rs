@@ -1,0 +1,31 @@
+//! `{"tokens", "tags"}` for a classifier of tokens: words, each with its class.
+
+use super::{Encoded, Encoder};
+use crate::row::Label;
+use crate::{DataError, Example, IGNORE_INDEX};
+
+impl Encoder<'_> {
+    /// The words one after another with the post-processor's special tokens. As in transformers' example of token
+    /// classification the first token of a word has its class, and the others, like special tokens, are not trained on.
+    pub(super) fn words(&self, words: &[String], labels: Vec<Label>) -> Result<Encoded, DataError> {
+        if labels.len() != words.len() {
+            return Err(DataError::Tags { words: words.len(), tags: labels.len() });
+        }
+        let class = |label| match label {
+            Label::Id(IGNORE_INDEX) => Ok(IGNORE_INDEX),
+            label => self.class(Some(label), "tokens"),
+        };
+        let classes = labels.into_iter().map(class).collect::<Result<Vec<i64>, _>>()?;
+        let cut = self.tokenizer()?.encode_words(words, self.options.max_length)?;
+        let mut before = None;
+        let labels = cut.words.iter().map(|&word| {
+            let is_first = word != before;
+            before = word;
+            word.filter(|_| is_first).and_then(|word| classes.get(word as usize).copied()).unwrap_or(IGNORE_INDEX)
+        });
+        let labels = labels.collect();
+        let token_type_ids = self.token_types(cut.token_type_ids)?;
+        let example = Example { input_ids: cut.ids, labels, token_type_ids, ..Example::default() };
+        Ok(Encoded { example, truncated: cut.truncated, merged: false })
+    }
+}
