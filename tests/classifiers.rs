@@ -189,3 +189,69 @@ fn rows_are_embedded() {
         assert!((length - 1.0).abs() <= 1e-5, "{length}");
     }
 }
+
+/// A tokenizer of words with BERT's template for one text and two, and the words `w3` to `w63`.
+fn bert_tokenizer() -> Value {
+    let mut vocab: serde_json::Map<String, Value> = (3..64).map(|id| (format!("w{id}"), json!(id))).collect();
+    for (id, token) in ["[UNK]", "[CLS]", "[SEP]"].into_iter().enumerate() {
+        vocab.insert(token.to_owned(), json!(id));
+    }
+    let special = |token: &str, type_id: u32| json!({ "SpecialToken": { "id": token, "type_id": type_id } });
+    let text = |id: &str, type_id: u32| json!({ "Sequence": { "id": id, "type_id": type_id } });
+    let entry = |token: &str, id: u32| json!({ "id": token, "ids": [id], "tokens": [token] });
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "added_tokens": [],
+        "pre_tokenizer": { "type": "Whitespace" }, "decoder": null,
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [special("[CLS]", 0), text("A", 0), special("[SEP]", 0)],
+            "pair": [special("[CLS]", 0), text("A", 0), special("[SEP]", 0), text("B", 1), special("[SEP]", 1)],
+            "special_tokens": { "[CLS]": entry("[CLS]", 1), "[SEP]": entry("[SEP]", 2) },
+        },
+        "model": { "type": "WordLevel", "vocab": vocab, "unk_token": "[UNK]" },
+    })
+}
+
+#[test]
+fn pairs_of_texts_are_told_apart() {
+    let workspace = workspace("peft-classifiers/base-bert", named);
+    workspace.write("model/tokenizer.json", &bert_tokenizer().to_string());
+    let logits = |rows: &[Value]| {
+        workspace.write_rows("pairs.jsonl", rows.iter().cloned());
+        let eval = ["eval", "--model", "model", "--data", "pairs.jsonl", "--logits", "logits.safetensors"];
+        workspace.run(&eval).expect(0);
+        let file = checkpoint::SafetensorsFile::open(workspace.path("logits.safetensors")).unwrap();
+        file.get("logits").unwrap().to_f32().unwrap()
+    };
+    let texts =
+        logits(&[json!({ "text": "w5 w6", "text_pair": "w7", "label": 0 }), json!({ "text": "w9", "label": 1 })]);
+    let second = json!({ "input_ids": [1, 9, 2], "label": 1 });
+    let tokens = |parts: Value| json!({ "input_ids": [1, 5, 6, 2, 7, 2], "token_type_ids": parts, "label": 0 });
+    assert_eq!(texts, logits(&[tokens(json!([0, 0, 0, 0, 1, 1])), second.clone()]));
+    assert_ne!(texts, logits(&[tokens(json!([0, 0, 0, 0, 0, 0])), second]));
+    workspace.write_rows("pairs.jsonl", [tokens(json!([0, 0, 0, 0, 2, 2]))]);
+    let refused = workspace.run(&["eval", "--model", "model", "--data", "pairs.jsonl"]).expect(3).stderr;
+    assert!(refused.contains("`token_type_ids`") && refused.contains("0 to 1"), "{refused}");
+    // In training too, and the rows of a run are the rows it goes on with.
+    workspace.write_rows(
+        "train.jsonl",
+        (0..12).map(|i| json!({ "text": format!("w{}", 5 + i % 3), "text_pair": "w8 w9", "label": i % 3 })),
+    );
+    workspace.train("out", &["model.task_type=SEQ_CLS"]).expect(0);
+}
+
+#[test]
+fn words_are_classified_by_their_first_token() {
+    let workspace = workspace("encoders/bert-features", named);
+    workspace.write("model/tokenizer.json", &bert_tokenizer().to_string());
+    let rows = (0..24).map(|i| {
+        let words: Vec<String> = (0..4).map(|k| format!("w{}", 5 + (i * 7 + k * 3) % 20)).collect();
+        let tags: Vec<&str> = words.iter().map(|word| if word.len() == 2 { "SHORT" } else { "LONG" }).collect();
+        json!({ "tokens": words, "tags": tags })
+    });
+    workspace.write_rows("train.jsonl", rows);
+    train(&workspace, "out", &["model.task_type=TOKEN_CLS"]).expect(0);
+    let result = eval(&workspace, "model", &["--adapter", "out"]);
+    assert_eq!(result["tokens"], 96);
+    assert!(result["accuracy"].as_f64().unwrap() >= 0.9, "{result}");
+}

@@ -9,7 +9,10 @@ use tunesmith_tests::{Output, Workspace, metrics, tunesmith};
 #[test]
 fn help_and_mistakes_on_the_command_line() {
     let help = Output::of(tunesmith().arg("--help")).expect(0);
-    for command in ["train", "eval", "generate", "merge", "combine", "quantize", "plan", "inspect", "doctor"] {
+    for command in [
+        "train", "eval", "generate", "merge", "combine", "convert", "extract", "bake", "quantize", "plan", "inspect",
+        "doctor",
+    ] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{}", help.stdout);
     }
     assert!(help.stdout.contains("Exit codes: 0 done;"), "{}", help.stdout);

@@ -1,5 +1,6 @@
 //! Integration tests.
 
+mod adapters;
 mod bottleneck;
 mod classifiers;
 mod cli;

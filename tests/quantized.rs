@@ -36,6 +36,24 @@ fn a_run_on_a_quantized_base_is_told_resumed_evaluated_and_merged() {
     assert!(again.stderr.contains("nf4 is quantized already"), "{}", again.stderr);
     assert!(!workspace.path("nf4-again").exists());
 
+    // What the files are, and what they say they are.
+    let inspected = workspace.run(&["inspect", "nf4", "--json"]).expect(0).json();
+    assert_eq!((&inspected["quantization"], &inspected["quantized_weights"]), (&"nf4".into(), &14.into()));
+    assert_eq!((&inspected["double_quant"], &inspected["kind"]), (&true.into(), &"model".into()));
+    assert!(workspace.run(&["inspect", "model", "--json"]).expect(0).json().get("quantization").is_none());
+    let config = |model: &str| std::fs::read_to_string(workspace.path(model).join("config.json")).unwrap();
+    let (plain, quantized_config) = (config("model"), config("nf4"));
+    for (model, text, expected) in [
+        ("nf4", &plain, "there is no `quantization_config`, and the weights are in bitsandbytes' format"),
+        ("model", &quantized_config, "says that the weights are quantized, and none is"),
+    ] {
+        let own = config(model);
+        workspace.write(&format!("{model}/config.json"), text);
+        let refused = workspace.run(&["eval", "--model", model, "--data", "train.jsonl"]).expect(3).stderr;
+        assert!(refused.contains("config.json") && refused.contains(expected), "{refused}");
+        workspace.write(&format!("{model}/config.json"), &own);
+    }
+
     for (name, arguments) in [("a", &["--model", "model", "--quantization", "nf4"][..]), ("b", &["--model", "nf4"])] {
         let rest = ["--adapter", "out", "--output", name];
         let merged = workspace.run(&[&["merge"], arguments, &rest].concat()).expect(0);

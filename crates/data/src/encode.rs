@@ -82,28 +82,12 @@ impl Encoder<'_> {
         Encoded { example: Example { input_ids, labels, ..Example::default() }, truncated, merged: false }
     }
 
-    /// The adapter that a row names, taken out of it. Where there is one adapter only a row need not name it.
+    /// The adapter that a row names, taken out of it.
     ///
     /// # Errors
     /// [`DataError::Adapter`] for a name that is missing or unknown.
     pub(crate) fn adapter(&self, object: &mut Map<String, Value>) -> Result<Option<u32>, DataError> {
-        let known = &self.options.adapters;
-        if known.is_empty() {
-            return Ok(None);
-        }
-        let name = match object.remove(ADAPTER).filter(|value| !value.is_null()) {
-            None if known.len() == 1 => return Ok(Some(0)),
-            None => None,
-            Some(Value::String(name)) => Some(name),
-            Some(other) => {
-                return Err(DataError::WrongType { key: ADAPTER, expected: "a string", got: kind(&other) });
-            }
-        };
-        let found = name.as_ref().and_then(|name| known.iter().position(|known| known == name));
-        match found {
-            Some(index) => Ok(Some(index as u32)),
-            None => Err(DataError::Adapter { name, known: known.clone() }),
-        }
+        chosen_adapter(object, &self.options.adapters)
     }
 
     /// The parts of the text that tokens are in, as an example holds them: none where the model knows no parts, or all are in
@@ -129,6 +113,22 @@ impl Encoder<'_> {
             Ok(token) if (token as usize) < self.options.vocab_size => Ok(token),
             _ => Err(DataError::TokenOutOfRange { id, vocab_size: self.options.vocab_size }),
         }
+    }
+}
+
+/// The place among `known` of the adapter that a row names, taken out of it; `None` where there are none to choose from.
+pub(crate) fn chosen_adapter(object: &mut Map<String, Value>, known: &[String]) -> Result<Option<u32>, DataError> {
+    if known.is_empty() {
+        return Ok(None);
+    }
+    let name = match object.remove(ADAPTER).filter(|value| !value.is_null()) {
+        None => None,
+        Some(Value::String(name)) => Some(name),
+        Some(other) => return Err(DataError::WrongType { key: ADAPTER, expected: "a string", got: kind(&other) }),
+    };
+    match name.as_ref().and_then(|name| known.iter().position(|known| known == name)) {
+        Some(index) => Ok(Some(index as u32)),
+        None => Err(DataError::Adapter { name, known: known.to_vec() }),
     }
 }
 

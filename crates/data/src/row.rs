@@ -193,7 +193,11 @@ pub fn alpaca_prompt(instruction: &str, input: &str) -> String {
     format!("### Instruction:\n{instruction}\n\n{input}### Response:\n")
 }
 
-fn text(object: &mut Map<String, Value>, key: &'static str, beside: &'static str) -> Result<String, DataError> {
+pub(crate) fn text(
+    object: &mut Map<String, Value>,
+    key: &'static str,
+    beside: &'static str,
+) -> Result<String, DataError> {
     match object.remove(key) {
         Some(Value::String(text)) => Ok(text),
         Some(other) => Err(DataError::WrongType { key, expected: "a string", got: kind(&other) }),

@@ -191,5 +191,16 @@ impl Tokenizer {
     }
 }
 
+/// The ids that the tokenizer `text`, the content of the file `path`, has for `tokens`: for a file that is to be written.
+///
+/// # Errors
+/// [`DataError::Tokenizer`] if it is broken.
+pub fn token_ids(path: &Path, text: &str, tokens: &[String]) -> Result<Vec<Option<u32>>, DataError> {
+    let tokenizer = guarded(|| text.parse::<tokenizers::Tokenizer>().map_err(|error| error.to_string()))
+        .and_then(|loaded| loaded)
+        .map_err(|reason| DataError::Tokenizer { path: path.to_owned(), reason })?;
+    Ok(tokens.iter().map(|token| tokenizer.token_to_id(token)).collect())
+}
+
 #[cfg(test)]
 mod tests;

@@ -60,6 +60,12 @@ pub trait Adapter: Send + Sync {
         ops::embedding(ids, table, options)
     }
 
+    /// Whether [`Adapter::residual`] does something of its own at this connection.
+    fn adapts_residual(&self, id: ResidualId) -> bool {
+        let _ = id;
+        false
+    }
+
     /// Adds the output of a part of a block to the hidden states: what the next part is given.
     ///
     /// # Errors

@@ -11,6 +11,8 @@
 //! | what one would train, before weights are read | [`trainable`] |
 //! | its files | [`save()`], [`stage`], [`load()`] |
 //! | several adapters as one | [`combine`] |
+//! | one adapter for each sequence of a batch | [`PerSequence`] |
+//! | the LoRA of two checkpoints | [`extract`] |
 //! | what a LoRA adapter is in any file | [`updates`] |
 //! | files of AdapterHub, MLX and llama.cpp | [`formats`] |
 //! | a base with the method folded in | [`Method::merge`], [`breaks_ties`] |
@@ -26,6 +28,7 @@ mod config;
 mod declare;
 mod default_targets;
 mod error;
+pub mod extract;
 mod fields;
 mod finite;
 pub mod formats;
@@ -41,6 +44,7 @@ mod modules;
 mod modules_to_save;
 pub mod names;
 mod open;
+mod per_sequence;
 pub mod pixel_prompt;
 pub mod prompt_learning;
 pub mod python_json;
@@ -58,6 +62,7 @@ pub use merged::{breaks_ties, broken_ties};
 pub use method::{Computed, Method, SavedTensor, Source};
 pub use modules::{ModuleNames, OneOrMany};
 pub use open::{attach, open, restore, trainable};
+pub use per_sequence::PerSequence;
 pub use save::{save, stage};
 
 /// What was read and left aside: a line each, for a log.

@@ -7,6 +7,7 @@
 //! No other product of rank r is nearer (Eckart and Young 1936). A product of two narrow matrices is not formed: with
 //! `B = Qb Rb` and `A^T = Qa Ra` its singular values are those of the small `Rb Ra^T`.
 
+use device::philox::Stream;
 use nalgebra::DMatrix;
 
 use crate::PeftError;
@@ -40,6 +41,34 @@ pub(crate) fn of_product(
 pub(crate) fn of_matrix(module: &str, values: &[f32], out: usize, rank: usize) -> Result<Truncated, PeftError> {
     let Svd { left, values, right } = svd(module, widened(values, values.len() / out.max(1)))?;
     Ok(truncated(&left, &values, &right, rank))
+}
+
+/// As [`of_matrix`] within a subspace that multiplications with the matrix and its transpose leave of a random one drawn from
+/// `stream`: Halko, Martinsson and Tropp 2011, algorithm 4.4, with more vectors than the rank, so that the ones that are kept
+/// are settled. The error is exact all the same: what lies in the subspace and what does not are orthogonal.
+pub(crate) fn of_large_matrix(
+    module: &str,
+    values: &[f32],
+    out: usize,
+    rank: usize,
+    stream: &Stream,
+) -> Result<Truncated, PeftError> {
+    const MORE: usize = 16;
+    const ITERATIONS: usize = 6;
+    let matrix = widened(values, values.len() / out.max(1));
+    let width = (rank + MORE).min(matrix.nrows()).min(matrix.ncols());
+    let mut draws = (0..).map(|i| f64::from(stream.normal(i)));
+    let random = DMatrix::from_fn(matrix.ncols(), width, |_, _| draws.next().unwrap_or_default());
+    let mut basis = (&matrix * random).qr().q();
+    for _ in 0..ITERATIONS {
+        basis = (&matrix * matrix.tr_mul(&basis).qr().q()).qr().q();
+    }
+    let Svd { left, values, right } = svd(module, basis.tr_mul(&matrix))?;
+    let all = matrix.norm_squared();
+    let cut = truncated(&(basis * left), &values, &right, rank);
+    let kept: f64 = values.iter().take(rank).map(|value| value * value).sum();
+    let error = if all > 0.0 { ((all - kept).max(0.0) / all).sqrt() } else { 0.0 };
+    Ok(Truncated { error, ..cut })
 }
 
 fn widened(values: &[f32], columns: usize) -> DMatrix<f64> {
@@ -128,6 +157,25 @@ mod tests {
             if rank >= inner.min(out).min(input) {
                 prop_assert!(small.error <= 1e-6, "{}", small.error);
             }
+        }
+    }
+
+    #[test]
+    fn iterating_finds_what_decomposing_does() {
+        let (b, a) = (values(40 * 6, 3), values(6 * 50, 4));
+        // Rank 6 and a little noise.
+        let noise = values(40 * 50, 5);
+        let whole: Vec<f32> = product(&b, &a, 6).iter().zip(&noise).map(|(x, noise)| x + 0.01 * noise).collect();
+        for rank in [2, 6, 40] {
+            let (exact, near) = (
+                of_matrix("m", &whole, 40, rank).unwrap(),
+                of_large_matrix("m", &whole, 40, rank, &Stream::new(1, 2, 3)).unwrap(),
+            );
+            // Six multiplications settle the vectors before the gap, and squares of what is left round in f64.
+            assert!((exact.error - near.error).abs() <= 1e-6, "{rank}: {} and {}", exact.error, near.error);
+            let again = product(&near.b, &near.a, rank);
+            let norm = distance(&whole, &vec![0.0; whole.len()]);
+            assert!((distance(&whole, &again) / norm - near.error).abs() <= 1e-6);
         }
     }
 

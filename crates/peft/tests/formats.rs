@@ -80,6 +80,15 @@ fn adapters_of_adapterhub_compute_what_it_computed() {
     for case in Case::all() {
         case.check("read", &case.folder);
         if case.name.ends_with("ia3") {
+            let out = tempfile::tempdir().unwrap();
+            let base = case.network.base();
+            let directory = formats::read(&case.folder, Some(base.into())).unwrap();
+            let path = case.folder.join(ADAPTER_CONFIG);
+            let AdapterConfig::Ia3(config) = AdapterConfig::read(&path, &directory.config).unwrap().0 else { panic!() };
+            let mut staged = StagedDirectory::create(&Storage, &out.path().join("adapter")).unwrap();
+            formats::adapterhub::write_ia3(&directory, &config, base.into(), "tiny", &mut staged).unwrap();
+            staged.commit(Map::new()).unwrap();
+            case.check("as AdapterHub", &out.path().join("adapter"));
             continue;
         }
         let peft = converted(&case.folder, Format::Peft, case.network.base()).unwrap();
@@ -142,7 +151,8 @@ fn patterns() -> LoraConfig {
 
 #[test]
 fn formats_mean_the_same_on_every_family() {
-    for variant in ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "gpt2", "gpt_neox"] {
+    for variant in ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "gpt2", "gpt_neox"]
+    {
         let base = decoder(&format!("families/{variant}"));
         for (what, config) in [("plain", all_linear()), ("patterns", patterns())] {
             let (dir, method) = saved(config, &base);

@@ -1,9 +1,13 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use peft::formats::Format;
 
 use crate::config::{BaseDType, DeviceChoice, Overrides, Quantization, WeightStorage};
 
@@ -37,6 +41,12 @@ pub enum Command {
     Merge(MergeArgs),
     /// Make one LoRA adapter of several.
     Combine(CombineArgs),
+    /// Write an adapter in the format of another program.
+    Convert(ConvertArgs),
+    /// Make a LoRA adapter of what fine-tuning changed in a model.
+    Extract(ExtractArgs),
+    /// Make a soft prompt a part of the vocabulary, so that any program can use it.
+    Bake(BakeArgs),
     /// Write a model with its linear modules in bitsandbytes' 4-bit format.
     Quantize(QuantizeArgs),
     /// What would be trained and how much memory it takes; reads file headers only.
@@ -128,9 +138,10 @@ pub struct ModelArgs {
     /// The model, a directory in Hugging Face layout.
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// An adapter over it, a directory in PEFT's format or AdapterHub's.
-    #[arg(long, value_name = "DIR")]
-    pub adapter: Option<PathBuf>,
+    /// An adapter over it: a directory in the format of PEFT, AdapterHub or MLX, or a GGUF file. It may be repeated, with
+    /// names that rows choose from: --adapter law=out/law --adapter mail=out/mail.
+    #[arg(long = "adapter", value_name = "[NAME=]DIR")]
+    pub adapters: Vec<AdapterArg>,
     /// Where to compute: auto, cpu, cuda, cuda:N or emulated.
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
@@ -143,6 +154,25 @@ pub struct ModelArgs {
     /// Threads to compute with; 0 takes every core.
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
+}
+
+/// An adapter on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterArg {
+    /// What rows call it; its path if it was given no name.
+    pub name: String,
+    /// Where it is.
+    pub dir: PathBuf,
+}
+
+impl FromStr for AdapterArg {
+    type Err = Infallible;
+    /// A path that exists is taken whole, so that it may have an equals sign.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let named = text.split_once('=').filter(|(name, _)| !name.is_empty() && !Path::new(text).exists());
+        let (name, dir) = named.unwrap_or((text, text));
+        Ok(Self { name: name.to_owned(), dir: dir.into() })
+    }
 }
 
 /// How the weights of the base are held.
@@ -226,8 +256,14 @@ pub struct GenerateArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// The text to continue.
-    #[arg(long)]
-    pub prompt: String,
+    #[arg(long, required_unless_present = "prompts", conflicts_with = "prompts")]
+    pub prompt: Option<String>,
+    /// The adapter that the prompt is for, where several are given: its name, or base for none.
+    #[arg(long = "use", value_name = "NAME", conflicts_with = "prompts")]
+    pub chosen: Option<String>,
+    /// Texts to continue one after another: JSON Lines of {"prompt"} or {"prompt", "adapter"}.
+    #[arg(long, value_name = "FILE")]
+    pub prompts: Option<PathBuf>,
     /// Give the prompt as a user's message through the model's chat template.
     #[arg(long)]
     pub chat: bool,
@@ -289,10 +325,72 @@ pub struct CombineArgs {
     /// Let the sign prevail that more values have, and not that of their sum.
     #[arg(long)]
     pub majority_by_frequency: bool,
+    /// Combine adapters whose files name different base models.
+    #[arg(long)]
+    pub any_base: bool,
     /// Seed of what is dropped at random.
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
     /// Where to write the combined adapter.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+/// `convert`.
+#[derive(Args, Debug)]
+pub struct ConvertArgs {
+    /// The adapter: a directory in the format of PEFT, AdapterHub or MLX, or a GGUF file.
+    pub adapter: PathBuf,
+    /// The format to write: peft, adapterhub, mlx or gguf.
+    #[arg(long, value_name = "FORMAT")]
+    pub to: Format,
+    /// Its base model, whose modules some formats have other names for. Only the headers of its files are read.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// What AdapterHub calls the adapter, and its title in a GGUF file.
+    #[arg(long, default_value = "adapter")]
+    pub name: String,
+    /// Where to write it: a directory, also for the one file of gguf.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+/// `extract`.
+#[derive(Args, Debug)]
+pub struct ExtractArgs {
+    /// The model before fine-tuning.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// The model after fine-tuning.
+    #[arg(long, value_name = "DIR")]
+    pub tuned: PathBuf,
+    /// Rank of the adapter.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub rank: u32,
+    /// The modules, by ends of their names, separated by commas; all-linear means every linear module but the head.
+    #[arg(long, value_delimiter = ',', default_value = "all-linear")]
+    pub target_modules: Vec<String>,
+    /// Seed of the random vectors that decompose large weights.
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// Where to write the adapter.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `bake`.
+#[derive(Args, Debug)]
+pub struct BakeArgs {
+    /// The base model.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// The soft prompt, of prompt tuning or P-tuning.
+    #[arg(long, value_name = "DIR")]
+    pub adapter: PathBuf,
+    /// Where to write the model.
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
 }
@@ -314,7 +412,7 @@ pub struct QuantizeArgs {
 /// `inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArgs {
-    /// A model or an adapter.
+    /// A model or an adapter, also a GGUF file.
     pub dir: PathBuf,
     /// Print one JSON object.
     #[arg(long)]
@@ -325,6 +423,18 @@ pub struct InspectArgs {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn adapters_may_have_names() {
+        let arg = |text: &str| text.parse::<AdapterArg>().map(|AdapterArg { name, dir }| (name, dir));
+        assert_eq!(arg("law=out/law"), Ok(("law".to_owned(), "out/law".into())));
+        assert_eq!(arg("out/law"), Ok(("out/law".to_owned(), "out/law".into())));
+        assert_eq!(arg("=out"), Ok(("=out".to_owned(), "=out".into())));
+        let dir = tempfile::tempdir().unwrap();
+        let odd = dir.path().join("a=b");
+        std::fs::create_dir(&odd).unwrap();
+        assert_eq!(arg(odd.to_str().unwrap()).unwrap().1, odd);
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

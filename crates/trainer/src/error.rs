@@ -146,6 +146,93 @@ pub enum Error {
         /// For how many.
         adapters: usize,
     },
+    /// A file of labels without labels.
+    #[error("{}: `id2label` is missing; write the classes there, or remove the file", .path.display())]
+    NoLabels {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A configuration and files that do not agree on whether the weights are quantized.
+    #[error("{}: {reason}", .path.display())]
+    Quantization {
+        /// The model's configuration.
+        path: PathBuf,
+        /// What does not agree, and what to do.
+        reason: &'static str,
+    },
+    /// Adapters of different base models.
+    #[error(
+        "{} is an adapter of {}, and {} of {}; adapters of one base can be combined: give --any-base if it is the same model \
+         under two names", .first.display(), Quoted(.first_base), .second.display(), Quoted(.second_base)
+    )]
+    OtherBases {
+        /// The first adapter.
+        first: PathBuf,
+        /// Its base.
+        first_base: String,
+        /// Another.
+        second: PathBuf,
+        /// Its base.
+        second_base: String,
+    },
+    /// A flag that does nothing with another.
+    #[error("{flag} does nothing {with}; leave it out")]
+    FlagWithoutEffect {
+        /// The flag.
+        flag: &'static str,
+        /// With what, in words.
+        with: String,
+    },
+    /// An adapter that cannot be made a part of the vocabulary.
+    #[error("{} cannot be baked: {reason}", .dir.display())]
+    NotBakeable {
+        /// The adapter.
+        dir: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A tokenizer that cannot take more tokens.
+    #[error("{}: {reason}", .path.display())]
+    TokenizerFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two models that differ in more than their values.
+    #[error("{} and {}: {reason}; both have to be the same model before and after fine-tuning", .base.display(), .tuned.display())]
+    OtherArchitecture {
+        /// The one.
+        base: PathBuf,
+        /// The other.
+        tuned: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+    /// Two models with the same weights.
+    #[error("{} and {} have the same weights in every module that is meant; there is nothing to extract", .base.display(), .tuned.display())]
+    SameWeights {
+        /// The one.
+        base: PathBuf,
+        /// The other.
+        tuned: PathBuf,
+    },
+    /// An adapter on the command line that cannot be told from another.
+    #[error("--adapter {}: {reason}", Quoted(.name))]
+    AdapterName {
+        /// As given.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Adapters for different tasks.
+    #[error("the adapters {} and {} are for different tasks or classes; give them one at a time", Quoted(.first), Quoted(.second))]
+    OtherPurpose {
+        /// One.
+        first: String,
+        /// Another.
+        second: String,
+    },
     /// An adapter of a method that cannot be combined.
     #[error("{} is no LoRA adapter; only these can be combined", .dir.display())]
     NotLora {
@@ -250,6 +337,11 @@ impl Error {
             | Error::Flag { .. }
             | Error::Weights { .. }
             | Error::EmptyPrompt { .. }
+            | Error::OtherBases { .. }
+            | Error::FlagWithoutEffect { .. }
+            | Error::NotBakeable { .. }
+            | Error::AdapterName { .. }
+            | Error::OtherPurpose { .. }
             | Error::Toml(_) => EXIT_USAGE,
             Error::Output(error) => of_output(error),
             Error::Save(_) | Error::Stdout(_) => EXIT_OUTPUT,
@@ -276,7 +368,14 @@ impl Error {
             Error::Device(error) => of_device(error),
             Error::WillNotFit { .. } => EXIT_MEMORY,
             Error::Diverged { .. } => EXIT_DIVERGED,
-            Error::NotANumber | Error::NotLora { .. } | Error::OneClass { .. } => EXIT_INPUT,
+            Error::NotANumber
+            | Error::NotLora { .. }
+            | Error::OneClass { .. }
+            | Error::NoLabels { .. }
+            | Error::Quantization { .. }
+            | Error::TokenizerFile { .. }
+            | Error::OtherArchitecture { .. }
+            | Error::SameWeights { .. } => EXIT_INPUT,
             Error::Signals(_) => EXIT_DEVICE,
         }
     }

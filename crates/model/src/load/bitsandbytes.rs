@@ -122,7 +122,11 @@ impl File<'_> {
             return Err(self.wrong("its `nested_dtype` is not float32"));
         }
         let Some(offset) = state.nested_offset else { return Err(self.wrong("it has no `nested_offset`")) };
-        let map: Result<Box<[f32; 256]>, _> = self.floats(".nested_quant_map")?.into_boxed_slice().try_into();
+        let map = self.floats(".nested_quant_map")?;
+        if let Some(index) = map.iter().position(|value| !value.is_finite()) {
+            return Err(self.wrong(format!("its `nested_quant_map` holds {} at {index}", map[index])));
+        }
+        let map: Result<Box<[f32; 256]>, _> = map.into_boxed_slice().try_into();
         Ok(Nf4Absmax::Nested {
             codes: shared_bytes(&codes)?,
             map: map.map_err(|map| {

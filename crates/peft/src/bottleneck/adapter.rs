@@ -29,6 +29,10 @@ impl Adapter for Bottleneck {
         self.stand_ins.get(id)
     }
 
+    fn adapts_residual(&self, id: ResidualId) -> bool {
+        self.sites[id.index()].is_some()
+    }
+
     fn residual(&self, id: ResidualId, join: Join<'_>, context: &Context) -> Result<Tensor> {
         let Some(site) = &self.sites[id.index()] else { return join.finish(join.output) };
         let Paths { x, skip, skip_and_residual } = self.paths(&join)?;

@@ -71,11 +71,22 @@ impl CombinationType {
         NAMES.into_iter().map(|(name, _)| name)
     }
 
-    fn thins_out(self) -> bool {
+    /// Whether it keeps a share of the values only: [`Combination::density`].
+    pub fn thins_out(self) -> bool {
         match self {
             CombinationType::Cat => false,
             CombinationType::Factors(merge) | CombinationType::Svd(merge) => merge != Merge::Linear,
         }
+    }
+
+    /// Whether it cuts the sum off at a rank: [`Combination::svd_rank`].
+    pub fn truncates(self) -> bool {
+        matches!(self, CombinationType::Svd(_))
+    }
+
+    /// Whether it elects signs: [`Combination::majority_sign_method`].
+    pub fn elects(self) -> bool {
+        matches!(self, CombinationType::Factors(merge) | CombinationType::Svd(merge) if matches!(merge, Merge::Ties | Merge::DareTies))
     }
 }
 

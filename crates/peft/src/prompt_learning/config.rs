@@ -140,6 +140,11 @@ impl PromptMethod {
             PromptMethod::PTuning(_) => PromptLearningConfig::P_TUNING,
         }
     }
+
+    /// Whether virtual tokens are keys and values, and no rows of input.
+    pub fn is_prefix(&self) -> bool {
+        matches!(self, PromptMethod::PrefixTuning(_))
+    }
 }
 
 impl PromptLearningConfig {

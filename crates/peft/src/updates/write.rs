@@ -71,6 +71,17 @@ impl LoraUpdates {
 }
 
 impl PeftFiles {
+    /// What `directory` holds, in f32.
+    ///
+    /// # Errors
+    /// [`PeftError::Checkpoint`] for values that are no floats.
+    pub fn of(directory: &AdapterDirectory) -> Result<Self, PeftError> {
+        let tensors = directory.weights.tensors();
+        let read = tensors.map(|tensor| Ok((tensor.name().to_owned(), tensor.shape().to_vec(), tensor.to_f32()?)));
+        let tensors = read.collect::<Result<_, PeftError>>()?;
+        Ok(Self { config: directory.config.clone(), tensors })
+    }
+
     /// As the adapter that stands in `dir` in another format; `path` is the file that the tensors were in.
     ///
     /// # Errors

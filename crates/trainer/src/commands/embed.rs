@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use checkpoint::{Checkpoint, CheckpointError, Dtype, Storage, TensorSpec, write_safetensors};
-use data::{DataError, DataOptions, Dataset, Split, Task, Tokenizer};
+use data::{Batch, DataError, DataOptions, Dataset, Split, Task, Tokenizer};
 use device::{DType, Device};
 use model::{Adapter, Encoder, EncoderConfig, Pass, TaskHead};
 use tensor::no_grad;
@@ -15,6 +15,7 @@ use crate::args::EmbedArgs;
 use crate::commands::{EXIT_DONE, compute_with};
 use crate::config::Quantization;
 use crate::console::Console;
+use crate::run::base_model::token_types;
 use crate::run::evaluate::batches;
 use crate::run::rows::input;
 
@@ -29,14 +30,20 @@ pub(super) fn run(args: &EmbedArgs) -> Result<u8, Error> {
     };
     let longest = dimensions.learned_positions.unwrap_or(usize::MAX);
     let max_length = longest.min(args.max_length as usize);
-    let options = DataOptions { task: Task::FeatureExtraction, max_length, ..DataOptions::new(dimensions.vocab_size) };
+    let options = DataOptions {
+        task: Task::FeatureExtraction,
+        max_length,
+        token_types: token_types(encoder.base()),
+        ..DataOptions::new(dimensions.vocab_size)
+    };
     let dataset = Dataset::load(&Split::Valid.file(&args.data)?, tokenizer.as_ref(), None, &options)?;
     if dataset.statistics().truncated > 0 {
         let rows = dataset.statistics().truncated;
         console.warning(format_args!("rows cut to {max_length} tokens: {rows}"));
     }
     let mut values = Vec::new();
-    for batch in batches(&dataset, args.batch_size as usize) {
+    for rows in batches(&dataset, args.batch_size as usize) {
+        let batch = Batch::gather(&dataset, &rows);
         let mean = no_grad(|| Ok::<_, Error>(encoder.forward(&input(&batch)?, &pass)?.mean()?))?;
         values.extend(mean.to_vec());
     }
@@ -60,7 +67,14 @@ fn open(args: &EmbedArgs, device: Device, console: Console) -> Result<(Encoder, 
         encoder.base_mut().quantize(&weights, model.storage.double_quant)?;
     }
     encoder.base_mut().to_device(&weights, device)?;
-    let Some(dir) = &model.adapter else { return Ok((encoder, Pass::base())) };
+    let dir = match model.adapters.as_slice() {
+        [] => return Ok((encoder, Pass::base())),
+        [adapter] => &adapter.dir,
+        [_, second, ..] => {
+            let reason = "all rows are embedded with one adapter; give them one at a time".to_owned();
+            return Err(Error::AdapterName { name: second.name.clone(), reason });
+        }
+    };
     let (method, warnings) = peft::open(dir, encoder.base())?;
     warnings.iter().for_each(|warning| console.warning(warning));
     Ok((encoder, Pass::evaluation(method as Arc<dyn Adapter>)))

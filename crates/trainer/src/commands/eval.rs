@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use checkpoint::{CheckpointError, Dtype, Storage, TensorSpec, write_safetensors};
-use data::{Batch, Split};
-use model::Pass;
+use data::Split;
 use serde_json::json;
 
 use crate::Error;
@@ -13,14 +12,14 @@ use crate::args::EvalArgs;
 use crate::commands::{EXIT_DONE, Opened};
 use crate::console::Console;
 use crate::run::base_model::now;
-use crate::run::evaluate::{batches, evaluate};
+use crate::run::evaluate::{batches, evaluate, logits};
 use crate::run::facts;
-use crate::run::task::Task;
+use crate::run::task::Logits;
 use crate::units::Counted;
 
 pub(super) fn run(args: &EvalArgs) -> Result<u8, Error> {
     let console = Console::new(args.json);
-    let Opened { base, pass } = Opened::open(&args.model, console)?;
+    let Opened { base, adapters } = Opened::open(&args.model, console)?;
     let tokenizer = base.tokenizer()?;
     let template = base.chat_template(None, tokenizer.as_ref(), now())?;
     let path = Split::Valid.file(&args.data)?;
@@ -31,16 +30,17 @@ pub(super) fn run(args: &EvalArgs) -> Result<u8, Error> {
         template.as_ref(),
         max_length,
         true,
-        pass.adapter.position_offset() as usize,
+        adapters.position_offset(),
+        adapters.names(),
     )?;
     if dataset.statistics().truncated > 0 {
         facts::warnings(dataset.statistics(), max_length, false).iter().for_each(|warning| console.warning(warning));
     }
     let batch_size = args.batch_size as usize;
-    if let (Some(path), Some(batch)) = (&args.logits, batches(&dataset, batch_size).next()) {
-        write_logits(path, base.task.as_ref(), &pass, &batch)?;
+    if let (Some(path), Some(rows)) = (&args.logits, batches(&dataset, batch_size).next()) {
+        write_logits(path, logits(base.task.as_ref(), &adapters, &dataset, &rows)?)?;
     }
-    let result = evaluate(base.task.as_ref(), &pass, &dataset, batch_size)?;
+    let result = evaluate(base.task.as_ref(), &adapters, &dataset, batch_size)?;
     if !result.loss().is_finite() {
         base.task.base().check_finite()?;
         return Err(Error::NotANumber);
@@ -64,9 +64,8 @@ pub(super) fn run(args: &EvalArgs) -> Result<u8, Error> {
     Ok(EXIT_DONE)
 }
 
-/// Writes the logits of `batch` as f32: `[batch, seq, vocab]`, zero after the end of a shorter row, or `[batch, num_labels]`.
-fn write_logits(path: &Path, task: &dyn Task, pass: &Pass, batch: &Batch) -> Result<(), Error> {
-    let logits = task.logits(batch, pass)?;
+/// Writes logits as f32: `[batch, seq, vocab]`, zero after the end of a shorter row, or `[batch, num_labels]`.
+fn write_logits(path: &Path, logits: Logits) -> Result<(), Error> {
     let spec = TensorSpec { name: "logits".to_owned(), dtype: Dtype::F32, shape: logits.shape };
     let bytes = || logits.values.iter().flat_map(|x| x.to_le_bytes()).collect();
     write_safetensors(&Storage, path, &[spec], &[], |_| Ok::<_, CheckpointError>(Cow::Owned(bytes())))

@@ -1,12 +1,16 @@
 //! `inspect`: what a directory holds, from the headers of its files.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, Checkpoint, SafetensorsFile};
+use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, Checkpoint, MappedTensor, SafetensorsFile, read_json};
 use data::Task;
-use model::config::TrunkConfig;
+use model::config::{CONFIG_FILE, TrunkConfig};
 use model::{ClassifierConfig, Dimensions, EncoderDecoderConfig};
 use peft::AdapterConfig;
+use peft::formats::gguf::GgufAdapter;
+use peft::formats::mlx::MLX_WEIGHTS;
+use peft::formats::{self, Format};
 use peft::prompt_learning::{PromptLearningConfig, PromptMethod};
 use serde_json::{Map, Value, json};
 
@@ -17,10 +21,17 @@ use crate::console::Console;
 use crate::run::purpose::Purpose;
 use crate::units::{Bytes, Grouped};
 
+/// The largest configuration that is read.
+const LIMIT: u64 = 64 << 20;
+
 pub(super) fn run(args: &InspectArgs) -> Result<u8, Error> {
     let console = Console::new(args.json);
-    let is_adapter = args.dir.join(ADAPTER_CONFIG).exists();
-    let (found, warnings) = if is_adapter { adapter(&args.dir)? } else { (model(&args.dir)?, Vec::new()) };
+    let (found, warnings) = match Format::of(&args.dir)? {
+        Format::Mlx => (mlx(&args.dir)?, Vec::new()),
+        Format::Gguf => (gguf(&args.dir)?, Vec::new()),
+        Format::Peft if !args.dir.join(ADAPTER_CONFIG).exists() => (model(&args.dir)?, Vec::new()),
+        format => adapter(&args.dir, format)?,
+    };
     warnings.iter().for_each(|warning| console.warning(warning));
     if args.json {
         console.result(&found)?;
@@ -53,6 +64,7 @@ fn model(dir: &Path) -> Result<Map<String, Value>, Error> {
         "tokenizer": dir.join("tokenizer.json").exists(),
         "notes": weights.notes(),
     })));
+    found.extend(quantization(dir, &weights)?);
     found.extend(of_kind);
     Ok(found)
 }
@@ -78,10 +90,51 @@ fn described(dir: &Path) -> Result<(Dimensions, Map<String, Value>), Error> {
     Ok((dimensions, of_kind))
 }
 
-fn adapter(dir: &Path) -> Result<(Map<String, Value>, Vec<String>), Error> {
-    let directory = AdapterDirectory::open(dir)?;
+/// An adapter of mlx-lm, as its files have it.
+fn mlx(dir: &Path) -> Result<Map<String, Value>, Error> {
+    let config: Map<String, Value> = read_json(&dir.join(ADAPTER_CONFIG), LIMIT)?;
+    let weights = SafetensorsFile::open(dir.join(MLX_WEIGHTS))?;
+    let parameter = |key: &str| config.get("lora_parameters").and_then(|parameters| parameters.get(key)).cloned();
+    let mut found = object(json!({ "kind": "adapter", "format": Format::Mlx.as_str() }));
+    found.extend(summary(std::slice::from_ref(&weights)));
+    found.extend(object(json!({
+        "fine_tune_type": config.get("fine_tune_type"),
+        "base_model": config.get("model"),
+        "r": parameter("rank"),
+        "scale": parameter("scale"),
+        "lora_dropout": parameter("dropout"),
+        "num_layers": config.get("num_layers"),
+        "target_modules": parameter("keys"),
+    })));
+    Ok(found)
+}
+
+/// An adapter of llama.cpp.
+fn gguf(path: &Path) -> Result<Map<String, Value>, Error> {
+    let GgufAdapter { file, architecture, alpha } = GgufAdapter::open(path)?;
+    let of_b: Vec<&MappedTensor> = file.tensors().iter().filter(|tensor| tensor.name().ends_with(".lora_b")).collect();
+    let mut ranks: Vec<usize> = of_b.iter().filter_map(|tensor| tensor.shape().last().copied()).collect();
+    ranks.sort_unstable();
+    ranks.dedup();
+    let parts = of_b.iter().filter_map(|tensor| tensor.name().strip_suffix(".weight.lora_b")?.rsplit('.').next());
+    let mut parts: Vec<&str> = parts.collect();
+    parts.sort_unstable();
+    parts.dedup();
+    let mut found = object(json!({ "kind": "adapter", "format": Format::Gguf.as_str() }));
+    found.extend(summary_of(file.tensors().iter().cloned()));
+    found.extend(object(json!({
+        "architecture": architecture,
+        "lora_alpha": alpha,
+        "r": ranks,
+        "target_modules": parts,
+    })));
+    Ok(found)
+}
+
+fn adapter(dir: &Path, format: Format) -> Result<(Map<String, Value>, Vec<String>), Error> {
+    let directory = formats::read(dir, None)?;
     let (config, warnings) = AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?;
-    let mut found = object(json!({ "kind": "adapter" }));
+    let mut found = object(json!({ "kind": "adapter", "format": format.as_str() }));
     found.extend(summary(std::slice::from_ref(&directory.weights)));
     match config {
         AdapterConfig::Lora(lora) => found.extend(object(json!({
@@ -154,16 +207,36 @@ fn prompt_learning(config: &PromptLearningConfig, directory: &AdapterDirectory) 
 
 /// Tensors, values and types of some files.
 fn summary(files: &[SafetensorsFile]) -> Map<String, Value> {
-    let tensors = || files.iter().flat_map(SafetensorsFile::tensors);
-    let mut dtypes: Vec<String> = tensors().map(|tensor| tensor.dtype().to_string()).collect();
-    dtypes.sort_unstable();
-    dtypes.dedup();
-    object(json!({
-        "tensors": tensors().count(),
-        "parameters": tensors().map(|tensor| tensor.len() as u64).sum::<u64>(),
-        "bytes": tensors().map(|tensor| tensor.bytes().len() as u64).sum::<u64>(),
-        "dtypes": dtypes,
-    }))
+    summary_of(files.iter().flat_map(SafetensorsFile::tensors))
+}
+
+fn summary_of(tensors: impl Iterator<Item = MappedTensor>) -> Map<String, Value> {
+    let (mut count, mut parameters, mut bytes, mut dtypes) = (0u64, 0u64, 0u64, BTreeSet::new());
+    for tensor in tensors {
+        count += 1;
+        parameters += tensor.len() as u64;
+        bytes += tensor.bytes().len() as u64;
+        dtypes.insert(tensor.dtype().to_string());
+    }
+    object(json!({ "tensors": count, "parameters": parameters, "bytes": bytes, "dtypes": dtypes }))
+}
+
+/// How the weights of a model are quantized, and how many; nothing if none is.
+fn quantization(dir: &Path, weights: &Checkpoint) -> Result<Map<String, Value>, Error> {
+    let config: Map<String, Value> = read_json(&dir.join(CONFIG_FILE), LIMIT)?;
+    let codes = weights.names().filter(|name| name.contains(".quant_state.bitsandbytes__")).count();
+    let nested = weights.names().any(|name| name.ends_with(".nested_absmax"));
+    let said = config.get("quantization_config").filter(|value| !value.is_null());
+    if codes == 0 && said.is_none() {
+        return Ok(Map::new());
+    }
+    let kind = said.and_then(|said| said.get("bnb_4bit_quant_type")).and_then(Value::as_str).unwrap_or("nf4");
+    let how = match (codes, said.is_some()) {
+        (0, _) => "config.json says so, and no weight is".to_owned(),
+        (_, false) => format!("{kind}, which config.json does not say"),
+        (_, true) => kind.to_owned(),
+    };
+    Ok(object(json!({ "quantization": how, "quantized_weights": codes, "double_quant": codes > 0 && nested })))
 }
 
 fn object(value: Value) -> Map<String, Value> {

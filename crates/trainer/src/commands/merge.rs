@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use checkpoint::{Dtype, MappedTensor, SafetensorsFile, StagedDirectory, TensorSpec};
 use data::Task;
 use device::DType;
-use half::{bf16, f16};
 use model::{Parameter, ParameterId, StoredNames};
 use peft::Method;
 use serde_json::Value;
@@ -14,7 +13,7 @@ use serde_json::Value;
 use crate::Error;
 use crate::args::MergeArgs;
 use crate::commands::EXIT_DONE;
-use crate::commands::model_output::{Index, ModelOutput, file_name, spec_of};
+use crate::commands::model_output::{Index, ModelOutput, file_name, narrowed, spec_of};
 use crate::commands::requantization::Requantization;
 use crate::console::Console;
 use crate::error::Saving;
@@ -175,15 +174,5 @@ impl Merge<'_> {
             self.requantization.borrow_mut().add(&before, &values)?;
         }
         Ok(Cow::Owned(narrowed(&values, output.spec.dtype)))
-    }
-}
-
-/// `values` in the type that the base stores them in, rounded to nearest even.
-fn narrowed(values: &[f32], dtype: Dtype) -> Vec<u8> {
-    match dtype {
-        Dtype::BF16 => values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
-        Dtype::F16 => values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
-        Dtype::F64 => values.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect(),
-        _ => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
     }
 }

@@ -1,9 +1,12 @@
 //! One command a file. Each takes its arguments, does its work, and returns the exit code or an error.
 
+mod bake;
 mod combine;
+mod convert;
 mod doctor;
 mod embed;
 mod eval;
+mod extract;
 mod generate;
 mod inspect;
 mod merge;
@@ -14,7 +17,9 @@ mod quickstart;
 mod requantization;
 mod train;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Parser;
@@ -22,10 +27,11 @@ use device::Device;
 use model::{Adapter, Pass};
 
 use crate::Error;
-use crate::args::{Cli, Command, ModelArgs};
+use crate::args::{AdapterArg, Cli, Command, ModelArgs};
 use crate::config::DeviceChoice;
 use crate::console::{self, Console};
 use crate::error::EXIT_USAGE;
+use crate::run::adapters::{Adapters, BASE};
 use crate::run::base_model::BaseModel;
 use crate::run::facts;
 use crate::run::purpose::Purpose;
@@ -51,6 +57,9 @@ pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Generate(args) => generate::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Combine(args) => combine::run(&args),
+        Command::Convert(args) => convert::run(&args),
+        Command::Extract(args) => extract::run(&args),
+        Command::Bake(args) => bake::run(&args),
         Command::Quantize(args) => quantize::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Inspect(args) => inspect::run(&args),
@@ -72,26 +81,60 @@ fn compute_with(device: DeviceChoice, threads: usize) -> Result<Device, Error> {
     Ok(device)
 }
 
-/// A model as the command line names it, with its adapter.
+/// A model as the command line names it, with its adapters.
 struct Opened {
     base: BaseModel,
-    pass: Pass,
+    adapters: Adapters,
 }
 
 impl Opened {
     fn open(args: &ModelArgs, console: Console) -> Result<Self, Error> {
         let device = compute_with(args.device, args.threads)?;
-        let purpose = Purpose::of_files(&args.model, args.adapter.as_deref())?;
+        let purpose = purpose(args)?;
         let mut base = BaseModel::open(&args.model, args.dtype.dtype(), purpose)?;
         base.store(args.storage.storage())?;
         base.to_device(device)?;
-        let Some(dir) = &args.adapter else {
+        if args.adapters.is_empty() {
             facts::newly_initialized(base.task.base(), |_| false).iter().for_each(|warning| console.warning(warning));
-            return Ok(Self { base, pass: Pass::base() });
+            return Ok(Self { base, adapters: Adapters::one(Pass::base()) });
+        }
+        let mut opened = Vec::new();
+        for AdapterArg { name, dir } in &args.adapters {
+            let (method, warnings) = peft::open(dir, base.task.base())?;
+            let missing = facts::newly_initialized(base.task.base(), |id| method.parameter(id).is_some());
+            warnings.iter().chain(&missing).for_each(|warning| console.warning(warning));
+            opened.push((name.clone(), method as Arc<dyn Adapter>));
+        }
+        let adapters = match args.adapters.as_slice() {
+            // Without a name of its own it is for every row.
+            [AdapterArg { name, dir }] if Path::new(name) == dir.as_path() => {
+                Adapters::one(Pass::evaluation(Arc::clone(&opened[0].1)))
+            }
+            _ => Adapters::named(base.task.base(), opened),
         };
-        let (method, warnings) = peft::open(dir, base.task.base())?;
-        let missing = facts::newly_initialized(base.task.base(), |id| method.parameter(id).is_some());
-        warnings.iter().chain(&missing).for_each(|warning| console.warning(warning));
-        Ok(Self { base, pass: Pass::evaluation(method as Arc<dyn Adapter>) })
+        Ok(Self { base, adapters })
+    }
+}
+
+/// What the adapters of the command line are for, which has to be the same.
+fn purpose(args: &ModelArgs) -> Result<Purpose, Error> {
+    let mut names = BTreeSet::from([BASE]);
+    let mut first: Option<(&str, Purpose)> = None;
+    for AdapterArg { name, dir } in &args.adapters {
+        if !names.insert(name) {
+            let reason = "the name is taken; give each adapter another".to_owned();
+            return Err(Error::AdapterName { name: name.clone(), reason });
+        }
+        let own = Purpose::of_files(&args.model, Some(dir))?;
+        match &first {
+            Some((first, purpose)) if *purpose != own => {
+                return Err(Error::OtherPurpose { first: (*first).to_owned(), second: name.clone() });
+            }
+            _ => first = Some((name, own)),
+        }
+    }
+    match first {
+        Some((_, purpose)) => Ok(purpose),
+        None => Purpose::of_files(&args.model, None),
     }
 }

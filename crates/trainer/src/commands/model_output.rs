@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use checkpoint::{
-    CheckpointError, MODEL_INDEX, MODEL_WEIGHTS, MappedTensor, SafetensorsFile, StagedDirectory, Storage, TensorSpec,
+    CheckpointError, Dtype, MODEL_INDEX, MODEL_WEIGHTS, MappedTensor, SafetensorsFile, StagedDirectory, Storage,
+    TensorSpec,
 };
+use half::{bf16, f16};
 use serde_json::{Map, Value, json};
 
 use crate::Error;
@@ -77,7 +79,7 @@ impl Index {
     }
 
     /// The index of a model in shards; a single file has none.
-    fn text(&self) -> Option<String> {
+    pub(super) fn text(&self) -> Option<String> {
         let json = json!({ "metadata": { "total_size": self.total_size }, "weight_map": self.weight_map });
         (self.files > 1).then(|| serde_json::to_string_pretty(&json).unwrap_or_default() + "\n")
     }
@@ -91,4 +93,14 @@ pub(super) fn file_name(file: &SafetensorsFile) -> &str {
 /// A tensor as it is stored.
 pub(super) fn spec_of(source: &MappedTensor) -> TensorSpec {
     TensorSpec { name: source.name().to_owned(), dtype: source.dtype(), shape: source.shape().to_vec() }
+}
+
+/// `values` in the type that the base stores them in, rounded to nearest even.
+pub(super) fn narrowed(values: &[f32], dtype: Dtype) -> Vec<u8> {
+    match dtype {
+        Dtype::BF16 => values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
+        Dtype::F16 => values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
+        Dtype::F64 => values.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect(),
+        _ => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+    }
 }

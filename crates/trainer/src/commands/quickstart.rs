@@ -13,6 +13,7 @@ use crate::commands::{EXIT_DONE, train};
 use crate::config::{Config, Overrides};
 use crate::console::Console;
 use crate::quickstart::{Answer, Bundle, Outcome, TaskRow, answer, table};
+use crate::run::adapters::Adapters;
 use crate::run::base_model::BaseModel;
 use crate::run::evaluate::evaluate;
 use crate::run::purpose::Purpose;
@@ -76,13 +77,13 @@ impl Exam {
     fn open(bundle: &Bundle, base: &BaseModel) -> Result<Self, Error> {
         let no_tokenizer = || data::DataError::NoTokenizer { dir: base.dir.clone() };
         let tokenizer = base.tokenizer()?.ok_or_else(no_tokenizer)?;
-        let dataset = base.rows(&bundle.test, Some(&tokenizer), None, MAX_LENGTH, true, 0)?;
+        let dataset = base.rows(&bundle.test, Some(&tokenizer), None, MAX_LENGTH, true, 0, &[])?;
         let rows = TaskRow::read(&bundle.test)?;
         Ok(Self { tokenizer, dataset, rows, total: base.task.base().modules().count() as u64 })
     }
 
     fn take(&self, base: &BaseModel, pass: &Pass) -> Result<Marks, Error> {
-        let loss = evaluate(base.task.as_ref(), pass, &self.dataset, BATCH_SIZE)?.loss();
+        let loss = evaluate(base.task.as_ref(), &Adapters::one(pass.clone()), &self.dataset, BATCH_SIZE)?.loss();
         let model = base.text_model()?;
         let answers = self.rows.iter().map(|row| answer(model, pass, &self.tokenizer, row));
         Ok(Marks { loss, answers: answers.collect::<Result<_, _>>()? })

@@ -97,7 +97,7 @@ impl Setup {
         let virtual_tokens = method::num_virtual_tokens(config, base.task.base())?;
         let rows_of = |path: &Path| {
             let (max_length, completion_only) = (config.data.max_length, config.data.completion_only_loss);
-            base.rows(path, tokenizer.as_ref(), template.as_ref(), max_length, completion_only, virtual_tokens)
+            base.rows(path, tokenizer.as_ref(), template.as_ref(), max_length, completion_only, virtual_tokens, &[])
         };
         let rows = Rows::new(rows_of(&Split::Train.file(&config.data.train)?)?, config)?;
         let eval = match &config.data.eval {

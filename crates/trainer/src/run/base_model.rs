@@ -7,7 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use checkpoint::{Checkpoint, Dtype, MappedTensor};
 use data::{ChatTemplate, DataError, DataOptions, Dataset, Tokenizer};
 use device::{DType, Device};
-use model::{Classifier, ClassifierConfig, Decoder, DecoderConfig, EncoderDecoder, EncoderDecoderConfig};
+use model::config::CONFIG_FILE;
+use model::{
+    Base, Classifier, ClassifierConfig, Decoder, DecoderConfig, EncoderDecoder, EncoderDecoderConfig, ModuleKind,
+};
+use serde_json::{Map, Value};
 use tensor::Nf4Matrix;
 
 use super::identity::model_fingerprint;
@@ -16,6 +20,9 @@ use super::task::{CausalLm, Classification, Seq2SeqLm, Task};
 use crate::Error;
 use crate::config::{Quantization, WeightStorage};
 use crate::generation::TextModel;
+
+/// The largest `config.json` that is read.
+const CONFIG_LIMIT: u64 = 16 << 20;
 
 /// A model and what turns text into its tokens.
 pub struct BaseModel {
@@ -56,6 +63,7 @@ impl BaseModel {
                 (Box::new(Classification::new(model, purpose.labels.len())), weights, dtype)
             }
         };
+        check_quantization(dir, task.base())?;
         Ok(Self { dir: dir.to_owned(), task, weights, dtype, purpose })
     }
 
@@ -153,7 +161,8 @@ impl BaseModel {
         Ok(template.map(|template| template.with_time(started_at)))
     }
 
-    /// The rows of the file `path`, none longer than the positions that the model has after `num_virtual_tokens`.
+    /// The rows of the file `path`, none longer than the positions that the model has after `num_virtual_tokens`. They choose
+    /// from `adapters` by name, if there are any.
     ///
     /// # Errors
     /// Anything wrong with the rows, with their line.
@@ -165,6 +174,7 @@ impl BaseModel {
         max_length: usize,
         completion_only_loss: bool,
         num_virtual_tokens: usize,
+        adapters: &[String],
     ) -> Result<Dataset, Error> {
         let options = DataOptions {
             task: self.purpose.task,
@@ -172,6 +182,8 @@ impl BaseModel {
             label_names: self.purpose.labels.names().to_vec(),
             max_length,
             completion_only_loss,
+            token_types: token_types(self.task.base()),
+            adapters: adapters.to_vec(),
             ..DataOptions::new(self.task.base().dimensions().vocab_size)
         };
         let dataset = Dataset::load(path, tokenizer, template, &options)?;
@@ -184,6 +196,34 @@ impl BaseModel {
             _ => Ok(dataset),
         }
     }
+}
+
+/// Kinds of tokens that the model has a table for; 0 if it has none.
+pub fn token_types(base: &Base) -> usize {
+    let table = base.modules().iter().find(|module| module.path.ends_with(".token_type_embeddings"));
+    match table.map(|module| module.kind) {
+        Some(ModuleKind::Embedding { num_embeddings, .. }) => num_embeddings,
+        _ => 0,
+    }
+}
+
+/// Checks that `config.json` says of the weights what they are. transformers believes it, whatever the files hold.
+fn check_quantization(dir: &Path, base: &Base) -> Result<(), Error> {
+    let path = dir.join(CONFIG_FILE);
+    let config: Map<String, Value> = checkpoint::read_json(&path, CONFIG_LIMIT)?;
+    let is_said = config.get("quantization_config").is_some_and(|value| !value.is_null());
+    let reason = match (is_said, base.is_quantized()) {
+        (true, false) => {
+            "`quantization_config` says that the weights are quantized, and none is; remove the key, and quantize them with \
+             tunesmith quantize, or while loading with model.quantization or --quantization, if that is meant"
+        }
+        (false, true) => {
+            "there is no `quantization_config`, and the weights are in bitsandbytes' format; copy the key from the model's \
+             original files"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Quantization { path, reason })
 }
 
 /// The time, in seconds since 1970.

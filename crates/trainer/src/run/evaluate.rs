@@ -1,9 +1,9 @@
 //! Loss and accuracy over all rows of a file.
 
 use data::{Batch, Dataset};
-use model::Pass;
 
-use super::task::Task;
+use super::adapters::Adapters;
+use super::task::{Logits, Task};
 use crate::Error;
 
 /// Sums over the supervised tokens of a dataset.
@@ -34,26 +34,44 @@ impl Evaluation {
     }
 }
 
-/// Evaluates the model of `task` with the adapter of `pass` on `dataset`, `batch_size` rows at a time in the order of the file.
+/// Evaluates the model of `task` with what rows choose of `adapters` on `dataset`, `batch_size` rows at a time in the order of
+/// the file.
 ///
 /// # Errors
 /// Those of the model.
-pub fn evaluate(task: &dyn Task, pass: &Pass, dataset: &Dataset, batch_size: usize) -> Result<Evaluation, Error> {
+pub fn evaluate(
+    task: &dyn Task,
+    adapters: &Adapters,
+    dataset: &Dataset,
+    batch_size: usize,
+) -> Result<Evaluation, Error> {
     let mut sums = Evaluation::default();
-    for batch in batches(dataset, batch_size) {
-        let sum = task.evaluate(&batch, pass)?;
-        sums.loss_sum += sum.loss;
-        sums.tokens += sum.num_supervised as u64;
-        sums.correct += sum.num_correct as u64;
+    for rows in batches(dataset, batch_size) {
+        for (pass, rows) in adapters.groups(dataset, &rows) {
+            let sum = task.evaluate(&Batch::gather(dataset, &rows), &pass)?;
+            sums.loss_sum += sum.loss;
+            sums.tokens += sum.num_supervised as u64;
+            sums.correct += sum.num_correct as u64;
+        }
     }
     Ok(sums)
 }
 
+/// The logits of the rows `rows` of `dataset`, in their order.
+///
+/// # Errors
+/// Those of the model.
+pub fn logits(task: &dyn Task, adapters: &Adapters, dataset: &Dataset, rows: &[usize]) -> Result<Logits, Error> {
+    let mut parts = Vec::new();
+    for (pass, group) in adapters.groups(dataset, rows) {
+        let places = group.iter().map(|row| rows.iter().position(|other| other == row).unwrap_or(0)).collect();
+        parts.push((task.logits(&Batch::gather(dataset, &group), &pass)?, places));
+    }
+    Ok(Logits::joined(parts))
+}
+
 /// The rows of `dataset` in order, `batch_size` at a time.
-pub fn batches(dataset: &Dataset, batch_size: usize) -> impl Iterator<Item = Batch> {
+pub fn batches(dataset: &Dataset, batch_size: usize) -> impl Iterator<Item = Vec<usize>> {
     let size = batch_size.max(1);
-    (0..dataset.len()).step_by(size).map(move |start| {
-        let rows: Vec<usize> = (start..dataset.len().min(start + size)).collect();
-        Batch::gather(dataset, &rows)
-    })
+    (0..dataset.len()).step_by(size).map(move |start| (start..dataset.len().min(start + size)).collect())
 }

@@ -7,18 +7,21 @@
 //! | what a model is opened for | [`purpose`] |
 //! | the base model, the rows of each step, AdamW | [`base_model`], [`rows`], [`optimizer`] |
 //! | how much memory it takes | [`plan`] |
-//! | evaluation | [`evaluate`] |
+//! | evaluation, with an adapter that each row chooses | [`evaluate`], [`adapters`] |
+//! | a base without its weights | [`headers`] |
 //! | the output directory, held by one trainer | [`output_dir`] |
 //! | checkpoints: written, found, gone on from | [`save`], [`checkpoints`], [`resume`], [`training_state`] |
 //! | what makes two runs the same | [`identity`], [`record`] |
 //! | what is told on the way and at the end | [`journal`], [`log`], [`progress`], [`report`], [`model_card`] |
 
+pub mod adapters;
 pub mod base_model;
 pub mod checkpoints;
 pub mod companions;
 mod error;
 pub mod evaluate;
 pub mod facts;
+pub mod headers;
 pub mod identity;
 pub mod journal;
 pub mod log;

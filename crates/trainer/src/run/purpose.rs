@@ -6,6 +6,7 @@ use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, SafetensorsFile, read_json};
 use data::{DataOptions, Split, Task};
 use model::config::{CONFIG_FILE, ClassifierConfig, Labels};
 use model::{EncoderDecoderFamily, TaskHead};
+use peft::formats::Format;
 use peft::{AdapterConfig, TaskType};
 use serde_json::{Map, Value, json};
 
@@ -76,7 +77,7 @@ impl Purpose {
     /// # Errors
     /// Files that cannot be read.
     pub fn of_files(model: &Path, adapter: Option<&Path>) -> Result<Self, Error> {
-        let directory = adapter.map(AdapterDirectory::open).transpose()?;
+        let directory = adapter.map(directory_of).transpose()?.flatten();
         let saved = match (&directory, adapter) {
             (Some(directory), Some(dir)) => {
                 AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?.0.task_type()
@@ -163,11 +164,23 @@ fn num_labels(weights: &SafetensorsFile) -> Option<usize> {
     head.shape().first().copied()
 }
 
+/// The adapter in `dir`, if its files say what it is for without the base: MLX's and llama.cpp's do not.
+fn directory_of(dir: &Path) -> Result<Option<AdapterDirectory>, Error> {
+    Ok(match Format::of(dir)? {
+        Format::Peft | Format::AdapterHub => Some(peft::formats::read(dir, None)?),
+        Format::Mlx | Format::Gguf => None,
+    })
+}
+
 /// The names beside an adapter.
 fn read_labels(dir: &Path) -> Result<Option<Labels>, Error> {
     let path = dir.join(LABELS_FILE);
     if !path.exists() {
         return Ok(None);
     }
-    Ok(Some(Labels::from_json(&path, &read_json(&path, LIMIT)?)?))
+    let object: Map<String, Value> = read_json(&path, LIMIT)?;
+    if !object.contains_key("id2label") {
+        return Err(Error::NoLabels { path });
+    }
+    Ok(Some(Labels::from_json(&path, &object)?))
 }

@@ -83,5 +83,9 @@ impl Rows {
 /// # Errors
 /// None for a batch that was gathered.
 pub fn input(batch: &Batch) -> Result<Input, Error> {
-    Ok(Input::packed(&batch.input_ids, &batch.positions, &batch.cu_seqlens)?)
+    let input = Input::packed(&batch.input_ids, &batch.positions, &batch.cu_seqlens)?;
+    match batch.token_type_ids.as_slice() {
+        [] => Ok(input),
+        parts => Ok(input.with_token_type_ids(parts)?),
+    }
 }

@@ -10,6 +10,7 @@ use model::{Dropout, Pass};
 use peft::Method;
 use tensor::{Gradients, backward};
 
+use super::adapters::Adapters;
 use super::checkpoints;
 use super::evaluate::evaluate;
 use super::journal::{Journal, StepResult};
@@ -130,7 +131,7 @@ impl Trainer<'_> {
         let Some(dataset) = self.eval else { return Ok(()) };
         let started = Instant::now();
         let pass = Pass::evaluation(Arc::clone(&self.method) as Arc<dyn model::Adapter>);
-        let result = evaluate(self.task, &pass, dataset, self.training.per_device_eval_batch_size)?;
+        let result = evaluate(self.task, &Adapters::one(pass), dataset, self.training.per_device_eval_batch_size)?;
         self.check_finite(journal.step_number(), [("evaluation loss", result.loss() as f32)])?;
         journal.evaluation(&result, started.elapsed().as_secs_f64());
         Ok(())

@@ -4,16 +4,18 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use checkpoint::{
-    ADAPTER_CONFIG, ADAPTERHUB_HEAD, ADAPTERHUB_WEIGHTS, CheckpointError, Dtype, StagedDirectory, TensorSpec,
+    ADAPTER_CONFIG, ADAPTERHUB_HEAD, ADAPTERHUB_WEIGHTS, AdapterDirectory, CheckpointError, Dtype, StagedDirectory,
+    TensorSpec,
 };
 
 use super::super::Blueprint;
 use super::config::{Config, Mode, Parts, text};
 use super::sites::{self, Part, Site};
 use super::{facts, fused};
-use crate::PeftError;
 use crate::config::TaskType;
+use crate::ia3::Ia3Config;
 use crate::updates::{LoraUpdate, LoraUpdates, WholeTensor};
+use crate::{PeftError, modules_to_save, names};
 
 /// Writes the LoRA adapter `adapter` of `base` under `name`. AdapterHub adapts the same modules in every block that it does
 /// not leave out: what is missing gets matrices without effect.
@@ -62,28 +64,46 @@ pub fn write(
     plan.stage(config, adapter.common.task_type, tensors, &adapter.head, staged)
 }
 
-/// Writes factors of outputs, `[out]` for each module, of `base` under `name`: what PEFT's (IA)^3 is without
-/// `feedforward_modules`.
+/// Writes the (IA)^3 adapter in `directory`, PEFT's files with `config`, of `base` under `name`.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write`]; [`PeftError::NotConvertible`] also for a module whose inputs are scaled.
 pub fn write_ia3(
-    scales: BTreeMap<String, Vec<f32>>,
-    head: &[WholeTensor],
-    task: Option<TaskType>,
+    directory: &AdapterDirectory,
+    config: &Ia3Config,
     base: Blueprint<'_>,
     name: &str,
     staged: &mut StagedDirectory<'_>,
 ) -> Result<(), PeftError> {
+    let (mut scales, mut head) = (BTreeMap::new(), Vec::new());
+    for tensor in directory.weights.tensors() {
+        let key = names::without_adapter_name(tensor.name());
+        let parameter = key.strip_prefix(names::PREFIX).unwrap_or(&key);
+        let values = tensor.to_f32()?;
+        match parameter.strip_suffix(".ia3_l") {
+            Some(module) if tensor.shape().get(1..) == Some(&[1][..]) => {
+                scales.insert(module.to_owned(), values);
+            }
+            Some(module) => {
+                let reason = "its inputs are scaled (`feedforward_modules`), and AdapterHub scales outputs; merge the adapter \
+                              into its base instead";
+                return Err(refused(module, reason));
+            }
+            None if modules_to_save::is_head(parameter) => {
+                head.push(WholeTensor { name: parameter.to_owned(), shape: tensor.shape().to_vec(), values });
+            }
+            None => return Err(refused(parameter, "AdapterHub saves heads of classifiers and nothing else whole")),
+        }
+    }
     let plan = Plan::new(base, |module| scales.contains_key(module), scales.keys())?;
     let mut tensors = Tensors::new(name);
     for site in plan.sites() {
         let values = scales.get(&site.module.path).cloned().unwrap_or_else(|| vec![1.0; site.outputs]);
         tensors.add(&site, "lora_B", vec![site.outputs, 1], values);
     }
-    let config = Config {
+    let own = Config {
         name: name.to_owned(),
-        model_name: String::new(),
+        model_name: config.common.base_model_name_or_path.clone().unwrap_or_default(),
         model_class: String::new(),
         mode: Mode::Scale,
         r: 1,
@@ -91,7 +111,7 @@ pub fn write_ia3(
         dropout: 0.0,
         attn_matrices: plan.attn_matrices(),
     };
-    plan.stage(config, task, tensors, head, staged)
+    plan.stage(own, config.common.task_type, tensors, &head, staged)
 }
 
 /// Which parts of which blocks are adapted.

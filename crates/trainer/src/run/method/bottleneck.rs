@@ -11,7 +11,7 @@ use crate::config::{Config, TaskType};
 /// The configuration of bottleneck adapters of `config`.
 pub(super) fn config(config: &Config, base: &Base) -> Result<BottleneckConfig, Error> {
     let settings = &config.adapter.bottleneck;
-    let own = match init_from(config)? {
+    let own = match init_from(config, base)? {
         None => settings.over_preset(),
         Some((dir, AdapterConfig::Bottleneck(saved))) => {
             let conflict = |differences| Error::OtherStructure { dir: dir.to_owned(), differences };

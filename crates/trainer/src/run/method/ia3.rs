@@ -12,7 +12,7 @@ use crate::config::Config;
 pub(super) fn config(config: &Config, base: &Base) -> Result<Ia3Config, Error> {
     let (settings, selection) = (&config.adapter.ia3, &config.adapter.selection);
     let common = common(config);
-    let Some((dir, saved)) = init_from(config)? else {
+    let Some((dir, saved)) = init_from(config, base)? else {
         return Ok(Ia3Config { common, ..settings.over_defaults(selection) });
     };
     let AdapterConfig::Ia3(saved) = saved else {

@@ -12,7 +12,7 @@ use crate::config::Config;
 pub(super) fn config(config: &Config, base: &Base) -> Result<LoraConfig, Error> {
     let (settings, selection) = (&config.adapter.lora, &config.adapter.selection);
     let common = common(config);
-    let Some((dir, saved)) = init_from(config)? else {
+    let Some((dir, saved)) = init_from(config, base)? else {
         return Ok(LoraConfig { common, ..settings.over_defaults(selection) });
     };
     let AdapterConfig::Lora(saved) = saved else {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use checkpoint::{ADAPTER_CONFIG, AdapterDirectory};
 use model::Base;
 use peft::prompt_learning::{PTuning, PrefixTuning, PromptMethod, PromptTuning};
-use peft::{AdapterConfig, Common, Full, Method, TaskType, Warnings};
+use peft::{AdapterConfig, Common, Full, Method, TaskType, Warnings, formats};
 
 use crate::Error;
 use crate::config::{self, Config};
@@ -35,7 +35,7 @@ pub fn build(config: &Config, base_model: &BaseModel) -> Result<(Arc<dyn Method>
             other => Ok(peft::attach(other, base, config.training.seed)?),
         };
     };
-    let directory = AdapterDirectory::open(dir)?;
+    let directory = formats::read(dir, Some(base.into()))?;
     let (_, mut warnings) = saved_config(dir, &directory)?;
     let (method, more) = peft::restore(adapter.clone(), base, &directory)?;
     warnings.extend(more);
@@ -62,7 +62,7 @@ pub fn num_virtual_tokens(config: &Config, base: &Base) -> Result<usize, Error> 
 /// # Errors
 /// An adapter of another method, or keys that are set to something else than it has.
 pub fn adapter_config(config: &Config, base: &Base) -> Result<Option<AdapterConfig>, Error> {
-    let prompt_learning = |method| prompt_learning::config(config, method).map(AdapterConfig::PromptLearning);
+    let prompt_learning = |method| prompt_learning::config(config, base, method).map(AdapterConfig::PromptLearning);
     Ok(match config.adapter.method {
         config::Method::Full if config.adapter.init_from.is_some() => return Err(Error::FullFromAdapter),
         config::Method::Full => None,
@@ -81,9 +81,9 @@ fn saved_config(dir: &Path, directory: &AdapterDirectory) -> Result<(AdapterConf
 }
 
 /// The adapter to go on from, if there is one.
-fn init_from(config: &Config) -> Result<Option<(&Path, AdapterConfig)>, Error> {
+fn init_from<'a>(config: &'a Config, base: &Base) -> Result<Option<(&'a Path, AdapterConfig)>, Error> {
     let Some(dir) = &config.adapter.init_from else { return Ok(None) };
-    let (saved, _) = saved_config(dir, &AdapterDirectory::open(dir)?)?;
+    let (saved, _) = saved_config(dir, &formats::read(dir, Some(base.into()))?)?;
     Ok(Some((dir, saved)))
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use data::DataError;
+use model::Base;
 use peft::prompt_learning::{PromptLearning, PromptLearningConfig, PromptMethod, PromptTuningInit};
 use peft::{AdapterConfig, Method, PeftError, Warnings};
 
@@ -12,10 +13,10 @@ use crate::config::Config;
 use crate::run::base_model::BaseModel;
 
 /// The configuration of `config`, whose method is `method`.
-pub(super) fn config(config: &Config, method: PromptMethod) -> Result<PromptLearningConfig, Error> {
+pub(super) fn config(config: &Config, base: &Base, method: PromptMethod) -> Result<PromptLearningConfig, Error> {
     let (settings, selection) = (&config.adapter.prompt_learning, &config.adapter.selection);
     let common = common(config);
-    let Some((dir, saved)) = init_from(config)? else {
+    let Some((dir, saved)) = init_from(config, base)? else {
         return Ok(PromptLearningConfig { common, ..settings.over_defaults(method, selection) });
     };
     match saved {

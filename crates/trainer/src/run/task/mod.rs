@@ -81,11 +81,40 @@ impl Logits {
         }
         Self { shape: vec![rows().len(), width / classes.max(1), classes], values: padded }
     }
+
+    /// The block of some batches, with the places that their rows have in it.
+    pub fn joined(parts: Vec<(Self, Vec<usize>)>) -> Self {
+        let Some((first, _)) = parts.first() else { return Self { shape: vec![0], values: Vec::new() } };
+        let mut shape = first.shape.clone();
+        shape[0] = parts.iter().map(|(_, places)| places.len()).sum();
+        for (part, _) in &parts {
+            shape[1..].iter_mut().zip(&part.shape[1..]).for_each(|(size, own)| *size = (*size).max(*own));
+        }
+        let width: usize = shape[1..].iter().product();
+        let mut values = vec![0.0; shape[0] * width];
+        for (part, places) in &parts {
+            let own: usize = part.shape[1..].iter().product();
+            for (row, &place) in part.values.chunks_exact(own.max(1)).zip(places) {
+                values[place * width..][..own].copy_from_slice(row);
+            }
+        }
+        Self { shape, values }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_are_joined_in_the_order_of_their_rows() {
+        let long = Logits { shape: vec![1, 2, 2], values: vec![1.0, 2.0, 3.0, 4.0] };
+        let short = Logits { shape: vec![2, 1, 2], values: vec![5.0, 6.0, 7.0, 8.0] };
+        let joined = Logits::joined(vec![(short, vec![2, 0]), (long.clone(), vec![1])]);
+        assert_eq!(joined.shape, [3, 2, 2]);
+        assert_eq!(joined.values, [7.0, 8.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0, 0.0]);
+        assert_eq!(Logits::joined(vec![(long.clone(), vec![0])]), long);
+    }
 
     #[test]
     fn shorter_rows_end_in_zeros() {

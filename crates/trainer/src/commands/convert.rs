@@ -1,0 +1,86 @@
+//! `convert`: an adapter in the format of another program.
+
+use std::path::Path;
+
+use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, StagedDirectory, read_text};
+use peft::formats::{self, Blueprint, Format};
+use peft::updates::{LoraUpdates, PeftFiles};
+use peft::{AdapterConfig, PeftError};
+use serde_json::Map;
+
+use crate::Error;
+use crate::args::ConvertArgs;
+use crate::commands::EXIT_DONE;
+use crate::commands::model_output::ModelOutput;
+use crate::console::Console;
+use crate::run::headers::Headers;
+use crate::run::purpose::{LABELS_FILE, Purpose};
+
+/// The largest file of labels that is copied.
+const LIMIT: u64 = 16 << 20;
+
+pub(super) fn run(args: &ConvertArgs) -> Result<u8, Error> {
+    let console = Console::default();
+    let output = ModelOutput::new(&args.output)?;
+    let from = Format::of(&args.adapter)?;
+    let headers = |dir: &Path| Headers::read(dir, &Purpose::of_files(dir, Some(&args.adapter))?);
+    let headers = args.model.as_deref().map(headers).transpose()?;
+    let base = headers.as_ref().map(Headers::blueprint);
+    let directory = formats::read(&args.adapter, base)?;
+    let (config, warnings) = AdapterConfig::read(&args.adapter.join(ADAPTER_CONFIG), &directory.config)?;
+    warnings.iter().for_each(|warning| console.warning(warning));
+    let mut staged = output.stage()?;
+    write(args, &directory, &config, base, &mut staged)?;
+    // Names of classes, which no format has a place for.
+    let labels = args.adapter.join(LABELS_FILE);
+    if labels.exists() {
+        staged.write(LABELS_FILE, read_text(&labels, LIMIT)?.as_bytes()).map_err(Error::Save)?;
+    }
+    staged.commit(Map::new()).map_err(Error::Save)?;
+    console.line(format_args!(
+        "converted {} from {from} to {} in {}",
+        args.adapter.display(),
+        args.to,
+        args.output.display()
+    ));
+    Ok(EXIT_DONE)
+}
+
+fn write(
+    args: &ConvertArgs,
+    directory: &AdapterDirectory,
+    config: &AdapterConfig,
+    base: Option<Blueprint<'_>>,
+    staged: &mut StagedDirectory<'_>,
+) -> Result<(), Error> {
+    let refused = |what: &str, reason: &str| {
+        let (what, reason) = (what.to_owned(), reason.to_owned());
+        Error::from(PeftError::NotConvertible { what, format: args.to.as_str(), reason })
+    };
+    match (config, args.to) {
+        (AdapterConfig::Bottleneck(_), _) => Err(refused(
+            "a bottleneck adapter",
+            "only AdapterHub has them, whose files tunesmith reads and writes as they are",
+        )),
+        (_, Format::Peft) => Ok(PeftFiles::of(directory)?.stage(staged)?),
+        (AdapterConfig::Lora(config), format) => {
+            Ok(formats::write(format, LoraUpdates::read(directory, config)?, base, &args.name, staged)?)
+        }
+        (AdapterConfig::Ia3(config), Format::AdapterHub) => {
+            let base = base
+                .ok_or_else(|| refused("the adapter", "its modules are named after the base; name it with --model"))?;
+            Ok(formats::adapterhub::write_ia3(directory, config, base, &args.name, staged)?)
+        }
+        (AdapterConfig::Ia3(_), _) => {
+            Err(refused("an (IA)^3 adapter", "the format has LoRA only; merge the adapter into its base instead"))
+        }
+        (AdapterConfig::PromptLearning(_), _) => {
+            let reason = "the format has LoRA only; `tunesmith bake` makes a soft prompt a part of the vocabulary";
+            Err(refused("an adapter of virtual tokens", reason))
+        }
+        _ => Err(refused(
+            "an adapter of this method",
+            "the format has LoRA only; merge the adapter into its base instead",
+        )),
+    }
+}
