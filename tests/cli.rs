@@ -277,7 +277,7 @@ fn adapters_are_combined() {
         (&["--weights", "1", "--output", "c"][..], "1 weights are given for 2 adapters"),
         (&["--type", "linear", "--output", "c"], "use `cat` or `svd`"),
         (&["--type", "mean", "--output", "c"], "must be one of cat, linear"),
-        (&["--type", "ties", "--output", "c"], "`density`"),
+        (&["--type", "ties", "--output", "c"], "`--density`"),
         (&["--output", "both"], "both exists already"),
     ] {
         let refused = combine(arguments);

@@ -148,6 +148,7 @@ impl AdapterConfig {
             AdapterConfig::Lora(config) => Some(&config.common),
             AdapterConfig::Ia3(config) => Some(&config.common),
             AdapterConfig::PromptLearning(config) => Some(&config.common),
+            AdapterConfig::PixelPrompt(config) => Some(&config.common),
             AdapterConfig::Bottleneck(_) => None,
         }
     }
@@ -155,11 +156,8 @@ impl AdapterConfig {
     /// What the adapter was trained for, where its file says so.
     pub fn task_type(&self) -> Option<TaskType> {
         match self {
-            AdapterConfig::Lora(config) => config.common.task_type,
-            AdapterConfig::Ia3(config) => config.common.task_type,
-            AdapterConfig::PromptLearning(config) => config.common.task_type,
-            AdapterConfig::PixelPrompt(config) => config.common.task_type,
             AdapterConfig::Bottleneck(config) => config.model.task_type(),
+            other => other.common().and_then(|common| common.task_type),
         }
     }
 

@@ -14,6 +14,7 @@ use tensor::Layout;
 use crate::PeftError;
 use crate::low_rank::{self, Truncated};
 use crate::save::transpose;
+use crate::targets::kind_of;
 use crate::updates::{LoraUpdate, UpdateKind};
 
 /// Of a matrix whose smaller side is longer the singular vectors are iterated and not computed whole.
@@ -54,9 +55,13 @@ pub fn extract(
     let (kind, outputs, stored_transposed) = match module.kind {
         ModuleKind::Linear { out_features, layout, .. } => (UpdateKind::Linear, out_features, layout == Layout::InOut),
         ModuleKind::Embedding { embedding_dim, .. } => (UpdateKind::Embedding, embedding_dim, true),
-        ModuleKind::Norm { .. } => {
-            let (module, kind) = (module.path.clone(), "a norm");
-            return Err(PeftError::UnsupportedTarget { module, kind, adaptable: "linear modules and embeddings" });
+        ModuleKind::Norm { .. } | ModuleKind::Conv2d { .. } | ModuleKind::Parameter => {
+            let (path, kind) = (module.path.clone(), kind_of(module));
+            return Err(PeftError::UnsupportedTarget {
+                module: path,
+                kind,
+                adaptable: "linear modules and embeddings",
+            });
         }
     };
     let difference: Vec<f32> = tuned.iter().zip(base).map(|(tuned, base)| tuned - base).collect();

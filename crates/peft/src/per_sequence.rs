@@ -18,13 +18,15 @@ pub struct PerSequence {
 
 impl PerSequence {
     /// Whether `adapter` can share a pass with others: it changes what modules and residual connections give, and neither
-    /// stands in for parameters of the base, which are the same for all rows, nor sets virtual tokens before the text, nor
+    /// stands in for parameters of the base, which are the same for all rows, nor sets virtual tokens or pixels, nor
     /// adapts what has rows of its own: the head, given those whose logits are wanted, and tables.
     pub fn can_share(adapter: &dyn Adapter, modules: &Modules) -> bool {
         let stands_in = modules.parameters().any(|parameter| adapter.parameter(parameter.id).is_some());
         let has_own_rows = |module: &Module| module.is_head || matches!(module.kind, ModuleKind::Embedding { .. });
         let adapts_them = modules.iter().any(|module| has_own_rows(module) && adapter.adapts(module.id));
-        adapter.position_offset() == 0 && adapter.prompt_len() == 0 && !stands_in && !adapts_them
+        let sets_pixels = !adapter.pixels().is_ok_and(|pixels| pixels.is_none());
+        let sets_tokens = adapter.position_offset() > 0 || adapter.prompt_len() > 0;
+        !(stands_in || adapts_them || sets_pixels || sets_tokens)
     }
 
     /// The adapters `adapters`, of which sequence `i` of a batch has number `choice[i]`. Each of them

@@ -41,12 +41,12 @@ pub enum UpdateKind {
 }
 
 impl UpdateKind {
-    /// What a module of this kind takes; `None` for a norm.
+    /// What a module of this kind takes; `None` where no product of two matrices is added.
     pub fn of(kind: ModuleKind) -> Option<Self> {
         match kind {
             ModuleKind::Linear { .. } => Some(Self::Linear),
             ModuleKind::Embedding { .. } => Some(Self::Embedding),
-            ModuleKind::Norm { .. } => None,
+            ModuleKind::Norm { .. } | ModuleKind::Conv2d { .. } | ModuleKind::Parameter => None,
         }
     }
 }
