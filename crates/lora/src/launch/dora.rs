@@ -19,6 +19,14 @@ pub struct Squares {
 }
 
 impl Squares {
+    /// Of a weight that `executor` does not have.
+    ///
+    /// # Errors
+    /// [`LoraError::Device`] without memory.
+    pub fn new(executor: &Executor, squares: &[f64]) -> Result<Self, LoraError> {
+        Ok(Self { values: executor.upload(squares)?, outputs: squares.len() })
+    }
+
     /// Of a weight `[outputs, inputs]` of `dtype`, f32 or bf16.
     ///
     /// # Errors
@@ -59,6 +67,11 @@ impl Squares {
         // SAFETY: the weight was checked by the callers; `values` was just made for the outputs by its executor.
         unsafe { executor.launch(kernel, grid.doing(Work::over([weight])), &params)? };
         Ok(Self { values, outputs })
+    }
+
+    /// How many there are.
+    pub fn outputs(&self) -> usize {
+        self.outputs
     }
 
     /// Waits for them.

@@ -9,7 +9,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use model::{Base, Module, ModuleKind};
-use tensor::ops::{self, LoraOperands};
+use tensor::ops::{self, LoraOperands, OutputSquares};
 use tensor::{Layout, Parameters, Result, Tensor, Weight};
 
 use super::Site;
@@ -21,7 +21,7 @@ pub(super) struct Dora {
     /// m, `[out]`.
     pub(super) magnitude: Tensor,
     /// `|W[o]|^2`.
-    squares: Vec<f64>,
+    squares: OutputSquares,
     /// `|(W + s B A)[o]|`, and the version of the parameters that it belongs to.
     norm: Mutex<Option<(u64, Tensor)>>,
 }
@@ -29,7 +29,8 @@ pub(super) struct Dora {
 impl Dora {
     pub(super) fn new(magnitude: Tensor, base: &Base, module: &Module) -> Result<Self, PeftError> {
         let weight = Weight::dense(base.parameter(module.weight)?, layout(module))?;
-        Ok(Self { magnitude, squares: ops::output_squares(&weight)?, norm: Mutex::new(None) })
+        let squares = ops::output_squares(&weight, magnitude.device())?;
+        Ok(Self { magnitude, squares, norm: Mutex::new(None) })
     }
 
     /// One projection.
@@ -113,7 +114,7 @@ impl Site {
 /// A of an embedding, kept as `[vocab, r]`, as `[r, vocab]`.
 fn as_rows(lora_a: &Tensor) -> Result<Tensor> {
     let (vocab_size, rank) = lora_a.matrix_shape("dora", "lora_embedding_A")?;
-    Tensor::from_f32([rank, vocab_size], &transpose(&lora_a.to_vec(), rank))
+    Tensor::from_f32([rank, vocab_size], &transpose(&lora_a.to_vec(), rank))?.to_device(lora_a.device(), lora_a.dtype())
 }
 
 /// How the weight of a module lies in memory; that of an embedding has its outputs in columns.
@@ -129,6 +130,7 @@ fn layout(module: &Module) -> Layout {
 #[cfg(test)]
 mod tests {
     use ::lora::Dropout;
+    use device::Device;
     use device::philox::Stream;
 
     use super::*;
@@ -146,8 +148,8 @@ mod tests {
         let (a, b, magnitude) = (tensor(&[rank, inputs], 4), tensor(&[outputs, rank], 5), tensor(&[outputs], 6));
         let dropout = Dropout::new(0.5, Stream::new(7, 1, 2)).unwrap();
         let weight = Weight::dense(w.clone(), Layout::OutIn).unwrap();
-        let squares = ops::output_squares(&weight).unwrap();
-        let dora = Dora { magnitude: magnitude.clone(), squares: squares.clone(), norm: Mutex::new(None) };
+        let squares = ops::output_squares(&weight, Device::Cpu).unwrap();
+        let dora = Dora { magnitude: magnitude.clone(), squares, norm: Mutex::new(None) };
         let operands = LoraOperands { a: a.clone(), b: b.clone(), bias: None, scaling, dropout: Some(dropout) };
         let none = Parameters::zeros([]).unwrap();
         let got = dora.linear(&x, &weight, Some(&bias), operands, &none).unwrap().to_vec();
@@ -155,7 +157,7 @@ mod tests {
         // W x + b + (g - 1) W drop(x) + g s B A drop(x)
         let dropped = ops::dropout(&x, dropout).unwrap();
         let product = |x: &Tensor, w: &Tensor| ops::linear(x, &Weight::dense(w.clone(), Layout::OutIn)?, None);
-        let norm = ops::low_rank_norm(&weight, &squares, &a, &b, scaling).unwrap().to_vec();
+        let norm = ops::low_rank_norm(&weight, &dora.squares, &a, &b, scaling).unwrap().to_vec();
         let base = product(&x, &w).unwrap().to_vec();
         let base_dropped = product(&dropped, &w).unwrap().to_vec();
         let update = product(&product(&dropped, &a).unwrap(), &b).unwrap().to_vec();

@@ -3,7 +3,9 @@
 //! With `z = x D^T + d` saved, `a = act(z)` computed again, and `dz = act'(z) (scaling dy U)`:
 //! dx = dz D, dD = dz^T x, dd = 1^T dz, dU = scaling dy^T a, du = scaling 1^T dy, daddend = dy
 
-use device::{Buffer, DType};
+mod on_device;
+
+use device::{Buffer, DType, Device};
 use gemm::{Matrix, MatrixMut, Update, column_sums, gemm};
 use transformer::{Activation, activation as kernel, broadcast};
 
@@ -35,9 +37,13 @@ pub struct BottleneckOperands {
 /// array of the size of `x` is made.
 ///
 /// # Errors
-/// [`TensorError::Shape`] if an operand has not the shape named above; [`TensorError::DType`] unless all are f32.
+/// [`TensorError::Shape`] if an operand has not the shape named above; [`TensorError::DType`] unless all are f32 on the
+/// CPU.
 pub fn bottleneck(x: &Tensor, addend: Option<&Tensor>, operands: &BottleneckOperands) -> Result<Tensor> {
     let sizes = Sizes::of(x, addend, operands)?;
+    if x.device() != Device::Cpu {
+        return on_device::bottleneck(x, addend, operands, sizes);
+    }
     let Sizes { tokens, hidden, inner } = sizes;
     let mut z = Buffer::scratch(x.device(), DType::F32, tokens * inner)?;
     let mut y = Buffer::scratch(x.device(), DType::F32, tokens * hidden)?;
@@ -54,18 +60,9 @@ pub fn bottleneck(x: &Tensor, addend: Option<&Tensor>, operands: &BottleneckOper
         let y = MatrixMut::new(y.f32_mut()?, tokens, hidden);
         gemm(operands.scaling, a, up, update(joins), y).map_err(TensorError::kernel(OP))?;
     }
-    // What is not there has its place taken by a constant, which needs no gradient.
     let constant = x.detach();
-    let parents = [
-        x,
-        &operands.down,
-        &operands.up,
-        operands.down_bias.as_ref().unwrap_or(&constant),
-        operands.up_bias.as_ref().unwrap_or(&constant),
-        addend.unwrap_or(&constant),
-    ];
     let (saved_x, saved) = (x.detach(), operands.clone());
-    Tensor::record(OP, x.shape(), y, &parents, move |grad_y, sink| {
+    Tensor::record(OP, x.shape(), y, &parents(x, addend, operands, &constant), move |grad_y, sink| {
         {
             let (x, operands) = (saved_x.read(), saved.read());
             let Slices { down, up, .. } = operands.slices()?;
@@ -98,6 +95,18 @@ pub fn bottleneck(x: &Tensor, addend: Option<&Tensor>, operands: &BottleneckOper
         }
         sink.give(5, grad_y)
     })
+}
+
+/// The inputs that a gradient may flow to. What is not there has its place taken by a constant, which needs none.
+fn parents<'a>(
+    x: &'a Tensor,
+    addend: Option<&'a Tensor>,
+    operands: &'a BottleneckOperands,
+    constant: &'a Tensor,
+) -> [&'a Tensor; 6] {
+    let BottleneckOperands { down, down_bias, up, up_bias, .. } = operands;
+    let or_constant = |tensor: Option<&'a Tensor>| tensor.unwrap_or(constant);
+    [x, down, up, or_constant(down_bias.as_ref()), or_constant(up_bias.as_ref()), or_constant(addend)]
 }
 
 /// Sizes of the operands, checked.

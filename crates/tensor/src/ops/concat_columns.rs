@@ -4,23 +4,28 @@
 
 use std::ops::Range;
 
-use device::{Buffer, DType};
+use device::{Buffer, DType, Device};
 use transformer::columns::{Shape, gather, scatter_add};
+use transformer::launch::columns::{self as kernel, Blocks};
 
 use crate::{Result, Tensor, TensorError};
+
+const OP: &str = "concat_columns";
 
 /// Puts `a`, `[rows, m]`, and `b`, `[rows, n]`, side by side: `[rows, m + n]`.
 ///
 /// # Errors
-/// [`TensorError::Shape`] if they have not as many rows; [`TensorError::DType`] unless they are f32.
+/// [`TensorError::Shape`] if they have not as many rows; [`TensorError::DType`] unless they are f32 on the CPU.
 pub fn concat_columns(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    const OP: &str = "concat_columns";
     let ((rows, left), (b_rows, right)) = (a.matrix_shape(OP, "a")?, b.matrix_shape(OP, "b")?);
     if rows != b_rows {
         return Err(b.unexpected(OP, "b", format!("[{rows}, columns]")));
     }
     let shape = Shape { rows, columns: left + right };
     let parts: [Range<usize>; 2] = [0..left, left..left + right];
+    if a.device() != Device::Cpu {
+        return on_device(shape, [a, b], parts);
+    }
     let mut y = Buffer::zeroed(a.device(), DType::F32, rows * shape.columns)?;
     for (x, part) in [a, b].into_iter().zip(&parts) {
         let x = x.read();
@@ -30,8 +35,30 @@ pub fn concat_columns(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Tensor::record(OP, [rows, shape.columns], y, &[a, b], move |grad_y, sink| {
         for (index, part) in parts.iter().enumerate() {
             if sink.needs(index) {
-                let mut grad = Buffer::scratch(device::Device::Cpu, DType::F32, rows * part.len())?;
+                let mut grad = Buffer::scratch(Device::Cpu, DType::F32, rows * part.len())?;
                 gather(shape, grad_y.f32()?, std::slice::from_ref(part), grad.f32_mut()?)
+                    .map_err(TensorError::kernel(OP))?;
+                sink.give(index, grad)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The same as kernels, in the type of the first.
+fn on_device(shape: Shape, parents: [&Tensor; 2], parts: [Range<usize>; 2]) -> Result<Tensor> {
+    let (dtype, device) = (parents[0].dtype(), parents[0].device());
+    let mut y = Buffer::scratch(device, dtype, shape.rows * shape.columns)?;
+    for ((x, part), argument) in parents.into_iter().zip(&parts).zip(["a", "b"]) {
+        let x = x.on_device(OP, argument, dtype)?;
+        kernel::scatter(shape, dtype, &x, Blocks::one(part.clone()), y.memory_mut()?)
+            .map_err(TensorError::kernel(OP))?;
+    }
+    Tensor::record(OP, [shape.rows, shape.columns], y, &parents, move |grad_y, sink| {
+        for (index, part) in parts.into_iter().enumerate() {
+            if sink.needs(index) {
+                let mut grad = Buffer::scratch(device, dtype, shape.rows * part.len())?;
+                kernel::gather(shape, dtype, grad_y.memory()?, Blocks::one(part), grad.memory_mut()?)
                     .map_err(TensorError::kernel(OP))?;
                 sink.give(index, grad)?;
             }

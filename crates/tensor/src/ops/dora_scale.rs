@@ -3,7 +3,9 @@
 //! `dz = m / norm * dy`, `dm[o] = sum over t of dy[t, o] z[t, o] / norm[o]`, `dbias = 1^T dy`. The norm is a constant, as
 //! section 4.3 of DoRA proposes.
 
-use device::{Buffer, DType};
+mod on_device;
+
+use device::{Buffer, DType, Device};
 use gemm::Matrix;
 use ia3::{Backward, Forward, Ia3Shape, backward, forward};
 use transformer::{broadcast, elementwise};
@@ -17,7 +19,7 @@ const OP: &str = "dora_scale";
 ///
 /// # Errors
 /// [`TensorError::Shape`] if an operand does not have one element for each column; [`TensorError::DType`] unless all but
-/// the bias are f32.
+/// the bias are f32 on the CPU.
 pub fn dora_scale(z: &Tensor, magnitude: &Tensor, norm: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let (num_tokens, features) = z.matrix_shape(OP, "z")?;
     for (argument, operand) in [("magnitude", Some(magnitude)), ("norm", Some(norm)), ("bias", bias)] {
@@ -26,6 +28,9 @@ pub fn dora_scale(z: &Tensor, magnitude: &Tensor, norm: &Tensor, bias: Option<&T
         }
     }
     let shape = Ia3Shape { num_tokens, features };
+    if z.device() != Device::Cpu {
+        return on_device::dora_scale(shape, z, magnitude, norm, bias);
+    }
     let factors = quotient(magnitude, norm)?;
     let mut y = Buffer::scratch(z.device(), DType::F32, z.count())?;
     {

@@ -5,7 +5,9 @@
 //!
 //! The gradients are in the documentation of the kernel crate. Gates after their functions, cells and states are saved.
 
-use device::{Buffer, DType};
+mod on_device;
+
+use device::{Buffer, DType, Device};
 use lstm::{Backward, Forward, LstmShape, Saved, forward};
 
 use super::linear::update;
@@ -18,7 +20,7 @@ const OP: &str = "lstm";
 /// step if `reverse`.
 ///
 /// # Errors
-/// [`TensorError::Shape`] if the shapes do not belong together, [`TensorError::DType`] unless both are f32.
+/// [`TensorError::Shape`] if the shapes do not belong together, [`TensorError::DType`] unless both are f32 on the CPU.
 pub fn lstm(input_gates: &Tensor, weight_hh: &Tensor, reverse: bool) -> Result<Tensor> {
     let (gates, hidden_size) = weight_hh.matrix_shape(OP, "weight_hh")?;
     if gates != 4 * hidden_size {
@@ -29,6 +31,9 @@ pub fn lstm(input_gates: &Tensor, weight_hh: &Tensor, reverse: bool) -> Result<T
         return Err(input_gates.unexpected(OP, "input_gates", format!("[num_steps, {gates}]")));
     }
     let shape = LstmShape::new(steps, hidden_size, reverse).map_err(TensorError::kernel(OP))?;
+    if input_gates.device() != Device::Cpu {
+        return on_device::lstm(shape, input_gates, weight_hh);
+    }
     let scratch = |columns| Buffer::scratch(input_gates.device(), DType::F32, steps * columns);
     let (mut h, mut gates, mut cells) = (scratch(hidden_size)?, scratch(gates)?, scratch(hidden_size)?);
     {

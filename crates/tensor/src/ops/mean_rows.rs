@@ -4,31 +4,52 @@
 
 use std::sync::Arc;
 
-use device::{Buffer, DType};
+use device::{Buffer, Device};
 use transformer::Gradient;
+use transformer::launch::{self, Starts, mean_rows as kernel};
 use transformer::mean_rows::{Shape, backward, forward};
 
 use crate::{Result, Sequences, Tensor, TensorError};
+
+const OP: &str = "mean_rows";
 
 /// The mean row of each of the `sequences` of `x`, `[num_rows, width]`: `[num_sequences, width]`. A sequence without rows
 /// has zeros. Rows are added in their order, in f32.
 ///
 /// # Errors
-/// [`crate::TensorError::Shape`] if `x` does not hold the sequences; [`crate::TensorError::DType`] unless it is f32.
+/// [`TensorError::Shape`] if `x` does not hold the sequences; [`TensorError::DType`] unless it is f32 on the CPU.
 pub fn mean_rows(x: &Tensor, sequences: &Arc<Sequences>) -> Result<Tensor> {
-    const OP: &str = "mean_rows";
     let (num_rows, width) = x.matrix_shape(OP, "x")?;
     let shape = Shape { width, cu_seqlens: sequences.cu_seqlens_q() };
     if num_rows != shape.num_rows() {
         return Err(x.unexpected(OP, "x", format!("[{}, {width}]", shape.num_rows())));
     }
-    let mut y = Buffer::scratch(x.device(), DType::F32, sequences.len() * width)?;
+    let mut y = Buffer::scratch(x.device(), x.compute_dtype(), sequences.len() * width)?;
+    if x.device() != Device::Cpu {
+        return on_device(x, shape, y);
+    }
     forward(shape, x.read().f32(OP, "x")?, y.f32_mut()?).map_err(TensorError::kernel(OP))?;
     let saved = Arc::clone(sequences);
     Tensor::record(OP, [sequences.len(), width], y, &[x], move |grad_y, sink| {
         let shape = Shape { width, cu_seqlens: saved.cu_seqlens_q() };
         sink.accumulate(0, |values, add| {
             backward(shape, grad_y.f32()?, Gradient { values, add }).map_err(TensorError::kernel(OP))
+        })
+    })
+}
+
+/// The same as kernels, rounded once to the type of `x`.
+fn on_device(x: &Tensor, shape: Shape<'_>, mut y: Buffer) -> Result<Tensor> {
+    let (dtype, width) = (y.dtype(), shape.width);
+    let memory = x.on_device(OP, "x", dtype)?;
+    let starts = Starts::new(memory.executor(), shape.cu_seqlens).map_err(TensorError::kernel(OP))?;
+    kernel::forward(kernel::Shape { width, starts: &starts }, dtype, &memory, y.memory_mut()?)
+        .map_err(TensorError::kernel(OP))?;
+    Tensor::record(OP, [shape.num_sequences(), width], y, &[x], move |grad_y, sink| {
+        let shape = kernel::Shape { width, starts: &starts };
+        sink.accumulate_on(0, dtype, |values, add| {
+            kernel::backward(shape, dtype, grad_y.memory()?, launch::Gradient { values, add })
+                .map_err(TensorError::kernel(OP))
         })
     })
 }

@@ -5,7 +5,9 @@
 //! `dA_i[a, b] = sum_pq dW[b Q + q, a P + p] M_i[p, q]`, `dM_i[p, q] = sum_ab dW[b Q + q, a P + p] A_i[a, b]`,
 //! `dL_i = dM_i R_i^T`, `dR_i = L_i^T dM_i`
 
-use device::{Buffer, DType};
+mod on_device;
+
+use device::{Buffer, DType, Device};
 use phm::{Factors, Gradient, PhmShape, ProductGradients, forward, grad_rule};
 
 use crate::{Result, Tensor, TensorError};
@@ -15,10 +17,13 @@ const OP: &str = "phm_weight";
 /// The weight `[n Q, n P]` of the rule `A` `[n, n, n]` and the factors `L` `[n, P, rank]` and `R` `[n, rank, Q]`.
 ///
 /// # Errors
-/// [`TensorError::Shape`] if a size differs from these; [`TensorError::DType`] unless all are f32.
+/// [`TensorError::Shape`] if a size differs from these; [`TensorError::DType`] unless all are f32 on the CPU.
 pub fn phm_weight(rule: &Tensor, left: &Tensor, right: &Tensor) -> Result<Tensor> {
     let [n, p, q, rank] = sizes(rule, left, right)?;
     let shape = PhmShape::new(n, p, q, rank).map_err(TensorError::kernel(OP))?;
+    if rule.device() != Device::Cpu {
+        return on_device::phm_weight(shape, [n * q, n * p], [rule, left, right]);
+    }
     let mut weight = Buffer::scratch(rule.device(), DType::F32, n * q * n * p)?;
     {
         let (rule, left, right) = (rule.read(), left.read(), right.read());

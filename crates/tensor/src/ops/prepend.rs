@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use device::{Buffer, DType};
+use device::{Buffer, DType, Device};
 use transformer::Gradient;
+use transformer::launch::{self, Starts, prepend as kernel};
 use transformer::prepend::{Shape, backward_prompt, backward_x, forward};
 
 use crate::{Result, Sequences, Tensor, TensorError};
@@ -17,13 +18,16 @@ const OP: &str = "prepend";
 ///
 /// # Errors
 /// [`TensorError::Shape`] if the widths differ; [`TensorError::Kernel`] if `x` does not hold the sequences;
-/// [`TensorError::DType`] unless both are f32.
+/// [`TensorError::DType`] unless both are f32 on the CPU.
 pub fn prepend(prompt: &Tensor, x: &Tensor, sequences: &Arc<Sequences>) -> Result<Tensor> {
     let (prompt_rows, width) = prompt.matrix_shape(OP, "prompt")?;
     if x.matrix_shape(OP, "x")?.1 != width {
         return Err(x.unexpected(OP, "x", format!("[num_tokens, {width}]")));
     }
     let shape = Shape { prompt_rows, width, cu_seqlens: sequences.cu_seqlens_q() };
+    if x.device() != Device::Cpu {
+        return on_device(prompt, x, shape);
+    }
     let rows = shape.num_rows();
     let mut y = Buffer::scratch(x.device(), DType::F32, rows * width)?;
     {
@@ -38,6 +42,30 @@ pub fn prepend(prompt: &Tensor, x: &Tensor, sequences: &Arc<Sequences>) -> Resul
         })?;
         sink.accumulate(1, |values, add| {
             backward_x(shape, dy, Gradient { values, add }).map_err(TensorError::kernel(OP))
+        })
+    })
+}
+
+/// The same as kernels, in the type of `x`; the prompt is read in its own, f32 where it is trained.
+fn on_device(prompt: &Tensor, x: &Tensor, shape: Shape<'_>) -> Result<Tensor> {
+    let (dtype, rows) = (x.dtype(), shape.num_rows());
+    let prompt_dtype = if prompt.dtype() == dtype { dtype } else { DType::F32 };
+    let (read_prompt, read_x) = (prompt.on_device(OP, "prompt", prompt_dtype)?, x.on_device(OP, "x", dtype)?);
+    let starts = Starts::new(read_x.executor(), shape.cu_seqlens).map_err(TensorError::kernel(OP))?;
+    let Shape { prompt_rows, width, .. } = shape;
+    let mut y = Buffer::scratch(x.device(), dtype, rows * width)?;
+    let shape = kernel::Shape { prompt_rows, width, starts: &starts };
+    kernel::forward(shape, (prompt_dtype, &read_prompt), (dtype, &read_x), y.memory_mut()?)
+        .map_err(TensorError::kernel(OP))?;
+    Tensor::record(OP, [rows, width], y, &[prompt, x], move |grad_y, sink| {
+        let shape = kernel::Shape { prompt_rows, width, starts: &starts };
+        let dy = (dtype, grad_y.memory()?);
+        sink.accumulate_on(0, prompt_dtype, |values, add| {
+            let gradient = (prompt_dtype, launch::Gradient { values, add });
+            kernel::backward_prompt(shape, dy, gradient).map_err(TensorError::kernel(OP))
+        })?;
+        sink.accumulate_on(1, dtype, |values, add| {
+            kernel::backward_x(shape, dy, launch::Gradient { values, add }).map_err(TensorError::kernel(OP))
         })
     })
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use device::DType;
 use lora::Dropout;
 use tunesmith_tensor::gradcheck::values;
-use tunesmith_tensor::ops::{self, EmbeddingOptions, LoraOperands};
-use tunesmith_tensor::{Activation, AttentionSpec, Layout, RopeTable, Sequences, Weight};
+use tunesmith_tensor::ops::{self, BottleneckOperands, EmbeddingOptions, LoraOperands};
+use tunesmith_tensor::{Activation, AttentionSpec, Layout, RopeTable, Sequences, Tensor, Weight};
 
 use crate::check;
 
@@ -54,6 +55,17 @@ fn rows_and_columns() {
     check("select_rows", 3, &[values([5, 12], 1)], |x| ops::select_rows(&x[0], &ids));
     let blocks: Arc<[std::ops::Range<usize>]> = [0..2, 6..8].into();
     check("columns", 3, &[values([5, 12], 1)], |x| ops::columns(&x[0], &blocks));
+    check("concat_columns", 3, &[values([5, 3], 1), values([5, 8], 2)], |x| ops::concat_columns(&x[0], &x[1]));
+}
+
+#[test]
+fn sequences() {
+    let sequences = Arc::new(Sequences::packed(&[0, 2, 2, 7]).unwrap());
+    check("mean_rows", 3, &[values([7, 12], 1)], |x| ops::mean_rows(&x[0], &sequences));
+    check("prepend", 3, &[values([3, 12], 1), values([7, 12], 2)], |x| ops::prepend(&x[0], &x[1], &sequences));
+    // A prompt that is trained is f32 before activations of another type.
+    let inputs = [values([3, 12], 1), values([7, 12], 2)];
+    check("prepend in f32", 3, &inputs, |x| ops::prepend(&ops::convert(&x[0], DType::F32)?, &x[1], &sequences));
 }
 
 #[test]
@@ -82,6 +94,49 @@ fn projections() {
 }
 
 #[test]
+fn adapters() {
+    let inputs = [values([9, 24], 1), values([6, 24], 2), values([24, 6], 3), values([6], 4), values([24], 5)];
+    for (bias, adds) in [(true, true), (true, false), (false, true), (false, false)] {
+        check("bottleneck", 6, &inputs, |x| {
+            let operands = BottleneckOperands {
+                down: x[1].clone(),
+                down_bias: bias.then(|| x[3].clone()),
+                up: x[2].clone(),
+                up_bias: bias.then(|| x[4].clone()),
+                activation: Activation::Tanh,
+                scaling: 0.75,
+            };
+            ops::bottleneck(&x[0], adds.then_some(&x[0]), &operands)
+        });
+    }
+    let inputs = [values([2, 2, 2], 1), values([2, 33, 2], 2), values([2, 2, 5], 3)];
+    check("phm_weight", 3, &inputs, |x| ops::phm_weight(&x[0], &x[1], &x[2]));
+    for reverse in [false, true] {
+        check("lstm", 3, &[values([5, 28], 1), values([28, 7], 2)], |x| ops::lstm(&x[0], &x[1], reverse));
+    }
+}
+
+#[test]
+fn weights_brought_to_norms() {
+    for bias in [false, true] {
+        let inputs = [values([9, 20], 1), values([20], 2), values([20], 3)];
+        check("dora_scale", 4, &inputs, |x| {
+            let norm = Tensor::from_f32([20], &[1.5; 20])?.to_device(x[0].device(), DType::F32)?;
+            ops::dora_scale(&x[0], &x[1], &norm, bias.then_some(&x[2]))
+        });
+    }
+    for (layout, shape) in [(Layout::OutIn, [40, 24]), (Layout::InOut, [24, 40])] {
+        let inputs = [values([9, 40], 1), values(shape, 2), values([4, 24], 3), values([40, 4], 4), values([40], 5)];
+        check("low_rank_norm", 4, &inputs, |x| {
+            let weight = Weight::dense(x[1].clone(), layout)?;
+            let squares = ops::output_squares(&weight, x[0].device())?;
+            let norm = ops::low_rank_norm(&weight, &squares, &x[2], &x[3], 0.75)?;
+            ops::dora_scale(&x[0], &x[4], &norm, None)
+        });
+    }
+}
+
+#[test]
 fn attention() {
     let spec = AttentionSpec {
         num_heads: 4,
@@ -105,6 +160,8 @@ fn attention() {
 #[test]
 fn losses() {
     let labels = [4, -100, 0, 12, 3];
+    check("squared_error", 4, &[values([5, 3], 1)], |x| ops::squared_error(&x[0], &[0.25; 15]));
+    check("softcap", 4, &[values([41], 1)], |x| ops::softcap(&x[0], 0.5));
     for softcap in [None, Some(2.0)] {
         // Logits and their gradients are rounded, and their differences are smaller than they are.
         check("cross_entropy", 6, &[values([5, 13], 1)], |x| ops::cross_entropy(&x[0], &labels, softcap));
