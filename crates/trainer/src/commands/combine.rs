@@ -1,6 +1,6 @@
 //! `combine`: one LoRA adapter of several.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, CheckpointError};
 use peft::combine::{Combination, CombinationType, MajoritySign, Weighted};
@@ -105,12 +105,12 @@ fn check_bases(args: &CombineArgs, opened: &[(AdapterDirectory, LoraConfig)]) ->
     }
 }
 
-fn open(dir: &PathBuf, console: Console) -> Result<(AdapterDirectory, LoraConfig), Error> {
+fn open(dir: &Path, console: Console) -> Result<(AdapterDirectory, LoraConfig), Error> {
     let directory = formats::read(dir, None)?;
     let (config, warnings) = AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?;
     warnings.iter().for_each(|warning| console.warning(warning));
     match config {
         AdapterConfig::Lora(config) => Ok((directory, config)),
-        _ => Err(Error::NotLora { dir: dir.clone() }),
+        _ => Err(Error::NotLora { dir: dir.to_owned() }),
     }
 }

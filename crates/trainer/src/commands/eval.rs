@@ -11,7 +11,7 @@ use crate::Error;
 use crate::args::EvalArgs;
 use crate::commands::{EXIT_DONE, Opened};
 use crate::console::Console;
-use crate::run::base_model::now;
+use crate::run::base_model::{RowSettings, now};
 use crate::run::evaluate::{batches, evaluate, logits};
 use crate::run::facts;
 use crate::run::task::Logits;
@@ -28,10 +28,12 @@ pub(super) fn run(args: &EvalArgs) -> Result<u8, Error> {
         &path,
         tokenizer.as_ref(),
         template.as_ref(),
-        max_length,
-        true,
-        adapters.position_offset(),
-        adapters.names(),
+        RowSettings {
+            max_length,
+            completion_only_loss: true,
+            num_virtual_tokens: adapters.position_offset(),
+            adapters: adapters.names(),
+        },
     )?;
     if dataset.statistics().truncated > 0 {
         facts::warnings(dataset.statistics(), max_length, false).iter().for_each(|warning| console.warning(warning));

@@ -14,7 +14,7 @@ use crate::config::{Config, Overrides};
 use crate::console::Console;
 use crate::quickstart::{Answer, Bundle, Outcome, TaskRow, answer, table};
 use crate::run::adapters::Adapters;
-use crate::run::base_model::BaseModel;
+use crate::run::base_model::{BaseModel, RowSettings};
 use crate::run::evaluate::evaluate;
 use crate::run::purpose::Purpose;
 
@@ -77,7 +77,9 @@ impl Exam {
     fn open(bundle: &Bundle, base: &BaseModel) -> Result<Self, Error> {
         let no_tokenizer = || data::DataError::NoTokenizer { dir: base.dir.clone() };
         let tokenizer = base.tokenizer()?.ok_or_else(no_tokenizer)?;
-        let dataset = base.rows(&bundle.test, Some(&tokenizer), None, MAX_LENGTH, true, 0, &[])?;
+        let settings =
+            RowSettings { max_length: MAX_LENGTH, completion_only_loss: true, num_virtual_tokens: 0, adapters: &[] };
+        let dataset = base.rows(&bundle.test, Some(&tokenizer), None, settings)?;
         let rows = TaskRow::read(&bundle.test)?;
         Ok(Self { tokenizer, dataset, rows, total: base.task.base().modules().count() as u64 })
     }

@@ -17,7 +17,7 @@ use crate::config::{self, Config, Resume};
 use crate::console::Console;
 use crate::generation::{Generation, encode_prompt};
 use crate::memory;
-use crate::run::base_model::{BaseModel, now};
+use crate::run::base_model::{BaseModel, RowSettings, now};
 use crate::run::facts::{self, Fact};
 use crate::run::identity::Identity;
 use crate::run::journal::Journal;
@@ -94,11 +94,13 @@ impl Setup {
         let base = BaseModel::open(&config.model.path, config.model.dtype.dtype(), purpose)?;
         let tokenizer = base.tokenizer()?;
         let template = base.chat_template(config.data.chat_template.as_deref(), tokenizer.as_ref(), started_at)?;
-        let virtual_tokens = method::num_virtual_tokens(config, base.task.base())?;
-        let rows_of = |path: &Path| {
-            let (max_length, completion_only) = (config.data.max_length, config.data.completion_only_loss);
-            base.rows(path, tokenizer.as_ref(), template.as_ref(), max_length, completion_only, virtual_tokens, &[])
+        let settings = RowSettings {
+            max_length: config.data.max_length,
+            completion_only_loss: config.data.completion_only_loss,
+            num_virtual_tokens: method::num_virtual_tokens(config, base.task.base())?,
+            adapters: &[],
         };
+        let rows_of = |path: &Path| base.rows(path, tokenizer.as_ref(), template.as_ref(), settings);
         let rows = Rows::new(rows_of(&Split::Train.file(&config.data.train)?)?, config)?;
         let eval = match &config.data.eval {
             Some(path) => Some(Split::Valid.file(path)?),

@@ -161,8 +161,7 @@ impl BaseModel {
         Ok(template.map(|template| template.with_time(started_at)))
     }
 
-    /// The rows of the file `path`, none longer than the positions that the model has after `num_virtual_tokens`. They choose
-    /// from `adapters` by name, if there are any.
+    /// The rows of the file `path`, none longer than the positions that the model has after virtual tokens.
     ///
     /// # Errors
     /// Anything wrong with the rows, with their line.
@@ -171,11 +170,9 @@ impl BaseModel {
         path: &Path,
         tokenizer: Option<&Tokenizer>,
         template: Option<&ChatTemplate>,
-        max_length: usize,
-        completion_only_loss: bool,
-        num_virtual_tokens: usize,
-        adapters: &[String],
+        settings: RowSettings<'_>,
     ) -> Result<Dataset, Error> {
+        let RowSettings { max_length, completion_only_loss, num_virtual_tokens, adapters } = settings;
         let options = DataOptions {
             task: self.purpose.task,
             num_labels: self.purpose.labels.len(),
@@ -196,6 +193,19 @@ impl BaseModel {
             _ => Ok(dataset),
         }
     }
+}
+
+/// How rows are read.
+#[derive(Clone, Copy, Debug)]
+pub struct RowSettings<'a> {
+    /// Tokens of an example at most.
+    pub max_length: usize,
+    /// Whether prompts are not trained on.
+    pub completion_only_loss: bool,
+    /// Positions that an adapter takes before a row's.
+    pub num_virtual_tokens: usize,
+    /// Names of adapters that rows choose from, if they do.
+    pub adapters: &'a [String],
 }
 
 /// Kinds of tokens that the model has a table for; 0 if it has none.
