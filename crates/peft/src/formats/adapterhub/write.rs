@@ -67,7 +67,7 @@ pub fn write(
 /// Writes the (IA)^3 adapter in `directory`, PEFT's files with `config`, of `base` under `name`.
 ///
 /// # Errors
-/// As [`write`]; [`PeftError::NotConvertible`] also for a module whose inputs are scaled.
+/// As [`write()`]; [`PeftError::NotConvertible`] also for a module whose inputs are scaled.
 pub fn write_ia3(
     directory: &AdapterDirectory,
     config: &Ia3Config,
