@@ -20,7 +20,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import peft
 import torch
 import transformers
-from peft import IA3Config, LoraConfig, get_peft_model
+from peft import (
+    AdaLoraConfig, IA3Config, LNTuningConfig, LoraConfig, TrainableTokensConfig, VeraConfig, get_peft_model,
+)
 from safetensors.torch import save_file
 from transformers import (
     AutoModelForCausalLM, BitsAndBytesConfig, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, T5Config,
@@ -102,6 +104,16 @@ def ia3(**overrides):
     return IA3Config(**dict(task_type="CAUSAL_LM") | overrides)
 
 
+def vera(**overrides):
+    return VeraConfig(**dict(task_type="CAUSAL_LM", r=8) | overrides)
+
+
+def adalora(**overrides):
+    """Distributes ranks after the first and the second of three steps, and keeps them from then on."""
+    return AdaLoraConfig(
+        **dict(task_type="CAUSAL_LM", init_r=6, target_r=3, lora_alpha=8, total_step=3, tfinal=1) | overrides)
+
+
 CASES = {
     "llama-lora": lora,
     "gpt2-lora": lora,
@@ -134,6 +146,31 @@ CASES = {
     "gpt2-ia3-modules-to-save": lambda: ia3(
         target_modules=r".*\.(c_attn|c_fc|c_proj)", feedforward_modules=r".*\.c_(fc|proj)",
         exclude_modules=["h.0.attn.c_proj"], modules_to_save=["ln_f"]),
+    "llama-lora-trainable-tokens": lambda: lora(trainable_token_indices=[9, 4, 63]),
+    "qwen2-lora-trainable-tokens": lambda: lora(trainable_token_indices=[63, 0, 17, 18]),
+    "llama-lora-trainable-tokens-modules": lambda: lora(
+        trainable_token_indices={"embed_tokens": [3, 9], "lm_head": [5, 4, 9]}),
+    "qwen2-lora-trainable-tokens-modules": lambda: lora(
+        trainable_token_indices={"embed_tokens": [3, 9], "lm_head": [5, 4, 9]}),
+    "gpt2-trainable-tokens": lambda: TrainableTokensConfig(task_type="CAUSAL_LM", token_indices=[12, 3, 40]),
+    "llama-trainable-tokens-head": lambda: TrainableTokensConfig(
+        task_type="CAUSAL_LM", token_indices=[12, 3, 40], target_modules=["embed_tokens", "lm_head"]),
+    "t5-trainable-tokens": lambda: TrainableTokensConfig(**SEQ_2_SEQ, token_indices=[12, 3, 40, 41]),
+    "llama-lntuning": lambda: LNTuningConfig(task_type="CAUSAL_LM"),
+    "gpt2-lntuning": lambda: LNTuningConfig(task_type="CAUSAL_LM", exclude_modules=["h.1.ln_1"]),
+    "qwen2-lntuning-modules-to-save": lambda: LNTuningConfig(
+        task_type="CAUSAL_LM", target_modules=["input_layernorm", "v_proj"], modules_to_save=["o_proj"]),
+    "t5-lntuning": lambda: LNTuningConfig(**SEQ_2_SEQ),
+    "llama-vera": vera,
+    "gpt2-vera": lambda: vera(target_modules=["c_attn", "c_proj"], d_initial=0.3, save_projection=False),
+    "qwen2-vera-biasveraonly": lambda: vera(
+        target_modules="all-linear", bias="vera_only", projection_prng_key=5, r=40, init_weights=False),
+    "t5-vera": lambda: vera(**SEQ_2_SEQ),
+    "llama_nf4-vera": vera,
+    "llama-adalora": adalora,
+    "gpt2-adalora": lambda: adalora(init_lora_weights=False, orth_reg_weight=0.1, target_r=1, lora_alpha=1),
+    "qwen2-adalora-biasall": lambda: adalora(bias="all", target_modules="all-linear", tinit=1, tfinal=0, beta1=0.5),
+    "t5-adalora": lambda: adalora(**SEQ_2_SEQ, deltaT=2),
     "t5-lora": lambda: lora(**SEQ_2_SEQ),
     "t5-lora-embed-head": lambda: lora(
         **SEQ_2_SEQ, target_modules=["wi", "k", "lm_head", "embed_tokens", "relative_attention_bias"]),
@@ -183,11 +220,13 @@ def record_case(folder, base, batch, config):
 
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], **THREE_STEPS)
     losses = []
-    for _ in range(3):
+    for step in range(1, 4):
         optimizer.zero_grad()
         loss = model(**batch).loss
         loss.backward()
         optimizer.step()
+        if isinstance(config, AdaLoraConfig):
+            model.base_model.update_and_allocate(step)
         losses.append(loss.item())
     with torch.no_grad():
         record["logits_final"] = model(**batch).logits

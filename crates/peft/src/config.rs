@@ -6,12 +6,16 @@ use model::Base;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::adalora::AdaLoraConfig;
 use crate::bottleneck::BottleneckConfig;
 use crate::fields::Fields;
 use crate::ia3::Ia3Config;
+use crate::ln_tuning::LnTuningConfig;
 use crate::lora::LoraConfig;
 use crate::pixel_prompt::PixelPromptConfig;
 use crate::prompt_learning::{PTuning, PrefixTuning, PromptLearningConfig, PromptMethod, PromptTuning};
+use crate::trainable_tokens::TrainableTokensConfig;
+use crate::vera::VeraConfig;
 use crate::{PeftError, Warnings, modules_to_save, python_json};
 
 /// What the model is used for.
@@ -87,16 +91,28 @@ pub enum AdapterConfig {
     PromptLearning(PromptLearningConfig),
     /// Values added to the pixels of images.
     PixelPrompt(PixelPromptConfig),
+    /// Training of norms.
+    LnTuning(LnTuningConfig),
+    /// Learned scaling of random low-rank updates.
+    Vera(VeraConfig),
+    /// Low-rank adaptation whose ranks are distributed in training.
+    AdaLora(AdaLoraConfig),
+    /// Training of single rows of an embedding.
+    TrainableTokens(TrainableTokensConfig),
 }
 
 /// Every `peft_type` that can be read, for a message.
-const PEFT_TYPES: [&str; 6] = [
+const PEFT_TYPES: [&str; 10] = [
     LoraConfig::PEFT_TYPE,
     Ia3Config::PEFT_TYPE,
     PromptLearningConfig::PROMPT_TUNING,
     PromptLearningConfig::PREFIX_TUNING,
     PromptLearningConfig::P_TUNING,
     PixelPromptConfig::PEFT_TYPE,
+    LnTuningConfig::PEFT_TYPE,
+    VeraConfig::PEFT_TYPE,
+    AdaLoraConfig::PEFT_TYPE,
+    TrainableTokensConfig::PEFT_TYPE,
 ];
 
 impl AdapterConfig {
@@ -133,6 +149,22 @@ impl AdapterConfig {
                 let (config, warnings) = PixelPromptConfig::read(fields)?;
                 Ok((AdapterConfig::PixelPrompt(config), warnings))
             }
+            Some(LnTuningConfig::PEFT_TYPE) => {
+                let (config, warnings) = LnTuningConfig::read(fields)?;
+                Ok((AdapterConfig::LnTuning(config), warnings))
+            }
+            Some(VeraConfig::PEFT_TYPE) => {
+                let (config, warnings) = VeraConfig::read(fields)?;
+                Ok((AdapterConfig::Vera(config), warnings))
+            }
+            Some(AdaLoraConfig::PEFT_TYPE) => {
+                let (config, warnings) = AdaLoraConfig::read(fields)?;
+                Ok((AdapterConfig::AdaLora(config), warnings))
+            }
+            Some(TrainableTokensConfig::PEFT_TYPE) => {
+                let (config, warnings) = TrainableTokensConfig::read(fields)?;
+                Ok((AdapterConfig::TrainableTokens(config), warnings))
+            }
             Some(other) => Err(PeftError::UnknownMethod {
                 path: path.to_owned(),
                 method: other.to_owned(),
@@ -149,6 +181,10 @@ impl AdapterConfig {
             AdapterConfig::Ia3(config) => Some(&config.common),
             AdapterConfig::PromptLearning(config) => Some(&config.common),
             AdapterConfig::PixelPrompt(config) => Some(&config.common),
+            AdapterConfig::LnTuning(config) => Some(&config.common),
+            AdapterConfig::Vera(config) => Some(&config.common),
+            AdapterConfig::AdaLora(config) => Some(&config.lora.common),
+            AdapterConfig::TrainableTokens(config) => Some(&config.common),
             AdapterConfig::Bottleneck(_) => None,
         }
     }
@@ -168,8 +204,11 @@ impl AdapterConfig {
             AdapterConfig::Ia3(config) => (config.common.task_type, &mut config.modules_to_save),
             AdapterConfig::PromptLearning(config) => (config.common.task_type, &mut config.modules_to_save),
             AdapterConfig::PixelPrompt(config) => (config.common.task_type, &mut config.modules_to_save),
-            // AdapterHub saves heads by themselves.
-            AdapterConfig::Bottleneck(_) => return (self, Warnings::new()),
+            AdapterConfig::LnTuning(config) => (config.common.task_type, &mut config.modules_to_save),
+            AdapterConfig::Vera(config) => (config.common.task_type, &mut config.modules_to_save),
+            AdapterConfig::AdaLora(config) => (config.lora.common.task_type, &mut config.lora.modules_to_save),
+            // AdapterHub saves heads by themselves, and PEFT's trainable tokens have no place for them.
+            AdapterConfig::Bottleneck(_) | AdapterConfig::TrainableTokens(_) => return (self, Warnings::new()),
         };
         modules_to_save::add_heads(names, task);
         let warnings = base.map_or_else(Warnings::new, |base| modules_to_save::add_new(names, base));
@@ -185,6 +224,10 @@ impl AdapterConfig {
             AdapterConfig::Ia3(config) => python_json::dumps(&config.to_json(fan_in_fan_out)),
             AdapterConfig::PromptLearning(config) => python_json::dumps(&config.to_json()),
             AdapterConfig::PixelPrompt(config) => python_json::dumps(&config.to_json()),
+            AdapterConfig::LnTuning(config) => python_json::dumps(&config.to_json()),
+            AdapterConfig::Vera(config) => python_json::dumps(&config.to_json(fan_in_fan_out)),
+            AdapterConfig::AdaLora(config) => python_json::dumps(&config.to_json(fan_in_fan_out)),
+            AdapterConfig::TrainableTokens(config) => python_json::dumps(&config.to_json()),
         }
     }
 }

@@ -10,8 +10,8 @@ use crate::{PeftError, init};
 pub(crate) enum Start {
     /// Zero.
     Zeros,
-    /// One.
-    Ones,
+    /// This value.
+    Constant(f32),
     /// Uniform in `[-bound, bound)`.
     Uniform(f32),
     /// Normal with mean 0 and this standard deviation.
@@ -57,7 +57,7 @@ impl Declarations {
             };
             match start {
                 Start::Zeros => {}
-                Start::Ones => draw(&|values| values.fill(1.0))?,
+                Start::Constant(value) => draw(&|values| values.fill(value))?,
                 Start::Uniform(bound) => draw(&|values| init::uniform(values, bound, seed, index))?,
                 Start::Normal(deviation) => draw(&|values| init::normal(values, deviation, seed, index))?,
                 Start::TruncatedNormal(deviation) => {

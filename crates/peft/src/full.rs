@@ -80,7 +80,7 @@ impl Method for Full {
         Ok(())
     }
 
-    fn keeps_ties(&self) -> bool {
+    fn keeps_tie(&self, _id: ParameterId, _original: ParameterId) -> bool {
         true
     }
 }

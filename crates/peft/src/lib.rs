@@ -2,11 +2,11 @@
 //!
 //! | concept | here |
 //! |---|---|
-//! | `adapter_config.json` | [`AdapterConfig`], a struct a method: [`lora::LoraConfig`], [`ia3::Ia3Config`], [`bottleneck::BottleneckConfig`], [`pixel_prompt::PixelPromptConfig`] |
+//! | `adapter_config.json` | [`AdapterConfig`], a struct a method: [`lora::LoraConfig`], [`ia3::Ia3Config`], [`bottleneck::BottleneckConfig`], ... |
 //! | which modules a configuration means | [`targets`] |
 //! | what a tensor is called in a file | [`names`] |
 //! | where parameters start | [`init`] |
-//! | a method attached to a model | [`Method`]: [`lora::Lora`], [`ia3::Ia3`], [`bottleneck::Bottleneck`], [`prompt_learning::PromptLearning`], [`pixel_prompt::PixelPrompt`], [`Full`] |
+//! | a method attached to a model | [`Method`]: [`lora::Lora`], [`ia3::Ia3`], [`bottleneck::Bottleneck`], [`prompt_learning::PromptLearning`], [`pixel_prompt::PixelPrompt`], [`ln_tuning::LnTuning`], [`vera::Vera`], [`adalora::AdaLora`], [`trainable_tokens::TrainableTokens`], [`Full`] |
 //! | a new one, or one from a directory | [`attach`], [`open()`], [`restore`] |
 //! | what one would train, before weights are read | [`trainable`] |
 //! | its files | [`save()`], [`stage`], [`load()`] |
@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod adalora;
 pub mod bottleneck;
 pub mod combine;
 mod config;
@@ -31,10 +32,12 @@ mod error;
 pub mod extract;
 mod fields;
 mod finite;
+mod fold;
 pub mod formats;
 mod full;
 pub mod ia3;
 pub mod init;
+pub mod ln_tuning;
 mod load;
 pub mod lora;
 mod low_rank;
@@ -51,7 +54,9 @@ pub mod python_json;
 mod save;
 mod stand_ins;
 pub mod targets;
+pub mod trainable_tokens;
 pub mod updates;
+pub mod vera;
 
 pub use config::{AdapterConfig, Common, TaskType};
 pub use default_targets::lora_target_modules;

@@ -42,7 +42,7 @@ pub(crate) fn load_tensors(
                 let columns = tensor.shape().last().copied().unwrap_or(1);
                 parameters.set(index, &transpose(&tensor.to_f32()?, columns))?;
             }
-            Source::Base(_) | Source::Computed(_) => {}
+            Source::Copy(_) | Source::Base(_) | Source::Computed(_) => {}
         }
     }
     Ok(())
@@ -75,8 +75,8 @@ pub(crate) fn fit<'a>(
             _ => problems.unexpected.push(tensor.name().to_owned()),
         }
     }
-    // Base values are a courtesy of whoever saved them.
-    let needed = expected.iter().filter(|saved| !matches!(saved.source, Source::Base(_)));
+    // Base values and copies are a courtesy of whoever saved them.
+    let needed = expected.iter().filter(|saved| !matches!(saved.source, Source::Base(_) | Source::Copy(_)));
     problems.missing = needed.filter(|saved| !known.contains(saved.name.as_str())).map(|s| s.name.clone()).collect();
     if problems.is_empty() { Ok(found) } else { Err(PeftError::Keys { path: file.path().to_owned(), problems }) }
 }

@@ -19,6 +19,9 @@ pub fn broken_ties(method: &dyn Method, modules: &Modules) -> BTreeSet<Parameter
 }
 
 fn breaks_tie(method: &dyn Method, parameter: &Parameter) -> bool {
-    let changed = |original| method.merges(parameter.id) || method.merges(original);
-    !method.keeps_ties() && parameter.tied_to.is_some_and(changed)
+    let breaks = |original| {
+        let is_changed = method.merges(parameter.id) || method.merges(original);
+        is_changed && !method.keeps_tie(parameter.id, original)
+    };
+    parameter.tied_to.is_some_and(breaks)
 }

@@ -52,9 +52,38 @@ pub trait Method: Adapter {
     /// [`PeftError::Unmergeable`] if the base has no room for a part of the method; [`PeftError::NonFinite`].
     fn merge(&self, id: ParameterId, values: &mut [f32]) -> Result<(), PeftError>;
 
-    /// Whether parameters that are tied in the base stay so when merged, because both changed alike.
-    fn keeps_ties(&self) -> bool {
+    /// Whether a parameter stays tied to `original` when they are merged, because both change alike.
+    fn keeps_tie(&self, id: ParameterId, original: ParameterId) -> bool {
+        let _ = (id, original);
         false
+    }
+
+    /// A term that is added to the mean loss of every step of training, as a scalar: a penalty on the trainable values.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    fn penalty(&self) -> tensor::Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// Called after step `step` of training, counted from 1, which has changed the trainable values by `grad_scale` times
+    /// `gradients`; both lie in the order of [`Method::parameters`].
+    ///
+    /// # Errors
+    /// Those of changing a value.
+    fn after_step(&self, step: u64, gradients: &[f32], grad_scale: f32) -> Result<(), PeftError> {
+        let _ = (step, gradients, grad_scale);
+        Ok(())
+    }
+
+    /// What [`Method::after_step`] keeps from one step to the next, under names: training goes on from it.
+    fn training_state(&self) -> Vec<(String, Vec<f32>)> {
+        Vec::new()
+    }
+
+    /// Sets what [`Method::training_state`] gave, in its order and sizes.
+    fn set_training_state(&self, state: &[Vec<f32>]) {
+        let _ = state;
     }
 }
 
@@ -76,6 +105,9 @@ pub enum Source {
     Trained(usize),
     /// The transpose of a trainable matrix.
     Transposed(usize),
+    /// A trainable value once more, under the name of another module that shares it. Loading reads over it, and takes files
+    /// without it.
+    Copy(usize),
     /// Values of the frozen base that are saved along with the method.
     Base(Tensor),
     /// Computed from the trainable values whenever the file is written. Loading reads over it.
@@ -119,7 +151,7 @@ impl SavedTensor {
     /// The sizes in the file, given those of the trainable values.
     pub(crate) fn shape(&self, trainable: &[Shape]) -> Vec<usize> {
         match &self.source {
-            Source::Trained(index) => trainable[*index].sizes().to_vec(),
+            Source::Trained(index) | Source::Copy(index) => trainable[*index].sizes().to_vec(),
             Source::Transposed(index) => trainable[*index].sizes().iter().rev().copied().collect(),
             Source::Base(tensor) => tensor.shape().to_vec(),
             Source::Computed(computed) => computed.shape.sizes().to_vec(),

@@ -13,6 +13,11 @@ pub enum ModuleNames {
 }
 
 impl ModuleNames {
+    /// A list of names.
+    pub(crate) fn of(names: &[&str]) -> Self {
+        ModuleNames::List(names.iter().map(|&name| name.to_owned()).collect())
+    }
+
     /// Whether this is the word for every linear module but the output head.
     pub fn is_all_linear(&self) -> bool {
         matches!(self, ModuleNames::Pattern(word) if word.eq_ignore_ascii_case("all-linear"))

@@ -1,7 +1,10 @@
 //! `modules_to_save`: modules of the base that are trained as they are and saved with the adapter.
 
-use model::{Base, Modules, ParameterId};
+use std::collections::BTreeSet;
 
+use model::{Base, ModuleId, Modules, ParameterId};
+
+use crate::lora::Bias;
 use crate::{PeftError, TaskType, Warnings};
 
 /// What transformers calls the heads of its classifiers. PEFT names both for every classifier, whichever it has.
@@ -52,6 +55,33 @@ pub(crate) fn parameters(names: &[String], modules: &Modules) -> Result<Vec<Para
     check(names, modules)?;
     let saved = modules.iter().filter(|module| names.iter().any(|name| is_saved(&module.path, name)));
     Ok(saved.flat_map(|module| std::iter::once(module.weight).chain(module.bias)).collect())
+}
+
+/// The same, and the biases that `bias` means, `adapted` being the modules that the method changes.
+///
+/// # Errors
+/// [`PeftError::NoModuleToSave`] for a name that means none.
+pub(crate) fn with_biases(
+    names: &[String],
+    bias: Bias,
+    modules: &Modules,
+    adapted: &BTreeSet<ModuleId>,
+) -> Result<Vec<ParameterId>, PeftError> {
+    check(names, modules)?;
+    let mut trained = Vec::new();
+    for module in modules.iter() {
+        let whole = names.iter().any(|name| is_saved(&module.path, name));
+        if whole {
+            trained.push(module.weight);
+        }
+        let bias = match bias {
+            Bias::None => false,
+            Bias::All => true,
+            Bias::LoraOnly => adapted.contains(&module.id),
+        };
+        trained.extend(module.bias.filter(|_| whole || bias));
+    }
+    Ok(trained)
 }
 
 /// Checks that every name means a module; of the heads' names one has to.

@@ -7,12 +7,16 @@ use checkpoint::{ADAPTER_CONFIG, AdapterDirectory};
 use model::{Base, Dimensions, Modules};
 use tensor::Shape;
 
+use crate::adalora::{self, AdaLora};
 use crate::bottleneck::{self, Bottleneck};
 use crate::ia3::{self, Ia3};
+use crate::ln_tuning::{self, LnTuning};
 use crate::lora::{self, Lora};
 use crate::method::Method;
 use crate::pixel_prompt::{self, PixelPrompt};
 use crate::prompt_learning::{self, PromptLearning};
+use crate::trainable_tokens::{self, TrainableTokens};
+use crate::vera::{self, Vera};
 use crate::{AdapterConfig, PeftError, Warnings, formats};
 
 /// Attaches a new adapter to `base`, its starting values drawn from `seed`. With it are trained and saved the head of a
@@ -28,6 +32,10 @@ pub fn attach(config: AdapterConfig, base: &Base, seed: u64) -> Result<(Arc<dyn 
         AdapterConfig::Bottleneck(config) => shared(Bottleneck::new(config, base, seed)),
         AdapterConfig::PromptLearning(config) => shared(PromptLearning::new(config, base, seed)),
         AdapterConfig::PixelPrompt(config) => shared(PixelPrompt::new(config, base, seed)),
+        AdapterConfig::LnTuning(config) => shared(LnTuning::new(config, base)),
+        AdapterConfig::Vera(config) => shared(Vera::new(config, base, seed)),
+        AdapterConfig::AdaLora(config) => shared(AdaLora::new(config, base, seed)),
+        AdapterConfig::TrainableTokens(config) => shared(TrainableTokens::new(config, base, seed)),
     }?;
     warnings.extend(more);
     Ok((method, warnings))
@@ -63,6 +71,10 @@ pub fn restore(
         AdapterConfig::Bottleneck(config) => shared(Bottleneck::load(config, base, directory)),
         AdapterConfig::PromptLearning(config) => shared(PromptLearning::load(config, base, directory)),
         AdapterConfig::PixelPrompt(config) => shared(PixelPrompt::load(config, base, file)),
+        AdapterConfig::LnTuning(config) => shared(LnTuning::load(config, base, file)),
+        AdapterConfig::Vera(config) => shared(Vera::load(config, base, file)),
+        AdapterConfig::AdaLora(config) => shared(AdaLora::load(config, base, file)),
+        AdapterConfig::TrainableTokens(config) => shared(TrainableTokens::load(config, base, file)),
     }
 }
 
@@ -89,5 +101,9 @@ pub fn trainable(
         AdapterConfig::Ia3(config) => ia3::trainable(config, dimensions.model_type, modules),
         AdapterConfig::PromptLearning(config) => prompt_learning::trainable(config, dimensions, modules),
         AdapterConfig::PixelPrompt(config) => pixel_prompt::trainable(config, dimensions, modules),
+        AdapterConfig::LnTuning(config) => ln_tuning::trainable(config, dimensions.model_type, modules),
+        AdapterConfig::Vera(config) => vera::trainable(config, dimensions.model_type, modules),
+        AdapterConfig::AdaLora(config) => adalora::trainable(config, dimensions.model_type, modules),
+        AdapterConfig::TrainableTokens(config) => trainable_tokens::trainable(config, modules),
     }
 }

@@ -81,7 +81,7 @@ impl<'a> Plan<'a> {
         let leaf = |index: usize| self.parameters.tensors().nth(index);
         Ok(Cow::Owned(
             match source {
-                Some(Source::Trained(index)) => leaf(*index).map(bytes_of),
+                Some(Source::Trained(index) | Source::Copy(index)) => leaf(*index).map(bytes_of),
                 Some(Source::Transposed(index)) => leaf(*index).map(|leaf| {
                     let columns = leaf.shape().last().copied().unwrap_or(1);
                     bytemuck::cast_slice(&transpose(&leaf.to_vec(), columns)).to_vec()

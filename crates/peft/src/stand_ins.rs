@@ -1,6 +1,6 @@
 //! Trainable values that stand in for parameters of the base, which stay as they are: `modules_to_save`, norms.
 
-use model::{Modules, Parameter, ParameterId};
+use model::{Module, Modules, Parameter, ParameterId};
 use tensor::Tensor;
 
 use crate::declare::{Declarations, Start};
@@ -43,6 +43,27 @@ impl DeclaredStandIns {
         let index = declarations.add(name.clone(), &parameter.shape, Start::Base(parameter.id));
         self.0[parameter.id.index()] = Some(index);
         saved.push(SavedTensor::trained(name, index));
+    }
+
+    /// Declares one for `parameter` of an adapter that PEFT wraps modules for. Where `wrapped` says so, the wrapper stands
+    /// between module and parameter in the name; older releases saved it without.
+    pub(crate) fn add_wrapped(
+        &mut self,
+        parameter: &Parameter,
+        module: &Module,
+        wrapped: bool,
+        declarations: &mut Declarations,
+        saved: &mut Vec<SavedTensor>,
+    ) {
+        let plain = format!("{}{}", names::PREFIX, parameter.name);
+        match parameter.name.strip_prefix(&module.path) {
+            Some(end) if wrapped => {
+                let name = names::key(&module.path, &format!("base_layer{end}"));
+                self.add(parameter, name, declarations, saved);
+                saved.iter_mut().next_back().into_iter().for_each(|tensor| tensor.alias = Some(plain.clone()));
+            }
+            _ => self.add(parameter, plain, declarations, saved),
+        }
     }
 
     /// The same with the values that were made for them.

@@ -76,7 +76,7 @@ impl Skeleton {
                 up: skeleton.projection(&format!("{path}.adapter_up"), config, &up),
                 norm_after: config.ln_after.then(|| {
                     let norm = format!("{path}.adapter_norm_after");
-                    let weight = skeleton.declare(format!("{norm}.weight"), &[hidden], Start::Ones);
+                    let weight = skeleton.declare(format!("{norm}.weight"), &[hidden], Start::Constant(1.0));
                     [weight, skeleton.declare(format!("{norm}.bias"), &[hidden], Start::Zeros)]
                 }),
             };

@@ -25,7 +25,7 @@ impl Skeleton {
     fn new(plan: &Plan, modules: &Modules) -> Self {
         let (mut declarations, mut saved) = (Declarations::default(), Vec::new());
         let mut sites = vec![None; modules.iter().len()];
-        let start = if plan.config.init_ia3_weights { Start::Ones } else { Start::Normal(1.0) };
+        let start = if plan.config.init_ia3_weights { Start::Constant(1.0) } else { Start::Normal(1.0) };
         for &(id, scales) in &plan.sites {
             let module = modules.get(id);
             let ModuleKind::Linear { in_features, out_features, .. } = module.kind else { continue };

@@ -1,7 +1,5 @@
 //! The modules that (IA)^3 scales in a model of each family unless told otherwise.
 
-use crate::ModuleNames;
-
 /// PEFT's default `target_modules` and `feedforward_modules` of (IA)^3 for a `model_type`; `None` where there is none. PEFT has
 /// none for `vit`; here it is what the paper scales: keys, values and the inputs of an MLP's last projection. For some
 /// families PEFT scales queries and not keys.
@@ -17,9 +15,4 @@ pub fn ia3_modules(model_type: &str) -> Option<[&'static [&'static str]; 2]> {
         "bert" | "roberta" => [&["key", "value", "output.dense"], &["output.dense"]],
         _ => return None,
     })
-}
-
-/// A table's names as a configuration holds them.
-pub(super) fn list(names: &[&str]) -> ModuleNames {
-    ModuleNames::List(names.iter().map(|&name| name.to_owned()).collect())
 }

@@ -3,7 +3,7 @@
 use model::{Module, ModuleId, ModuleKind, Modules, ParameterId};
 use tensor::Layout;
 
-use super::default_modules::{ia3_modules, list};
+use super::default_modules::ia3_modules;
 use super::{Ia3Config, Scales};
 use crate::targets::{Candidate, Selection, ends_with_any, kind_of};
 use crate::{ModuleNames, PeftError, Warnings, modules_to_save};
@@ -25,7 +25,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(mut config: Ia3Config, model_type: &str, modules: &Modules) -> Result<Self, PeftError> {
         config.check().map_err(|(key, reason)| PeftError::Setting { key, reason })?;
-        let defaults = ia3_modules(model_type).map(|lists| lists.map(list));
+        let defaults = ia3_modules(model_type).map(|lists| lists.map(ModuleNames::of));
         let [targets, feedforward] = defaults.map_or([None, None], |lists| lists.map(Some));
         let no_default = || PeftError::NoDefaultTargets { model_type: model_type.to_owned() };
         let target_modules = config.target_modules.take().or(targets).ok_or_else(no_default)?;

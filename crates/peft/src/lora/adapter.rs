@@ -13,11 +13,11 @@ use crate::{AdapterConfig, PeftError};
 
 impl Adapter for Lora {
     fn parameter(&self, id: ParameterId) -> Option<&Tensor> {
-        self.trained[id.index()].as_ref()
+        self.trained.get(id)
     }
 
     fn adapts(&self, id: ModuleId) -> bool {
-        self.sites[id.index()].is_some()
+        self.sites[id.index()].is_some() || self.rows.adapts(id)
     }
 
     fn linear(
@@ -28,7 +28,12 @@ impl Adapter for Lora {
         bias: Option<&Tensor>,
         context: &Context,
     ) -> Result<Tensor> {
-        let Some(site) = &self.sites[id.index()] else { return ops::linear(x, weight, bias) };
+        let Some(site) = &self.sites[id.index()] else {
+            return match self.rows.logits(id, x, weight)? {
+                Some(logits) => Ok(logits),
+                None => ops::linear(x, weight, bias),
+            };
+        };
         let operands = LoraOperands {
             a: site.lora_a.clone(),
             b: site.lora_b.clone(),
@@ -54,7 +59,7 @@ impl Adapter for Lora {
         options: EmbeddingOptions,
         _context: &Context,
     ) -> Result<Tensor> {
-        let rows = ops::embedding(ids, table, options)?;
+        let rows = self.rows.embedding(id, ids, table, options)?;
         let Some(site) = &self.sites[id.index()] else { return Ok(rows) };
         let scale = site.scaling * options.scale.unwrap_or(1.0);
         let low = ops::embedding(ids, &site.lora_a, EmbeddingOptions { scale: Some(scale), ..options })?; // [num_tokens, r]
@@ -94,5 +99,9 @@ impl Method for Lora {
 
     fn merge(&self, id: ParameterId, values: &mut [f32]) -> Result<(), PeftError> {
         self.merge_parameter(id, values)
+    }
+
+    fn keeps_tie(&self, id: ParameterId, original: ParameterId) -> bool {
+        self.rows.keeps_tie(id, original, &self.modules)
     }
 }

@@ -43,6 +43,7 @@ impl Lora {
         let init = plan.config.init_lora_weights;
         let (mut lora, warnings) = Self::attach(plan, skeleton, init, base, seed)?;
         lora.start(&declared, base, seed)?;
+        lora.rows.start(base, &lora.parameters)?;
         lora.save_what_was_added();
         Ok((lora, warnings))
     }
@@ -78,7 +79,7 @@ impl Lora {
         base: &Base,
         seed: u64,
     ) -> Result<(Self, Warnings), PeftError> {
-        let Skeleton { declarations, sites, trained, mut saved } = skeleton;
+        let Skeleton { declarations, sites, trained, rows, mut saved } = skeleton;
         saved.extend(embeddings(&plan, base)?);
         let parameters = declarations.build(base, seed)?;
         let leaves: Vec<Tensor> = parameters.tensors().cloned().collect();
@@ -98,7 +99,8 @@ impl Lora {
             parameters,
             sites: made,
             saved_config: None,
-            trained: trained.into_iter().map(|index| index.map(|index| leaves[index].clone())).collect(),
+            trained: trained.with(&leaves),
+            rows: rows.with(&leaves, base.modules()),
             saved,
         };
         Ok((lora, warnings))
@@ -171,7 +173,8 @@ fn embeddings(plan: &Plan, base: &Base) -> Result<Vec<SavedTensor>, PeftError> {
         Some(ModuleNames::List(names)) => names.iter().any(|name| EMBEDDINGS.contains(&name.as_str())),
         _ => adapted().any(|module| EMBEDDINGS.iter().any(|name| module.path.rsplit('.').next() == Some(name))),
     };
-    if !named {
+    // Rows are trained so that files are small: PEFT adds no table to them.
+    if !named || !plan.rows.is_empty() {
         return Ok(Vec::new());
     }
     let input = modules.iter().find(|module| matches!(module.kind, ModuleKind::Embedding { .. }));

@@ -10,10 +10,11 @@ use serde_json::{Map, Value, json};
 use crate::config::Common;
 use crate::fields::Fields;
 use crate::modules::{ModuleNames, OneOrMany};
+use crate::trainable_tokens::TokenIndices;
 use crate::{PeftError, Warnings};
 
 /// Keys that change what an adapter computes in ways this crate does not have.
-const UNSUPPORTED: [&str; 15] = [
+const UNSUPPORTED: [&str; 14] = [
     "alora_invocation_tokens",
     "arrow_config",
     "corda_config",
@@ -25,7 +26,6 @@ const UNSUPPORTED: [&str; 15] = [
     "megatron_config",
     "monteclora_config",
     "target_parameters",
-    "trainable_token_indices",
     "use_bdlora",
     "use_qalora",
     "velora_config",
@@ -34,7 +34,7 @@ const UNSUPPORTED: [&str; 15] = [
 const WITHOUT_EFFECT: [&str; 4] = ["fan_in_fan_out", "loftq_config", "megatron_core", "qalora_group_size"];
 
 /// No weight has a side near this. It keeps every product of sizes far from overflow.
-const MAX_RANK: usize = 1 << 20;
+pub(crate) const MAX_RANK: usize = 1 << 20;
 
 /// Iterations of `pissa_niter_[n]` at most.
 const MAX_ITERATIONS: u32 = 1000;
@@ -162,6 +162,8 @@ pub struct LoraConfig {
     pub use_dora: bool,
     /// Where the matrices start.
     pub init_lora_weights: InitLoraWeights,
+    /// Tokens whose rows of the embedding are trained beside the matrices.
+    pub trainable_token_indices: Option<TokenIndices>,
 }
 
 impl Default for LoraConfig {
@@ -183,6 +185,7 @@ impl Default for LoraConfig {
             use_rslora: false,
             use_dora: false,
             init_lora_weights: InitLoraWeights::Default,
+            trainable_token_indices: None,
         }
     }
 }
@@ -217,6 +220,7 @@ impl LoraConfig {
             use_rslora: fields.take("use_rslora")?.unwrap_or_default(),
             use_dora: fields.take("use_dora")?.unwrap_or_default(),
             init_lora_weights: fields.take("init_lora_weights")?.unwrap_or_default(),
+            trainable_token_indices: fields.take("trainable_token_indices")?,
         };
         config.check().map_err(|(key, reason)| fields.wrong(key, reason))?;
         Ok((config, fields.finish()))
@@ -319,6 +323,9 @@ impl LoraConfig {
         json.extend(always.map(|(key, value)| (key.to_owned(), value)));
         if let Some(excluded) = self.exclude_modules.as_ref().filter(|names| !names.is_empty()) {
             json.insert("exclude_modules".to_owned(), json!(excluded.sorted()));
+        }
+        if let Some(tokens) = &self.trainable_token_indices {
+            json.insert("trainable_token_indices".to_owned(), json!(tokens));
         }
         if self.lora_bias {
             json.insert("lora_bias".to_owned(), json!(true));

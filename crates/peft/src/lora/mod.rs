@@ -13,6 +13,7 @@
 //! | A, B of an embedding | `lora_embedding_A`, `lora_embedding_B` | `[r, vocab]`, `[dim, r]` |
 //! | norms of the rows (`use_dora`) | `lora_magnitude_vector` | `[out]` |
 //! | bias of an adapted module | `base_layer.bias` | `[out]` |
+//! | rows of listed tokens (`trainable_token_indices`) | `token_adapter.trainable_tokens_delta` | `[num_tokens, dim]` |
 //! | other biases, `modules_to_save` | their own names | their own |
 
 mod adapter;
@@ -32,11 +33,14 @@ use model::Modules;
 use tensor::{Parameters, Tensor};
 
 use crate::method::SavedTensor;
+use crate::stand_ins::StandIns;
+use crate::trainable_tokens::TokenRows;
 
 use base_part::BasePart;
 use dora::Dora;
 
 pub use attach::trainable;
+pub(crate) use config::MAX_RANK;
 pub use config::{Bias, InitLoraWeights, LoraConfig};
 
 /// A LoRA adapter attached to a model.
@@ -49,8 +53,10 @@ pub struct Lora {
     parameters: Parameters,
     /// What is added to each module, by its number.
     sites: Vec<Option<Site>>,
-    /// What stands in for each parameter of the base, by its number.
-    trained: Vec<Option<Tensor>>,
+    /// Biases and modules that are trained as they are.
+    trained: StandIns,
+    /// Rows of embeddings that are trained.
+    rows: TokenRows,
     saved: Vec<SavedTensor>,
 }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use model::{Module, ModuleId, ModuleKind, Modules, ParameterId};
 use tensor::Layout;
 
-use super::{Bias, LoraConfig};
+use super::LoraConfig;
 use crate::targets::{Candidate, Selection, ValuePatterns, kind_of};
+use crate::trainable_tokens::PlannedRows;
 use crate::{ModuleNames, PeftError, Warnings, lora_target_modules, modules_to_save};
 
 /// What can be a target.
@@ -20,6 +21,8 @@ pub(super) struct Plan {
     pub(super) sites: Vec<PlannedSite>,
     /// Parameters of the base that are trained as they are: biases and `modules_to_save`, in model order.
     pub(super) trained: Vec<ParameterId>,
+    /// Rows of embeddings that are trained.
+    pub(super) rows: Vec<PlannedRows>,
     /// Whether adapted weights are stored `[in, out]`.
     pub(super) fan_in_fan_out: bool,
     /// What was configured and means nothing.
@@ -56,7 +59,9 @@ impl Plan {
         for module in modules.iter().filter(|module| targets.matched.contains(&module.path)) {
             sites.push(site(&config, module, &ranks, &alphas)?);
         }
-        let trained = trained(&config, modules, &sites)?;
+        let adapted = sites.iter().map(|site| site.module).collect();
+        let trained = modules_to_save::with_biases(selection.modules_to_save, config.bias, modules, &adapted)?;
+        let rows = rows(&config, modules, &adapted, &trained)?;
         let warnings = targets.warnings();
         let transposed = |site: &PlannedSite| {
             matches!(modules.get(site.module).kind, ModuleKind::Linear { layout: Layout::InOut, .. })
@@ -66,14 +71,36 @@ impl Plan {
         let paths: Vec<&str> = sites.iter().map(|site| modules.get(site.module).path.as_str()).collect();
         config.rank_pattern = in_file_order(ranks, config.r, &paths)?;
         config.alpha_pattern = in_file_order(alphas, config.lora_alpha, &paths)?;
-        Ok(Self { config, sites, trained, fan_in_fan_out, warnings })
+        Ok(Self { config, sites, trained, rows, fan_in_fan_out, warnings })
+    }
+}
+
+/// The rows of listed tokens. PEFT computes nothing with them in a module that it changes in another way too.
+fn rows(
+    config: &LoraConfig,
+    modules: &Modules,
+    adapted: &BTreeSet<ModuleId>,
+    trained: &[ParameterId],
+) -> Result<Vec<PlannedRows>, PeftError> {
+    const KEY: &str = "trainable_token_indices";
+    let Some(tokens) = &config.trainable_token_indices else { return Ok(Vec::new()) };
+    let planned = tokens.plan(KEY, modules)?;
+    let mut changed = planned.iter().flat_map(|rows| [rows.module].into_iter().chain(rows.shared_by.iter().copied()));
+    let twice = changed.find(|id| adapted.contains(id) || trained.contains(&modules.get(*id).weight));
+    match twice {
+        None => Ok(planned),
+        Some(id) => {
+            let path = checkpoint::Quoted(&modules.get(id).path);
+            let reason = format!("means rows of {path}, which target_modules or modules_to_save means too");
+            Err(PeftError::Setting { key: KEY, reason })
+        }
     }
 }
 
 fn default_targets(model_type: &str) -> Result<ModuleNames, PeftError> {
     let names = lora_target_modules(model_type)
         .ok_or_else(|| PeftError::NoDefaultTargets { model_type: model_type.to_owned() })?;
-    Ok(ModuleNames::List(names.iter().map(|&name| name.to_owned()).collect()))
+    Ok(ModuleNames::of(names))
 }
 
 fn site(
@@ -123,24 +150,4 @@ fn in_file_order<T: Copy + PartialEq>(
     let mut own: Vec<_> = own.map(|(path, value)| (path.replace('.', r"\."), value)).collect();
     own.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(own)
-}
-
-fn trained(config: &LoraConfig, modules: &Modules, sites: &[PlannedSite]) -> Result<Vec<ParameterId>, PeftError> {
-    let names = config.modules_to_save.as_deref().unwrap_or_default();
-    modules_to_save::check(names, modules)?;
-    let adapted: BTreeSet<ModuleId> = sites.iter().map(|site| site.module).collect();
-    let mut trained = Vec::new();
-    for module in modules.iter() {
-        let whole = names.iter().any(|name| modules_to_save::is_saved(&module.path, name));
-        if whole {
-            trained.push(module.weight);
-        }
-        let bias = match config.bias {
-            Bias::None => false,
-            Bias::All => true,
-            Bias::LoraOnly => adapted.contains(&module.id),
-        };
-        trained.extend(module.bias.filter(|_| whole || bias));
-    }
-    Ok(trained)
 }

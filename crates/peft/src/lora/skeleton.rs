@@ -1,20 +1,25 @@
 //! The parameters that a plan asks for, declared and not yet made: all that can be said without the base's weights.
 
-use model::{Module, ModuleKind, Modules, ParameterId};
+use model::{Module, ModuleKind, Modules};
 
 use super::plan::{Plan, PlannedSite};
 use super::{InitLoraWeights, LoraConfig};
 use crate::declare::{Declarations, Start};
 use crate::method::{SavedTensor, Source};
 use crate::names;
+use crate::stand_ins::DeclaredStandIns;
+use crate::trainable_tokens::DeclaredTokenRows;
+
+/// What PEFT calls trained rows of an embedding beside another method.
+const TOKEN_ROWS: &str = "token_adapter.trainable_tokens_delta";
 
 /// Declared parameters, and what each is for.
 pub(super) struct Skeleton {
     pub(super) declarations: Declarations,
     /// By the number of the module.
     pub(super) sites: Vec<Option<DeclaredSite>>,
-    /// By the number of the base's parameter that it stands in for.
-    pub(super) trained: Vec<Option<usize>>,
+    pub(super) trained: DeclaredStandIns,
+    pub(super) rows: DeclaredTokenRows,
     pub(super) saved: Vec<SavedTensor>,
 }
 
@@ -33,15 +38,21 @@ impl Skeleton {
         let mut skeleton = Self {
             declarations: Declarations::default(),
             sites: vec![None; modules.iter().len()],
-            trained: vec![None; modules.parameters().len()],
+            trained: DeclaredStandIns::none(modules),
+            rows: DeclaredTokenRows::default(),
             saved: Vec::new(),
         };
         for module in modules.iter() {
             let site = plan.sites.iter().find(|site| site.module == module.id);
             skeleton.sites[module.id.index()] = site.map(|site| skeleton.declare_site(module, site, &plan.config));
             for id in std::iter::once(module.weight).chain(module.bias).filter(|id| plan.trained.contains(id)) {
-                skeleton.declare_trained(modules, id, site.is_some());
+                let Self { trained, declarations, saved, .. } = &mut skeleton;
+                trained.add_wrapped(modules.parameter(id), module, site.is_some(), declarations, saved);
             }
+        }
+        let Self { rows, declarations, saved, .. } = &mut skeleton;
+        for planned in &plan.rows {
+            rows.add(planned.clone(), TOKEN_ROWS, Start::Zeros, modules, declarations, saved);
         }
         skeleton
     }
@@ -88,21 +99,6 @@ impl Skeleton {
         let index = self.declarations.add(name.clone(), shape, start);
         self.saved.push(SavedTensor { name, alias: None, source: source(index) });
         index
-    }
-
-    /// A parameter of the base that is trained. In an adapted module PEFT's wrapper stands between module and parameter;
-    /// older releases saved it without.
-    fn declare_trained(&mut self, modules: &Modules, id: ParameterId, adapted: bool) {
-        let parameter = modules.parameter(id);
-        let path = &modules.get(parameter.module).path;
-        let plain = format!("{}{}", names::PREFIX, parameter.name);
-        let (name, alias) = match parameter.name.strip_prefix(path) {
-            Some(end) if adapted => (names::key(path, &format!("base_layer{end}")), Some(plain)),
-            _ => (plain, None),
-        };
-        let index = self.declarations.add(name.clone(), &parameter.shape, Start::Base(id));
-        self.trained[id.index()] = Some(index);
-        self.saved.push(SavedTensor { name, alias, source: Source::Trained(index) });
     }
 }
 

@@ -7,6 +7,7 @@
 //! - is a list that holds its whole name, or the end of its name after a dot. Then, unless the whole name is listed, the
 //!   number of its layer has to be among `layers_to_transform`.
 
+mod linear;
 mod pattern;
 mod rules;
 mod shorten;
@@ -18,6 +19,7 @@ use model::{Module, ModuleKind};
 use crate::modules::{ModuleNames, OneOrMany};
 use crate::{PeftError, Warnings};
 
+pub(crate) use linear::LinearTargets;
 pub(crate) use pattern::ValuePatterns;
 use pattern::is_suffix;
 use rules::Rules;

@@ -100,7 +100,12 @@ pub(crate) fn loss_and_gradients(
     let loss = network.loss_of(&network.hidden(batch, pass), batch, pass);
     let supervised = batch.num_supervised();
     backward(&loss, 1.0 / supervised, &mut gradients).unwrap();
-    (loss.item().unwrap() / supervised, gradients)
+    let mut mean = loss.item().unwrap() / supervised;
+    if let Some(penalty) = method.penalty().unwrap() {
+        backward(&penalty, 1.0, &mut gradients).unwrap();
+        mean += penalty.item().unwrap();
+    }
+    (mean, gradients)
 }
 
 /// Trains `method` for some steps on one batch, learning rate 1e-2 and weight decay 0.01; returns the loss before each and
@@ -140,6 +145,7 @@ pub(crate) fn steps_of_adamw(
             )
         };
         method.parameters().update(update).unwrap().unwrap();
+        method.after_step(step, gradients, 1.0).unwrap();
         [loss, gradients.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt() as f32]
     };
     (1..=steps).map(step).collect()
@@ -154,6 +160,15 @@ pub(crate) fn by_key(method: &Arc<dyn Method>, of: impl Fn(&Tensor) -> Vec<f32>)
         _ => None,
     };
     method.tensors().into_iter().filter_map(|tensor| Some((tensor.name, values(&tensor.source)?))).collect()
+}
+
+/// Each trained tensor of a method's file: its key and its values.
+pub(crate) fn as_saved(method: &Arc<dyn Method>) -> Vec<(String, Vec<f32>)> {
+    let computed = method.tensors().into_iter().filter_map(|tensor| match &tensor.source {
+        Source::Computed(computed) => Some((tensor.name, computed.evaluate().unwrap().to_vec())),
+        _ => None,
+    });
+    computed.chain(by_key(method, |leaf| leaf.to_vec())).collect()
 }
 
 fn transposed(values: &[f32], shape: &[usize]) -> Vec<f32> {
