@@ -137,6 +137,29 @@ fn tokens_numbers_and_decoders_learn_too() {
 }
 
 #[test]
+fn every_method_saves_the_head_that_it_trains() {
+    let workspace = workspace("encoders/bert-features", named);
+    for (method, prefix) in [
+        ("ia3", "base_model.model."),
+        ("ln_tuning", "base_model.model."),
+        ("vera", "base_model.model."),
+        ("adalora", "base_model.model."),
+        // PEFT leaves one `model.` out beside virtual tokens.
+        ("prompt_tuning", "base_model."),
+        ("prefix_tuning", "base_model."),
+        ("p_tuning", "base_model."),
+    ] {
+        let method_set = format!("adapter.method={method}");
+        let set = ["model.task_type=SEQ_CLS", &method_set, "training.max_steps=2", "training.save_steps=0"];
+        workspace.train(method, &set).expect(0);
+        let file = checkpoint::SafetensorsFile::open(workspace.path(method).join("adapter_model.safetensors")).unwrap();
+        let head = |name| file.get(&format!("{prefix}classifier.{name}")).map(|tensor| tensor.shape().to_vec());
+        assert_eq!((head("weight"), head("bias")), (Some(vec![3, 24]), Some(vec![3])), "{method}");
+        eval(&workspace, "model", &["--adapter", method]);
+    }
+}
+
+#[test]
 fn full_fine_tuning_writes_a_classifier() {
     let workspace = workspace("encoders/bert-features", named);
     let set = ["model.task_type=SEQ_CLS", "adapter.method=full", "training.max_steps=3", "data.eval=train.jsonl"];

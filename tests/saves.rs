@@ -39,7 +39,7 @@ impl Run {
         let config = Config::parse("", "", &overrides).unwrap();
         let base = BaseModel::open(&config.model.path, None, Purpose::causal_lm()).unwrap();
         let (method, _) = method::build(&config, &base).unwrap();
-        let optimizer = Optimizer::new(method.parameters(), &config.training).unwrap();
+        let optimizer = Optimizer::new(method.parameters(), &config.training, base.task.base().modules()).unwrap();
         Self { config, method, optimizer }
     }
 
@@ -64,7 +64,7 @@ impl Run {
         let (found, manifest) = checkpoints::newest_whole(dir, |_| {}).unwrap().expect("one checkpoint is whole");
         let step = RunRecord::of(&found.path, &manifest).unwrap().step;
         assert_eq!(step, found.step);
-        training_state::read(&found.path, self.method.parameters(), &mut self.optimizer, step).unwrap();
+        training_state::read(&found.path, self.method.as_ref(), &mut self.optimizer, step).unwrap();
         let values: Vec<f32> = self.method.parameters().tensors().flat_map(|tensor| tensor.to_vec()).collect();
         assert!(values.iter().all(|value| value.to_bits() == values[0].to_bits()), "a mix of two saves");
         (step, values[0])

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use checkpoint::ADAPTER_WEIGHTS;
 use model::{Adapter, ParameterId};
-use tensor::{Parameters, Shape, Tensor};
+use tensor::{Gradients, Parameters, Shape, Tensor};
 
 use crate::PeftError;
 
@@ -66,12 +66,12 @@ pub trait Method: Adapter {
         Ok(None)
     }
 
-    /// Called after step `step` of training, counted from 1, which has changed the trainable values by `grad_scale` times
-    /// `gradients`; both lie in the order of [`Method::parameters`].
+    /// Called after step `step` of training, counted from 1, which was taken with `grad_scale` times `gradients`, those of
+    /// [`Method::parameters`] in their order.
     ///
     /// # Errors
-    /// Those of changing a value.
-    fn after_step(&self, step: u64, gradients: &[f32], grad_scale: f32) -> Result<(), PeftError> {
+    /// Those of reading and changing values.
+    fn after_step(&self, step: u64, gradients: &Gradients, grad_scale: f32) -> Result<(), PeftError> {
         let _ = (step, gradients, grad_scale);
         Ok(())
     }

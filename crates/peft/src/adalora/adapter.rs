@@ -3,7 +3,7 @@
 use ::lora::Dropout;
 use model::{Adapter, Context, ModuleId, ParameterId};
 use tensor::ops::{self, LoraOperands};
-use tensor::{Layout, Parameters, Result, Tensor, TensorError, Weight};
+use tensor::{Gradients, Layout, Parameters, Result, Tensor, TensorError, Weight};
 
 use super::{AdaLora, Site};
 use crate::method::{Method, SavedTensor};
@@ -122,9 +122,12 @@ impl Method for AdaLora {
         sum.map(|sum| ops::scale(&sum, factor as f32)).transpose()
     }
 
-    fn after_step(&self, step: u64, gradients: &[f32], grad_scale: f32) -> Result<(), PeftError> {
+    fn after_step(&self, step: u64, gradients: &Gradients, grad_scale: f32) -> Result<(), PeftError> {
         let Some(allocator) = &self.allocator else { return Ok(()) };
-        self.parameters.update(|parameters| allocator.after_step(step, parameters, gradients, grad_scale))?;
+        let (parameters, gradients) = (self.parameters.to_host()?, gradients.to_host()?);
+        for (index, values) in allocator.after_step(step, &parameters, gradients.flat()?, grad_scale) {
+            self.parameters.set(index, &values)?;
+        }
         Ok(())
     }
 

@@ -118,9 +118,15 @@ impl Allocator {
         self.lock().kept.clone()
     }
 
-    /// Takes step `step` into account, whose gradients were `grad_scale * gradients` and which led to `parameters`, and sets
-    /// to zero what is out of its budget.
-    pub(super) fn after_step(&self, step: u64, parameters: &mut [f32], gradients: &[f32], grad_scale: f32) {
+    /// Takes step `step` into account, whose gradients were `grad_scale * gradients` and which led to `parameters`. Gives the
+    /// singular values that change, with their position among the parameters: those out of the budget are zero.
+    pub(super) fn after_step(
+        &self,
+        step: u64,
+        parameters: &[f32],
+        gradients: &[f32],
+        grad_scale: f32,
+    ) -> Vec<(usize, Vec<f32>)> {
         let mut state = self.lock();
         // PEFT has no estimate yet where the first step is the last to distribute.
         if step < self.last || step == 1 {
@@ -130,14 +136,16 @@ impl Allocator {
             self.distribute(&mut state, budget);
         }
         let is_final = step >= self.last;
-        if is_final || self.budget(step).is_some() {
-            self.clear(&state, parameters);
+        match is_final || self.budget(step).is_some() {
+            true => self.cleared(&state, parameters),
+            false => Vec::new(),
         }
     }
 
     /// How many singular values may stay in all, at a step that distributes them.
     fn budget(&self, step: u64) -> Option<usize> {
-        let distributes = step > self.tinit && (step == self.last || (step < self.last && step % self.delta_t == 0));
+        let distributes =
+            step > self.tinit && (step == self.last || (step < self.last && step.is_multiple_of(self.delta_t)));
         distributes.then(|| {
             let (all, target) = (self.init_r * self.triplets.len(), self.target_r * self.triplets.len());
             let left = 1.0 - (step - self.tinit) as f64 / (self.last - self.tinit) as f64;
@@ -168,12 +176,14 @@ impl Allocator {
         state.kept = Some(scores.iter().map(kept).collect());
     }
 
-    /// Sets the singular values that are not kept to zero.
-    fn clear(&self, state: &State, parameters: &mut [f32]) {
-        for (triplet, kept) in self.triplets.iter().zip(state.kept.iter().flatten()) {
-            let out = triplet.e.clone().zip(kept).filter(|(_, kept)| !**kept);
-            out.for_each(|(index, _)| parameters[index] = 0.0);
-        }
+    /// The singular values of each module, zero where they are not kept.
+    fn cleared(&self, state: &State, parameters: &[f32]) -> Vec<(usize, Vec<f32>)> {
+        let each = self.triplets.iter().zip(state.kept.iter().flatten());
+        each.map(|(triplet, kept)| {
+            let values = parameters[triplet.e.clone()].iter().zip(kept);
+            (triplet.leaves[1], values.map(|(value, kept)| if *kept { *value } else { 0.0 }).collect())
+        })
+        .collect()
     }
 
     /// What the next step needs to know, under names.

@@ -141,7 +141,7 @@ impl Method for Bottleneck {
         Err(PeftError::Unmergeable {
             module: self.config.name.clone(),
             reason: "a bottleneck adapter has an activation between its layers, which no weight of the base can take up; \
-                     adapters of lora, ia3 and full fine-tuning can be merged",
+                     those of lora, ia3 and other methods that change weights can be merged",
         })
     }
 }

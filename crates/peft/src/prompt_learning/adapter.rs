@@ -72,10 +72,10 @@ impl Method for PromptLearning {
     fn merge(&self, id: ParameterId, _values: &mut [f32]) -> Result<(), PeftError> {
         let reason = match self.config.method {
             PromptMethod::PrefixTuning(_) => {
-                "a prefix is keys and values, which no weight can make; adapters of lora and ia3 can be merged"
+                "a prefix is keys and values, which no weight can make; those of lora, ia3 and other methods that change weights can be merged"
             }
             PromptMethod::PromptTuning(_) | PromptMethod::PTuning(_) => {
-                "a prompt is rows of input, which no weight adds; adapters of lora and ia3 can be merged"
+                "a prompt is rows of input, which no weight adds; those of lora, ia3 and other methods that change weights can be merged"
             }
         };
         Err(PeftError::Unmergeable { module: self.modules.parameter(id).name.clone(), reason })

@@ -2,12 +2,13 @@
 //!
 //! Keys that are younger than PEFT 0.10 are written only when they say something, so that every release reads the file.
 
+use model::Base;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::Common;
 use crate::fields::Fields;
-use crate::{PeftError, Warnings};
+use crate::{PeftError, Warnings, modules_to_save};
 
 /// More than any model's positions. It keeps every product of sizes far from overflow.
 const MAX_VIRTUAL_TOKENS: usize = 1 << 20;
@@ -175,6 +176,14 @@ impl PromptLearningConfig {
             PromptMethod::PromptTuning(_) | PromptMethod::PTuning(_) => self.num_virtual_tokens,
             PromptMethod::PrefixTuning(_) => 0,
         }
+    }
+
+    /// The configuration with what is trained and saved beside virtual tokens on `base`: the head of a classifier, and what
+    /// the base's files do not have, which a warning says.
+    pub fn with_heads(mut self, base: &Base) -> (Self, Warnings) {
+        modules_to_save::add_heads(&mut self.modules_to_save, self.common.task_type);
+        let warnings = modules_to_save::add_new(&mut self.modules_to_save, base);
+        (self, warnings)
     }
 
     /// Reads what is left in `fields` after `peft_type`, which was `method`'s.

@@ -31,7 +31,8 @@ impl Adapter for Vera {
             Some(dropout) => &ops::dropout(x, dropout)?,
             None => x,
         };
-        let product = |x: &Tensor, matrix: &Tensor| ops::linear(x, &Weight::dense(matrix.clone(), Layout::OutIn)?, None);
+        let product =
+            |x: &Tensor, matrix: &Tensor| ops::linear(x, &Weight::dense(matrix.clone(), Layout::OutIn)?, None);
         let low = ops::ia3_scale(&product(dropped, &site.a)?, &site.lambda_d)?; // [num_tokens, r]
         ops::add(&y, &ops::ia3_scale(&product(&low, &site.b)?, &site.lambda_b)?)
     }

@@ -96,9 +96,8 @@ impl Projections {
             let first: Vec<f32> = rows.flat_map(|row| row[..inputs].iter().copied()).collect();
             Tensor::from_f32([rank, inputs], &first)
         })?;
-        let b = part(&mut self.b_parts, outputs, || {
-            Tensor::from_f32([outputs, rank], &self.b.to_vec()[..outputs * rank])
-        })?;
+        let b =
+            part(&mut self.b_parts, outputs, || Tensor::from_f32([outputs, rank], &self.b.to_vec()[..outputs * rank]))?;
         Ok([a, b])
     }
 }
@@ -109,8 +108,10 @@ fn part(
     size: usize,
     make: impl FnOnce() -> tensor::Result<Tensor>,
 ) -> Result<Tensor, PeftError> {
-    Ok(match parts.get(&size) {
-        Some(part) => part.clone(),
-        None => parts.entry(size).insert_entry(make()?).get().clone(),
-    })
+    if let Some(part) = parts.get(&size) {
+        return Ok(part.clone());
+    }
+    let part = make()?;
+    parts.insert(size, part.clone());
+    Ok(part)
 }

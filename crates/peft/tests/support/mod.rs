@@ -67,6 +67,12 @@ impl Batch {
     }
 }
 
+/// Rows of token ids and labels. The label of a token belongs to the row before it, the last of the prompt for the first.
+pub(crate) fn after_prompt(rows: &[(&[i64], &[i64])], prompt_len: usize) -> Batch {
+    let targets = |labels: &[i64]| [&vec![-100; prompt_len][..], labels, &[-100]].concat()[1..].to_vec();
+    Batch::of_targets(&rows.iter().map(|(ids, labels)| (ids.to_vec(), targets(labels))).collect::<Vec<_>>())
+}
+
 /// Integers of a tensor in a file of reference data.
 pub(crate) fn integers(file: &SafetensorsFile, name: &str) -> Vec<i64> {
     let tensor = file.get(name).unwrap_or_else(|| panic!("no {name}"));
@@ -125,8 +131,8 @@ pub(crate) fn steps_of_adamw(
     let groups = [Group { range: 0..count, learning_rate: 1.0, weight_decay: 1.0 }];
     let (mut exp_avg, mut exp_avg_sq) = (vec![0.0; count], vec![0.0; count]);
     let step = |step| {
-        let (loss, gradients) = loss_and_gradients();
-        let gradients = gradients.flat().unwrap();
+        let (loss, of_leaves) = loss_and_gradients();
+        let gradients = of_leaves.flat().unwrap();
         let update = |parameters: &mut [f32]| {
             let (exp_avg, exp_avg_sq) = (&mut exp_avg[..], &mut exp_avg_sq[..]);
             let grad_scale = 1.0;
@@ -145,7 +151,7 @@ pub(crate) fn steps_of_adamw(
             )
         };
         method.parameters().update(update).unwrap().unwrap();
-        method.after_step(step, gradients, 1.0).unwrap();
+        method.after_step(step, &of_leaves, 1.0).unwrap();
         [loss, gradients.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt() as f32]
     };
     (1..=steps).map(step).collect()

@@ -33,7 +33,9 @@ pub fn orthogonality(matrix: &Tensor, layout: Layout) -> Result<Tensor> {
         sink.accumulate(0, |grad, add| {
             let product = weight.with_matrix(|p| match layout {
                 Layout::OutIn => gemm(factor, distance, p, update(add), MatrixMut::new(grad, rows, columns)),
-                Layout::InOut => gemm(factor, p.transposed(), distance, update(add), MatrixMut::new(grad, columns, rows)),
+                Layout::InOut => {
+                    gemm(factor, p.transposed(), distance, update(add), MatrixMut::new(grad, columns, rows))
+                }
             });
             product.map_err(TensorError::kernel(OP))
         })

@@ -11,6 +11,7 @@ use peft::AdapterConfig;
 use peft::formats::gguf::GgufAdapter;
 use peft::formats::mlx::MLX_WEIGHTS;
 use peft::formats::{self, Format};
+use peft::adalora::RankPattern;
 use peft::prompt_learning::{PromptLearningConfig, PromptMethod};
 use serde_json::{Map, Value, json};
 
@@ -149,6 +150,7 @@ fn adapter(dir: &Path, format: Format) -> Result<(Map<String, Value>, Vec<String
             "target_modules": lora.target_modules,
             "modules_to_save": lora.modules_to_save,
             "bias": lora.bias,
+            "trainable_token_indices": lora.trainable_token_indices,
         }))),
         AdapterConfig::Ia3(ia3) => found.extend(object(json!({
             "peft_type": "IA3",
@@ -172,6 +174,42 @@ fn adapter(dir: &Path, format: Format) -> Result<(Map<String, Value>, Vec<String
             "scaling": bottleneck.scaling,
             "leave_out": bottleneck.leave_out,
             "phm_layer": bottleneck.phm_layer,
+        }))),
+        AdapterConfig::LnTuning(own) => found.extend(object(json!({
+            "peft_type": "LN_TUNING",
+            "base_model": own.common.base_model_name_or_path,
+            "task_type": own.common.task_type,
+            "target_modules": own.target_modules,
+            "modules_to_save": own.modules_to_save,
+        }))),
+        AdapterConfig::Vera(vera) => found.extend(object(json!({
+            "peft_type": "VERA",
+            "base_model": vera.common.base_model_name_or_path,
+            "task_type": vera.common.task_type,
+            "r": vera.r,
+            "vera_dropout": vera.vera_dropout,
+            "projection_prng_key": vera.projection_prng_key,
+            "save_projection": vera.save_projection,
+            "target_modules": vera.target_modules,
+            "modules_to_save": vera.modules_to_save,
+        }))),
+        AdapterConfig::AdaLora(adalora) => found.extend(object(json!({
+            "peft_type": "ADALORA",
+            "base_model": adalora.lora.common.base_model_name_or_path,
+            "task_type": adalora.lora.common.task_type,
+            "init_r": adalora.init_r,
+            "target_r": adalora.target_r,
+            "lora_alpha": adalora.lora.lora_alpha,
+            "target_modules": adalora.lora.target_modules,
+            "modules_to_save": adalora.lora.modules_to_save,
+            "ranks": adalora.rank_pattern.as_ref().map(ranks),
+        }))),
+        AdapterConfig::TrainableTokens(own) => found.extend(object(json!({
+            "peft_type": "TRAINABLE_TOKENS",
+            "base_model": own.common.base_model_name_or_path,
+            "task_type": own.common.task_type,
+            "target_modules": own.target_modules,
+            "token_indices": own.token_indices,
         }))),
         AdapterConfig::PromptLearning(prompt) => found.extend(prompt_learning(&prompt, &directory)),
         other => {
@@ -203,6 +241,15 @@ fn prompt_learning(config: &PromptLearningConfig, directory: &AdapterDirectory) 
         }),
     }));
     found
+}
+
+/// How many singular values each module is left with.
+fn ranks(pattern: &RankPattern) -> Vec<String> {
+    let rank = |(name, kept): &(String, Vec<bool>)| {
+        let path = name.strip_suffix(".lora_E").unwrap_or(name);
+        format!("{path} {}", kept.iter().filter(|kept| **kept).count())
+    };
+    pattern.iter().map(rank).collect()
 }
 
 /// Tensors, values and types of some files.

@@ -35,6 +35,8 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
             "tokens": statistics.tokens,
             "supervised_share": statistics.target_share(),
             "max_steps": setup.max_steps,
+            "learning_rate": config.training.learning_rate,
+            "from_recipe": config.from_recipe,
             "memory": plan.memory,
             "memory_total": plan.memory.total(),
             "memory_available": plan.available_bytes,
@@ -45,6 +47,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
         let mut told = facts::model(&config, &setup.base, &plan.trained);
         told.push(facts::rows(statistics));
         told.push(facts::length(&config, setup.max_steps, setup.rows.epochs_after(setup.max_steps)));
+        told.extend(facts::recipe(&config));
         told.iter().for_each(|(name, value)| console.line(format_args!("{name}: {value}")));
         console.line("memory:");
         for (name, bytes) in plan.memory.items() {

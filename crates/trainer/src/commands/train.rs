@@ -161,7 +161,7 @@ impl Run {
         let prompts = self.prompts()?;
         // Before a checkpoint is loaded: what the base, or the adapter gone on from, makes of them.
         let before = self.continue_prompts(&method, &prompts)?;
-        let mut optimizer = Optimizer::new(method.parameters(), training)?;
+        let mut optimizer = Optimizer::new(method.parameters(), training, setup.base.task.base().modules())?;
         let state = self.begin(origin, method.as_ref(), &mut optimizer)?;
         let log = Log::start(self.output.path(), state.log_history.clone(), &Storage).map_err(Error::Save)?;
         let progress = Progress::start(self.console, setup.max_steps, state.global_step, state.num_input_tokens_seen);
@@ -212,6 +212,7 @@ impl Run {
         let mut facts = facts::model(&self.config, &self.setup.base, &plan.trained);
         facts.push(facts::rows(rows.dataset.statistics()));
         facts.push(facts::length(&self.config, self.setup.max_steps, rows.epochs_after(self.setup.max_steps)));
+        facts.extend(facts::recipe(&self.config));
         facts.push(facts::memory(plan));
         facts
     }
@@ -230,7 +231,7 @@ impl Run {
             let epochs = self.setup.rows.epochs_after(self.setup.max_steps);
             return Ok(TrainerState::new(&self.config, self.setup.max_steps, epochs));
         };
-        training_state::read(&path, method.parameters(), optimizer, record.step)?;
+        training_state::read(&path, method, optimizer, record.step)?;
         let state = resume::trainer_state(&path)?;
         self.record.write(dir, &Storage).map_err(Error::Save)?;
         self.console.line(format_args!(
@@ -290,7 +291,11 @@ impl Run {
             config::Method::Full => Kind::Model,
             config::Method::Bottleneck => Kind::AdapterHub,
             config::Method::Lora
+            | config::Method::AdaLora
+            | config::Method::Vera
             | config::Method::Ia3
+            | config::Method::LnTuning
+            | config::Method::TrainableTokens
             | config::Method::PromptTuning
             | config::Method::PrefixTuning
             | config::Method::PTuning => Kind::Peft,

@@ -25,7 +25,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use adapter::{Adapter, BottleneckSettings, Ia3Settings, LoraSettings, Method, PromptLearningSettings, Selection};
+pub use adapter::{
+    AdaLoraSettings, Adapter, BottleneckSettings, Ia3Settings, LoraSettings, Method, PromptLearningSettings, Recipe,
+    Selection, TrainableTokensSettings, VeraSettings,
+};
 pub use data::Data;
 pub use model::{BaseDType, Model, Quantization, TaskType, WeightStorage};
 pub use problem::{ConfigError, Problem};
@@ -48,6 +51,9 @@ pub struct Config {
     pub data: Data,
     /// How.
     pub training: Training,
+    /// A line for each setting that [`Adapter::recipe`] has set, `key = value`.
+    #[serde(skip)]
+    pub from_recipe: Vec<String>,
 }
 
 /// What the command line says over the file.
@@ -87,15 +93,28 @@ impl Config {
         }
         alias::expand(&mut tree)?;
         let mut reader = Reader::new(tree);
-        let config = Self {
+        let mut config = Self {
             model: Model::read(&mut reader.section("model")),
             adapter: Adapter::read(&mut reader.section("adapter")),
             data: Data::read(&mut reader.section("data")),
             training: Training::read(&mut reader.section("training")),
+            from_recipe: Vec::new(),
         };
+        let has_learning_rate = reader.section("training").is_set("learning_rate");
+        config.from_recipe = config.adapter.follow_recipe(&mut config.training, has_learning_rate);
         if (config.adapter.method, config.model.quantization) == (Method::Full, Quantization::Nf4) {
             let reason = "must be \"none\" for adapter.method = \"full\": quantized weights cannot be trained";
             reader.section("model").contradiction("quantization", reason);
+        }
+        let adapter = &config.adapter;
+        if adapter.method == Method::AdaLora && adapter.adalora.total_step.or(config.training.max_steps).is_none() {
+            let reason =
+                "\"adalora\" needs training.max_steps, or adapter.total_step: ranks are distributed over all steps";
+            reader.section("adapter").contradiction("method", reason);
+        }
+        if config.training.loraplus_lr_ratio.is_some() && adapter.method != Method::Lora {
+            let reason = "is for adapter.method = \"lora\": it tells apart the two matrices of an update";
+            reader.section("training").contradiction("loraplus_lr_ratio", reason);
         }
         reader.finish().map(|()| config)
     }

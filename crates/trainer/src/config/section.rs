@@ -105,6 +105,11 @@ impl Section<'_> {
         T::from_node(&self.path(key), node).map_err(|problem| self.reader.problems.push(problem)).ok()
     }
 
+    /// Whether `key` is set, to whatever.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.node(key).is_some()
+    }
+
     /// The path `key`, where an empty string is the same as none.
     pub(super) fn get_path(&mut self, key: &'static str) -> Option<PathBuf> {
         self.get::<String>(key).filter(|path| !path.is_empty()).map(PathBuf::from)

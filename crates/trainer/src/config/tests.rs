@@ -85,7 +85,9 @@ fn the_documented_config_is_read() {
 fn printed_settings_read_back_the_same() {
     for text in [FULL, SHORT] {
         let config = parse(text).unwrap();
-        assert_eq!(parse(&config.to_toml().unwrap()).unwrap(), config);
+        // What the recipe has set is written out, and then it is set.
+        let written = Config { from_recipe: Vec::new(), ..config };
+        assert_eq!(parse(&written.to_toml().unwrap()).unwrap(), written);
     }
 }
 

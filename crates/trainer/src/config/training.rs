@@ -34,8 +34,14 @@ pub struct Training {
     pub per_device_eval_batch_size: usize,
     /// Micro-batches of an optimizer step. Default 1.
     pub gradient_accumulation_steps: usize,
-    /// The peak learning rate. Default 2e-4.
+    /// The peak learning rate. Default: that of [`Adapter::recipe`](super::Adapter::recipe) for the method, 2e-4 for `lora`.
     pub learning_rate: f64,
+    /// LoRA+: how many times faster B learns than A. Default 1, one learning rate for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loraplus_lr_ratio: Option<f64>,
+    /// LoRA+: the learning rate of updates of embeddings. Default 1e-6, as in PEFT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loraplus_lr_embedding: Option<f64>,
     /// How the learning rate moves. Default `linear`.
     pub lr_scheduler_type: SchedulerType,
     /// Steps over which the learning rate rises from zero. Default 0.
@@ -92,7 +98,9 @@ impl Training {
             per_device_train_batch_size: s.within("per_device_train_batch_size", 8, 1..=1 << 20),
             per_device_eval_batch_size: s.within("per_device_eval_batch_size", 8, 1..=1 << 20),
             gradient_accumulation_steps: s.within("gradient_accumulation_steps", 1, 1..=1 << 20),
-            learning_rate: s.within("learning_rate", 2e-4, 0.0..=10.0),
+            learning_rate: s.within("learning_rate", 0.0, 0.0..=10.0),
+            loraplus_lr_ratio: s.get_within("loraplus_lr_ratio", (Bound::Excluded(0.0), Bound::Included(1e6))),
+            loraplus_lr_embedding: s.get_within("loraplus_lr_embedding", 0.0..=10.0),
             lr_scheduler_type: s.or("lr_scheduler_type", SchedulerType::Linear),
             warmup_steps,
             weight_decay: s.within("weight_decay", 0.0, 0.0..=10.0),

@@ -135,6 +135,13 @@ pub fn length(config: &Config, max_steps: u64, epochs: f64) -> Fact {
     )
 }
 
+/// What the recipe has set.
+pub fn recipe(config: &Config) -> Option<Fact> {
+    let name = serde_json::to_value(config.adapter.recipe).ok()?;
+    let set = config.from_recipe.join(", ");
+    (!set.is_empty()).then(|| fact("recipe", format!("{} ({set})", name.as_str().unwrap_or_default())))
+}
+
 fn fact(name: &str, value: String) -> Fact {
     (name.to_owned(), value)
 }

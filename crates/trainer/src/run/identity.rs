@@ -10,13 +10,15 @@ use crate::config::Config;
 use crate::schedule::SchedulerType;
 
 /// Settings that change where, how fast or how often, and no number of the result.
-const INDIFFERENT: [&str; 17] = [
+const INDIFFERENT: [&str; 18] = [
     // Paths may change; contents are compared.
     "model.path",
     "data.train",
     "data.eval",
     "data.chat_template",
     "adapter.init_from",
+    // What it stands for is compared.
+    "adapter.recipe",
     "training.output_dir",
     "training.max_steps",
     "training.num_train_epochs",

@@ -34,7 +34,7 @@ impl Snapshot<'_> {
         let step = self.state.global_step;
         let mut staged = StagedDirectory::create(fs, &checkpoints::path_of(output_dir, step)).map_err(Error::Save)?;
         peft::stage(self.method, &mut staged).map_err(|error| of_save(error, self.method, step, output_dir))?;
-        training_state::write(&mut staged, self.method.parameters(), self.optimizer)?;
+        training_state::write(&mut staged, self.method, self.optimizer)?;
         staged.write(TRAINER_STATE, &json(self.state)).map_err(Error::Save)?;
         staged.commit(RunRecord { step, ..self.record.clone() }.to_state()).map_err(Error::Save)?;
         checkpoints::prune(output_dir, limit, step, fs).map_err(Error::Save)

@@ -72,6 +72,7 @@ impl Trainer<'_> {
             self.check_finite(step, [("loss", loss), ("gradient norm", grad_norm as f32)])?;
             let learning_rate = self.schedule.at(step);
             optimizer.step(self.method.parameters(), &gradients, learning_rate)?;
+            self.method.after_step(step, &gradients, optimizer.grad_scale(grad_norm))?;
             device::pool::advance();
             let tokens = batches.iter().map(|batch| batch.num_tokens() as u64).sum();
             let epoch = self.rows.epochs_after(step);
@@ -92,7 +93,7 @@ impl Trainer<'_> {
         Ok(Ended::Finished)
     }
 
-    /// The mean loss over the supervised tokens of all micro-batches; its gradient is in `gradients`.
+    /// The mean loss over the supervised tokens of all micro-batches and the method's penalty; the gradient is in `gradients`.
     fn forward_backward(&self, step: u64, batches: &[Batch], gradients: &mut Gradients) -> Result<f32, Error> {
         gradients.zero()?;
         let targets = |batch: &Batch| batch.num_targets_after(self.method.prompt_len());
@@ -105,7 +106,12 @@ impl Trainer<'_> {
             loss_sum += f64::from(loss.item()?);
             backward(&loss, 1.0 / supervised as f32, gradients)?;
         }
-        Ok((loss_sum / supervised as f64) as f32)
+        let mut loss = (loss_sum / supervised as f64) as f32;
+        if let Some(penalty) = self.method.penalty()? {
+            loss += penalty.item()?;
+            backward(&penalty, 1.0, gradients)?;
+        }
+        Ok(loss)
     }
 
     /// Micro-batch `index` of step `step`: every pass of the run has dropout masks of its own.

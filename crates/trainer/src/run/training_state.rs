@@ -1,4 +1,4 @@
-//! `optimizer.safetensors`: parameters and moments, bit for bit.
+//! `optimizer.safetensors`: parameters and moments, bit for bit, and what the method keeps from step to step.
 //!
 //! An adapter file may hold its tensors in a narrower type than training computes in, so the parameters are here as well.
 
@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use checkpoint::{CheckpointError, Dtype, SafetensorsFile, StagedDirectory, TensorSpec};
+use peft::Method;
 use tensor::Parameters;
 
 use super::OutputError;
@@ -18,12 +19,14 @@ pub const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 const PARAMETER: &str = "parameter.";
 const EXP_AVG: &str = "exp_avg.";
 const EXP_AVG_SQ: &str = "exp_avg_sq.";
+const METHOD: &str = "method.";
 
-/// Writes `parameters` and the moments of `optimizer`.
+/// Writes the parameters of `method`, the moments of `optimizer`, and the method's own state.
 ///
 /// # Errors
 /// The system's.
-pub fn write(staged: &mut StagedDirectory<'_>, parameters: &Parameters, optimizer: &Optimizer) -> Result<(), Error> {
+pub fn write(staged: &mut StagedDirectory<'_>, method: &dyn Method, optimizer: &Optimizer) -> Result<(), Error> {
+    let (parameters, state) = (method.parameters(), method.training_state());
     let (exp_avg, exp_avg_sq) = (optimizer.exp_avg.read_f32()?, optimizer.exp_avg_sq.read_f32()?);
     // All at once: from a device each copy waits.
     let values = parameters.to_host()?;
@@ -32,6 +35,10 @@ pub fn write(staged: &mut StagedDirectory<'_>, parameters: &Parameters, optimize
         for (prefix, values) in [(PARAMETER, &values[..]), (EXP_AVG, &exp_avg[..]), (EXP_AVG_SQ, &exp_avg_sq[..])] {
             parts.insert(format!("{prefix}{name}"), Part { shape: tensor.shape(), values: &values[range.clone()] });
         }
+    }
+    let shapes: Vec<[usize; 1]> = state.iter().map(|(_, values)| [values.len()]).collect();
+    for ((name, values), shape) in state.iter().zip(&shapes) {
+        parts.insert(format!("{METHOD}{name}"), Part { shape, values });
     }
     let spec = |(name, part): (&String, &Part<'_>)| TensorSpec {
         name: name.clone(),
@@ -46,7 +53,7 @@ pub fn write(staged: &mut StagedDirectory<'_>, parameters: &Parameters, optimize
         .map_err(Error::Save)
 }
 
-/// One tensor of the file: a parameter, or a moment of its shape.
+/// One tensor of the file.
 struct Part<'a> {
     shape: &'a [usize],
     values: &'a [f32],
@@ -62,10 +69,11 @@ impl Part<'_> {
 ///
 /// # Errors
 /// A tensor that is missing or has another shape.
-pub fn read(dir: &Path, parameters: &Parameters, optimizer: &mut Optimizer, steps: u64) -> Result<(), Error> {
+pub fn read(dir: &Path, method: &dyn Method, optimizer: &mut Optimizer, steps: u64) -> Result<(), Error> {
+    let (parameters, state) = (method.parameters(), method.training_state());
     let path = dir.join(OPTIMIZER_FILE);
     let file = SafetensorsFile::open(&path)?;
-    let expected = 3 * parameters.iter().len();
+    let expected = 3 * parameters.iter().len() + state.len();
     if file.len() != expected {
         let reason = format!("it holds {} tensors, expected {expected} for these trainable parameters", file.len());
         return Err(OutputError::State { path, reason }.into());
@@ -84,6 +92,8 @@ pub fn read(dir: &Path, parameters: &Parameters, optimizer: &mut Optimizer, step
         optimizer.exp_avg.write_f32(range.start, &values(EXP_AVG, name, tensor.shape())?)?;
         optimizer.exp_avg_sq.write_f32(range.start, &values(EXP_AVG_SQ, name, tensor.shape())?)?;
     }
+    let read_state = |(name, before): &(String, Vec<f32>)| values(METHOD, name, &[before.len()]);
+    method.set_training_state(&state.iter().map(read_state).collect::<Result<Vec<_>, _>>()?);
     optimizer.steps = steps;
     Ok(())
 }

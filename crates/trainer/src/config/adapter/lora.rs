@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use peft::lora::{Bias, InitLoraWeights, LoraConfig};
+use peft::trainable_tokens::TokenIndices;
 use peft::{ModuleNames, OneOrMany};
 use serde::{Serialize, Serializer};
 
@@ -53,6 +54,9 @@ pub struct LoraSettings {
     /// How A and B start. Default `true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_lora_weights: Option<InitLoraWeights>,
+    /// Tokens whose rows of the embedding are trained beside A and B.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trainable_token_indices: Option<TokenIndices>,
 }
 
 impl LoraSettings {
@@ -70,6 +74,7 @@ impl LoraSettings {
             bias: s.get("bias"),
             lora_bias: s.get("lora_bias"),
             init_lora_weights: s.get("init_lora_weights"),
+            trainable_token_indices: s.get("trainable_token_indices"),
         }
     }
 
@@ -103,12 +108,14 @@ impl LoraSettings {
         conflicts.check("lora_bias", &merged.lora_bias, &adapter.lora_bias);
         conflicts.check("use_rslora", &merged.use_rslora, &adapter.use_rslora);
         conflicts.check("use_dora", &merged.use_dora, &adapter.use_dora);
+        conflicts.check("trainable_token_indices", &merged.trainable_token_indices, &adapter.trainable_token_indices);
         conflicts.none()?;
+        merged.trainable_token_indices.clone_from(&adapter.trainable_token_indices);
         merged.init_lora_weights = adapter.init_lora_weights;
         Ok(merged)
     }
 
-    fn over(&self, selection: &Selection, base: &LoraConfig) -> LoraConfig {
+    pub(super) fn over(&self, selection: &Selection, base: &LoraConfig) -> LoraConfig {
         fn or<T: Clone>(set: &Option<T>, base: &T) -> T {
             set.as_ref().unwrap_or(base).clone()
         }
@@ -129,6 +136,10 @@ impl LoraSettings {
             use_rslora: or(&self.use_rslora, &base.use_rslora),
             use_dora: or(&self.use_dora, &base.use_dora),
             init_lora_weights: or(&self.init_lora_weights, &base.init_lora_weights),
+            trainable_token_indices: self
+                .trainable_token_indices
+                .clone()
+                .or_else(|| base.trainable_token_indices.clone()),
         }
     }
 }

@@ -1,10 +1,15 @@
 //! `[adapter]`: which parameters are trained. Names and meanings are those of PEFT's configurations.
 
+mod adalora;
 mod bottleneck;
 mod conflicts;
 mod ia3;
+mod ln_tuning;
 mod lora;
 mod prompt_learning;
+mod recipe;
+mod trainable_tokens;
+mod vera;
 mod without_effect;
 
 use std::path::PathBuf;
@@ -17,23 +22,29 @@ use super::problem::Problem;
 use super::section::Section;
 use super::value::{Choice, FromNode, wrong_type};
 
+pub use adalora::AdaLoraSettings;
 pub use bottleneck::BottleneckSettings;
 pub use ia3::Ia3Settings;
 pub use lora::LoraSettings;
 pub use prompt_learning::PromptLearningSettings;
+pub use recipe::Recipe;
+pub use trainable_tokens::TrainableTokensSettings;
+pub use vera::VeraSettings;
 
 /// The method and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Adapter {
     /// The method. Default `lora`.
     pub method: Method,
+    /// Where settings that are not written come from. Default `recommended`.
+    pub recipe: Recipe,
     /// Go on from this adapter, a directory in PEFT's format or AdapterHub's, whose structure is then taken over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_from: Option<PathBuf>,
     /// Which modules it changes.
     #[serde(flatten)]
     pub selection: Selection,
-    /// Settings of `method = "lora"`.
+    /// Settings of `method = "lora"`, some of which `"vera"` and `"adalora"` read too.
     #[serde(flatten)]
     pub lora: LoraSettings,
     /// Settings of `method = "ia3"`.
@@ -45,6 +56,15 @@ pub struct Adapter {
     /// Settings of `method = "prompt_tuning"`, `"prefix_tuning"` and `"p_tuning"`.
     #[serde(flatten)]
     pub prompt_learning: PromptLearningSettings,
+    /// Settings of `method = "vera"`.
+    #[serde(flatten)]
+    pub vera: VeraSettings,
+    /// Settings of `method = "adalora"`.
+    #[serde(flatten)]
+    pub adalora: AdaLoraSettings,
+    /// Settings of `method = "trainable_tokens"`.
+    #[serde(flatten)]
+    pub trainable_tokens: TrainableTokensSettings,
 }
 
 /// Which modules a method changes, for the methods that choose. What is `None` takes PEFT's default, or the value of
@@ -66,6 +86,7 @@ impl Adapter {
     pub(super) fn read(s: &mut Section<'_>) -> Self {
         Self {
             method: s.or("method", Method::Lora),
+            recipe: s.or("recipe", Recipe::default()),
             init_from: s.get_path("init_from"),
             selection: Selection {
                 target_modules: s.get("target_modules"),
@@ -76,6 +97,9 @@ impl Adapter {
             ia3: Ia3Settings::read(s),
             bottleneck: BottleneckSettings::read(s),
             prompt_learning: PromptLearningSettings::read(s),
+            vera: VeraSettings::read(s),
+            adalora: AdaLoraSettings::read(s),
+            trainable_tokens: TrainableTokensSettings::read(s),
         }
     }
 }
@@ -86,8 +110,17 @@ impl Adapter {
 pub enum Method {
     /// Low-rank adaptation.
     Lora,
+    /// Low-rank adaptation whose ranks are distributed in training.
+    #[serde(rename = "adalora")]
+    AdaLora,
+    /// Learned scaling of random low-rank updates.
+    Vera,
     /// Learned scaling of channels.
     Ia3,
+    /// Training of norms.
+    LnTuning,
+    /// Training of single rows of an embedding.
+    TrainableTokens,
     /// Bottleneck adapters, in AdapterHub's format.
     Bottleneck,
     /// Learned embeddings before the tokens'.
@@ -111,7 +144,11 @@ impl std::fmt::Display for Method {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Method::Lora => "lora",
+            Method::AdaLora => "adalora",
+            Method::Vera => "vera",
             Method::Ia3 => "ia3",
+            Method::LnTuning => "ln_tuning",
+            Method::TrainableTokens => "trainable_tokens",
             Method::Bottleneck => "bottleneck",
             Method::PromptTuning => "prompt_tuning",
             Method::PrefixTuning => "prefix_tuning",
@@ -124,7 +161,11 @@ impl std::fmt::Display for Method {
 impl Choice for Method {
     const CHOICES: &'static [(&'static str, Self)] = &[
         ("lora", Self::Lora),
+        ("adalora", Self::AdaLora),
+        ("vera", Self::Vera),
         ("ia3", Self::Ia3),
+        ("ln_tuning", Self::LnTuning),
+        ("trainable_tokens", Self::TrainableTokens),
         ("bottleneck", Self::Bottleneck),
         ("prompt_tuning", Self::PromptTuning),
         ("prefix_tuning", Self::PrefixTuning),

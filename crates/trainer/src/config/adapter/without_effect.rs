@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Adapter, Method, PromptLearningSettings, Selection};
+use super::{Adapter, LoraSettings, Method, PromptLearningSettings, Selection};
 
 impl Adapter {
     /// A line for each key that is set and that [`Adapter::method`] does not read.
@@ -10,8 +10,14 @@ impl Adapter {
         let selection = keys(&self.selection);
         let [lora, ia3, bottleneck] = [keys(&self.lora), keys(&self.ia3), keys(&self.bottleneck)];
         let prompt_learning = keys(&self.prompt_learning);
+        let [vera, adalora] = [keys(&self.vera), keys(&self.adalora)];
+        let trainable_tokens = keys(&self.trainable_tokens);
         let own = match self.method {
             Method::Lora => [selection.clone(), lora.clone()].concat(),
+            Method::AdaLora => [selection.clone(), keys(&self.lora.of_adalora()), adalora.clone()].concat(),
+            Method::Vera => [keys(&self.selection.of_vera()), keys(&self.lora.of_vera()), vera.clone()].concat(),
+            Method::LnTuning => selection.clone(),
+            Method::TrainableTokens => [keys(&self.selection.of_trainable_tokens()), trainable_tokens.clone()].concat(),
             Method::Ia3 => [selection.clone(), ia3.clone()].concat(),
             Method::Bottleneck => bottleneck.clone(),
             Method::PromptTuning | Method::PrefixTuning | Method::PTuning => {
@@ -19,7 +25,7 @@ impl Adapter {
             }
             Method::Full => Vec::new(),
         };
-        let set = [selection, lora, ia3, bottleneck, prompt_learning].concat();
+        let set = [selection, lora, ia3, bottleneck, prompt_learning, vera, adalora, trainable_tokens].concat();
         let unread = set.iter().filter(|key| !own.contains(key));
         let of_method =
             unread.map(|key| format!("adapter.{key} has no effect on adapter.method = \"{}\"", self.method));
@@ -43,6 +49,34 @@ impl Selection {
     /// What prompt tuning, prefix tuning and P-tuning read: they change no modules.
     fn of_prompt_learning(&self) -> Self {
         Self { modules_to_save: self.modules_to_save.clone(), ..Self::default() }
+    }
+
+    /// What VeRA reads.
+    fn of_vera(&self) -> Self {
+        Self { exclude_modules: None, ..self.clone() }
+    }
+
+    /// What trainable tokens read.
+    fn of_trainable_tokens(&self) -> Self {
+        Self { target_modules: self.target_modules.clone(), ..Self::default() }
+    }
+}
+
+impl LoraSettings {
+    /// What VeRA reads of them.
+    fn of_vera(&self) -> Self {
+        Self {
+            r: self.r,
+            bias: self.bias,
+            layers_to_transform: self.layers_to_transform.clone(),
+            layers_pattern: self.layers_pattern.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// What AdaLoRA reads of them.
+    pub(super) fn of_adalora(&self) -> Self {
+        Self { r: None, lora_alpha: self.lora_alpha, lora_dropout: self.lora_dropout, ..self.of_vera() }
     }
 }
 

@@ -1,9 +1,13 @@
 //! The method that a config asks for, attached to a model.
 
+mod adalora;
 mod bottleneck;
 mod ia3;
+mod ln_tuning;
 mod lora;
 mod prompt_learning;
+mod trainable_tokens;
+mod vera;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -68,7 +72,11 @@ pub fn adapter_config(config: &Config, base: &Base) -> Result<Option<AdapterConf
         config::Method::Full => None,
         config::Method::Bottleneck => Some(AdapterConfig::Bottleneck(bottleneck::config(config, base)?)),
         config::Method::Lora => Some(AdapterConfig::Lora(lora::config(config, base)?)),
+        config::Method::AdaLora => Some(AdapterConfig::AdaLora(adalora::config(config, base)?)),
+        config::Method::Vera => Some(AdapterConfig::Vera(vera::config(config, base)?)),
         config::Method::Ia3 => Some(AdapterConfig::Ia3(ia3::config(config, base)?)),
+        config::Method::LnTuning => Some(AdapterConfig::LnTuning(ln_tuning::config(config)?)),
+        config::Method::TrainableTokens => Some(AdapterConfig::TrainableTokens(trainable_tokens::config(config)?)),
         config::Method::PromptTuning => Some(prompt_learning(PromptMethod::PromptTuning(PromptTuning::default()))?),
         config::Method::PrefixTuning => Some(prompt_learning(PromptMethod::PrefixTuning(PrefixTuning::default()))?),
         config::Method::PTuning => Some(prompt_learning(PromptMethod::PTuning(PTuning::default()))?),

@@ -43,7 +43,9 @@ pub(super) fn attach(
         own.tokenizer_name_or_path = Some(config.model.path.display().to_string());
     }
     let length = adapter.num_virtual_tokens;
-    let (prompt, warnings) = PromptLearning::new(adapter, base.task.base(), config.training.seed)?;
+    let (adapter, mut warnings) = adapter.with_heads(base.task.base());
+    let (prompt, more) = PromptLearning::new(adapter, base.task.base(), config.training.seed)?;
+    warnings.extend(more);
     if let Some(text) = &config.adapter.prompt_learning.prefix_tuning_init_text {
         let refuse = |reason: &str| {
             let reason = reason.to_owned();

@@ -17,6 +17,8 @@ pub struct Trained {
     pub ranks: Vec<usize>,
     /// By the number of the module: how many channels of its input or output have a learned factor.
     pub scaled: Vec<usize>,
+    /// By the number of the module: whether single rows of it are trained.
+    pub rows: Vec<bool>,
     /// By the number of the parameter: whether the base's own is trained.
     pub base: Vec<bool>,
     /// By the number of the layer: elements per token that bottleneck adapters keep, their inputs and what is projected down.
@@ -54,6 +56,7 @@ impl Trained {
             parameters: 0,
             ranks: vec![0; modules],
             scaled: vec![0; modules],
+            rows: vec![false; modules],
             base: vec![false; parameters],
             bottlenecks: vec![0; layers],
             prompt_len: 0,
@@ -67,7 +70,7 @@ impl Trained {
 
     /// Whether the method does something of its own in a module.
     pub fn adapts(&self, id: ModuleId) -> bool {
-        self.ranks[id.index()] > 0 || self.scaled[id.index()] > 0
+        self.ranks[id.index()] > 0 || self.scaled[id.index()] > 0 || self.rows[id.index()]
     }
 
     /// Whether the base's own parameter is trained.
@@ -100,6 +103,17 @@ impl Trained {
         let Some((module, rest)) = found else { return };
         if ["ia3_l", "lora_magnitude_vector"].contains(&rest) {
             self.scaled[module.id.index()] = shape.iter().product();
+        } else if rest == "vera_lambda_d" {
+            // The inputs of both factors are kept.
+            self.ranks[module.id.index()] = 2 * shape.iter().product::<usize>();
+        } else if rest == "vera_lambda_b" {
+            self.scaled[module.id.index()] += shape.iter().product::<usize>();
+        } else if rest.ends_with("trainable_tokens_delta") {
+            // A head that shares the embedding has the same rows.
+            let shares = |id: ParameterId| id == module.weight || modules.parameter(id).tied_to == Some(module.weight);
+            modules.iter().filter(|other| shares(other.weight)).for_each(|other| self.rows[other.id.index()] = true);
+        } else if rest == "lora_E" {
+            // B is scaled by it, once for all tokens.
         } else if rest.starts_with("lora_") {
             // A is [r, in] and B [out, r]; an embedding's A is kept transposed.
             let rank = shape.iter().copied().min().unwrap_or(0);

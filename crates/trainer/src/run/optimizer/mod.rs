@@ -1,9 +1,12 @@
-//! AdamW over the trainable parameters of a run, all in one group as `torch.optim.AdamW(parameters)` has them.
+//! AdamW over the trainable parameters of a run.
+
+mod groups;
 
 use adamw::launch::{self, GradNorm};
 use adamw::{AdamW, Group, Step, clip_coefficient, grad_norm, step};
 use device::launch::Executor;
 use device::{Buffer, DType, Device};
+use model::Modules;
 use tensor::{Gradients, Parameters};
 
 use crate::Error;
@@ -12,7 +15,7 @@ use crate::config::Training;
 /// The method, its moments, and how many steps it has taken. It computes where the parameters are.
 pub struct Optimizer {
     method: AdamW,
-    groups: [Group; 1],
+    groups: Vec<Group>,
     max_grad_norm: f64,
     /// Means of the gradients, in the order of the parameters.
     pub(super) exp_avg: Buffer,
@@ -33,11 +36,11 @@ enum Norm {
 }
 
 impl Optimizer {
-    /// For `parameters`, with the constants of `training`.
+    /// For `parameters` of a method on a base with `modules`, with the constants of `training`.
     ///
     /// # Errors
     /// No memory for the moments.
-    pub fn new(parameters: &Parameters, training: &Training) -> Result<Self, Error> {
+    pub fn new(parameters: &Parameters, training: &Training, modules: &Modules) -> Result<Self, Error> {
         let (device, count) = (parameters.device(), parameters.count());
         let moments = || Buffer::zeroed(device, DType::F32, count);
         Ok(Self {
@@ -47,7 +50,7 @@ impl Optimizer {
                 epsilon: training.adam_epsilon,
                 weight_decay: training.weight_decay,
             },
-            groups: [Group { range: 0..count, learning_rate: 1.0, weight_decay: 1.0 }],
+            groups: groups::groups(parameters, training, modules),
             max_grad_norm: training.max_grad_norm,
             exp_avg: moments()?,
             exp_avg_sq: moments()?,
@@ -69,19 +72,24 @@ impl Optimizer {
     /// # Errors
     /// None on the CPU; a device that fails.
     pub fn grad_norm(&mut self, gradients: &Gradients) -> Result<f64, Error> {
-        let clips = self.max_grad_norm > 0.0;
+        let max_grad_norm = self.max_grad_norm;
         match &mut self.norm {
             Norm::Host { grad_scale } => {
                 let norm = grad_norm(gradients.flat()?);
-                *grad_scale = if clips { clip_coefficient(norm, self.max_grad_norm as f32) } else { 1.0 };
+                *grad_scale = scale(norm, max_grad_norm);
                 Ok(norm)
             }
             Norm::Device(norm) => {
-                let max_norm = if clips { self.max_grad_norm as f32 } else { f32::INFINITY };
+                let max_norm = if max_grad_norm > 0.0 { max_grad_norm as f32 } else { f32::INFINITY };
                 norm.clip(gradients.flat_on_device()?, max_norm)?;
                 Ok(norm.norm()?)
             }
         }
+    }
+
+    /// The factor that gradients of norm `grad_norm` are clipped with.
+    pub fn grad_scale(&self, grad_norm: f64) -> f32 {
+        scale(grad_norm, self.max_grad_norm)
     }
 
     /// Clips `gradients`, whose norm was taken last, and takes a step.
@@ -132,4 +140,9 @@ impl Optimizer {
         self.steps = number;
         Ok(())
     }
+}
+
+/// The factor that brings gradients of this norm to `max_grad_norm`, if they are above it; 0 turns that off.
+fn scale(grad_norm: f64, max_grad_norm: f64) -> f32 {
+    if max_grad_norm > 0.0 { clip_coefficient(grad_norm, max_grad_norm as f32) } else { 1.0 }
 }

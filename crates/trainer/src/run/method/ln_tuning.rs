@@ -1,0 +1,21 @@
+//! The configuration of LN tuning.
+
+use peft::AdapterConfig;
+use peft::ln_tuning::LnTuningConfig;
+
+use super::{common, init_from};
+use crate::Error;
+use crate::config::Config;
+
+/// The configuration of LN tuning of `config`.
+pub(super) fn config(config: &Config) -> Result<LnTuningConfig, Error> {
+    let (selection, common) = (&config.adapter.selection, common(config));
+    match init_from(config)? {
+        None => Ok(LnTuningConfig { common, ..selection.ln_tuning() }),
+        Some((dir, AdapterConfig::LnTuning(saved))) => {
+            let conflict = |differences| Error::OtherStructure { dir: dir.to_owned(), differences };
+            Ok(LnTuningConfig { common, ..selection.ln_tuning_over(&saved).map_err(conflict)? })
+        }
+        Some((dir, _)) => Err(Error::OtherMethod { dir: dir.to_owned(), method: config.adapter.method }),
+    }
+}

@@ -1,0 +1,23 @@
+//! The configuration of trainable tokens.
+
+use peft::AdapterConfig;
+use peft::trainable_tokens::TrainableTokensConfig;
+
+use super::{common, init_from};
+use crate::Error;
+use crate::config::Config;
+
+/// The configuration of trainable tokens of `config`.
+pub(super) fn config(config: &Config) -> Result<TrainableTokensConfig, Error> {
+    let (settings, selection) = (&config.adapter.trainable_tokens, &config.adapter.selection);
+    let common = common(config);
+    match init_from(config)? {
+        None => Ok(TrainableTokensConfig { common, ..settings.over_defaults(selection) }),
+        Some((dir, AdapterConfig::TrainableTokens(saved))) => {
+            let conflict = |differences| Error::OtherStructure { dir: dir.to_owned(), differences };
+            let merged = settings.over_adapter(selection, &saved).map_err(conflict)?;
+            Ok(TrainableTokensConfig { common, ..merged })
+        }
+        Some((dir, _)) => Err(Error::OtherMethod { dir: dir.to_owned(), method: config.adapter.method }),
+    }
+}
