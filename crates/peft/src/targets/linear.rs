@@ -3,7 +3,7 @@
 use model::{Module, ModuleId, ModuleKind, Modules};
 use tensor::Layout;
 
-use super::{Candidate, Selection};
+use super::{Candidate, Selection, kind_of};
 use crate::{ModuleNames, PeftError, Warnings};
 
 /// Linear modules that a method adapts.
@@ -38,10 +38,11 @@ impl Selection<'_> {
 }
 
 fn linear(module: &Module) -> Result<([usize; 2], Layout), PeftError> {
-    let kind = match module.kind {
-        ModuleKind::Linear { in_features, out_features, layout } => return Ok(([in_features, out_features], layout)),
-        ModuleKind::Embedding { .. } => "an embedding",
-        ModuleKind::Norm { .. } => "a norm",
-    };
-    Err(PeftError::UnsupportedTarget { module: module.path.clone(), kind, adaptable: "linear modules" })
+    match module.kind {
+        ModuleKind::Linear { in_features, out_features, layout } => Ok(([in_features, out_features], layout)),
+        _ => {
+            let (module, kind) = (module.path.clone(), kind_of(module));
+            Err(PeftError::UnsupportedTarget { module, kind, adaptable: "linear modules" })
+        }
+    }
 }

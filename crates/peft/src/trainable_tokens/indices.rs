@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tensor::Layout;
 
 use crate::PeftError;
+use crate::targets::kind_of;
 
 /// `trainable_token_indices` of LoRA.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,14 +122,15 @@ impl PlannedRows {
 
 /// How many rows a module has that can be trained one by one.
 fn rows(module: &Module) -> Result<usize, PeftError> {
-    let kind = match module.kind {
-        ModuleKind::Embedding { num_embeddings, .. } => return Ok(num_embeddings),
+    match module.kind {
+        ModuleKind::Embedding { num_embeddings, .. } => Ok(num_embeddings),
         ModuleKind::Linear { out_features, layout: Layout::OutIn, .. } if module.is_head && module.bias.is_none() => {
-            return Ok(out_features);
+            Ok(out_features)
         }
-        ModuleKind::Linear { .. } => "a linear module",
-        ModuleKind::Norm { .. } => "a norm",
-    };
-    let adaptable = "rows of embeddings and of heads without a bias";
-    Err(PeftError::UnsupportedTarget { module: module.path.clone(), kind, adaptable })
+        _ => {
+            let (module, kind) = (module.path.clone(), kind_of(module));
+            let adaptable = "rows of embeddings and of heads without a bias";
+            Err(PeftError::UnsupportedTarget { module, kind, adaptable })
+        }
+    }
 }
