@@ -8,10 +8,10 @@ use data::Task;
 use model::config::{CONFIG_FILE, TrunkConfig};
 use model::{ClassifierConfig, Dimensions, EncoderDecoderConfig};
 use peft::AdapterConfig;
+use peft::adalora::RankPattern;
 use peft::formats::gguf::GgufAdapter;
 use peft::formats::mlx::MLX_WEIGHTS;
 use peft::formats::{self, Format};
-use peft::adalora::RankPattern;
 use peft::prompt_learning::{PromptLearningConfig, PromptMethod};
 use serde_json::{Map, Value, json};
 

@@ -18,7 +18,7 @@ pub(super) fn config(config: &Config, base: &Base) -> Result<AdaLoraConfig, Erro
     };
     // Without either the configuration is refused.
     let steps = settings.total_step.or(config.training.max_steps).unwrap_or(0);
-    let Some((dir, saved)) = init_from(config)? else {
+    let Some((dir, saved)) = init_from(config, base)? else {
         return Ok(with_common(settings.over_defaults(lora, selection, steps)));
     };
     let AdapterConfig::AdaLora(saved) = saved else {

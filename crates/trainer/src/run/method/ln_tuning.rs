@@ -1,5 +1,6 @@
 //! The configuration of LN tuning.
 
+use model::Base;
 use peft::AdapterConfig;
 use peft::ln_tuning::LnTuningConfig;
 
@@ -8,9 +9,9 @@ use crate::Error;
 use crate::config::Config;
 
 /// The configuration of LN tuning of `config`.
-pub(super) fn config(config: &Config) -> Result<LnTuningConfig, Error> {
+pub(super) fn config(config: &Config, base: &Base) -> Result<LnTuningConfig, Error> {
     let (selection, common) = (&config.adapter.selection, common(config));
-    match init_from(config)? {
+    match init_from(config, base)? {
         None => Ok(LnTuningConfig { common, ..selection.ln_tuning() }),
         Some((dir, AdapterConfig::LnTuning(saved))) => {
             let conflict = |differences| Error::OtherStructure { dir: dir.to_owned(), differences };

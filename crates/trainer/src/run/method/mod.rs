@@ -75,8 +75,10 @@ pub fn adapter_config(config: &Config, base: &Base) -> Result<Option<AdapterConf
         config::Method::AdaLora => Some(AdapterConfig::AdaLora(adalora::config(config, base)?)),
         config::Method::Vera => Some(AdapterConfig::Vera(vera::config(config, base)?)),
         config::Method::Ia3 => Some(AdapterConfig::Ia3(ia3::config(config, base)?)),
-        config::Method::LnTuning => Some(AdapterConfig::LnTuning(ln_tuning::config(config)?)),
-        config::Method::TrainableTokens => Some(AdapterConfig::TrainableTokens(trainable_tokens::config(config)?)),
+        config::Method::LnTuning => Some(AdapterConfig::LnTuning(ln_tuning::config(config, base)?)),
+        config::Method::TrainableTokens => {
+            Some(AdapterConfig::TrainableTokens(trainable_tokens::config(config, base)?))
+        }
         config::Method::PromptTuning => Some(prompt_learning(PromptMethod::PromptTuning(PromptTuning::default()))?),
         config::Method::PrefixTuning => Some(prompt_learning(PromptMethod::PrefixTuning(PrefixTuning::default()))?),
         config::Method::PTuning => Some(prompt_learning(PromptMethod::PTuning(PTuning::default()))?),

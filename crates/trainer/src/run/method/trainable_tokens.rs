@@ -1,5 +1,6 @@
 //! The configuration of trainable tokens.
 
+use model::Base;
 use peft::AdapterConfig;
 use peft::trainable_tokens::TrainableTokensConfig;
 
@@ -8,10 +9,10 @@ use crate::Error;
 use crate::config::Config;
 
 /// The configuration of trainable tokens of `config`.
-pub(super) fn config(config: &Config) -> Result<TrainableTokensConfig, Error> {
+pub(super) fn config(config: &Config, base: &Base) -> Result<TrainableTokensConfig, Error> {
     let (settings, selection) = (&config.adapter.trainable_tokens, &config.adapter.selection);
     let common = common(config);
-    match init_from(config)? {
+    match init_from(config, base)? {
         None => Ok(TrainableTokensConfig { common, ..settings.over_defaults(selection) }),
         Some((dir, AdapterConfig::TrainableTokens(saved))) => {
             let conflict = |differences| Error::OtherStructure { dir: dir.to_owned(), differences };

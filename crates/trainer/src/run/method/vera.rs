@@ -12,7 +12,7 @@ use crate::config::Config;
 pub(super) fn config(config: &Config, base: &Base) -> Result<VeraConfig, Error> {
     let (settings, lora, selection) = (&config.adapter.vera, &config.adapter.lora, &config.adapter.selection);
     let common = common(config);
-    let Some((dir, saved)) = init_from(config)? else {
+    let Some((dir, saved)) = init_from(config, base)? else {
         return Ok(VeraConfig { common, ..settings.over_defaults(lora, selection) });
     };
     let AdapterConfig::Vera(saved) = saved else {
