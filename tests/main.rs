@@ -4,6 +4,7 @@ mod adapters;
 mod bottleneck;
 mod classifiers;
 mod cli;
+mod devices;
 mod faults;
 mod laws;
 mod memory;

@@ -11,7 +11,8 @@ pub fn tunesmith() -> Command {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/trainer/Cargo.toml");
         let output = Command::new(cargo)
-            .args(["build", "--quiet", "--message-format=json", "--bin", "tunesmith", "--manifest-path", manifest])
+            .args(["build", "--quiet", "--message-format=json", "--bin", "tunesmith", "--features", "emulator"])
+            .args(["--manifest-path", manifest])
             .output()
             .expect("cargo can be run");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

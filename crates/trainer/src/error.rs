@@ -381,6 +381,13 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether memory could not be had while running.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.exit_code() == EXIT_MEMORY && !matches!(self, Error::WillNotFit { .. })
+    }
+}
+
 /// What to lower where rows and virtual tokens do not fit into the positions of a model.
 fn room(positions: usize, virtual_tokens: usize) -> String {
     match positions.saturating_sub(virtual_tokens) {

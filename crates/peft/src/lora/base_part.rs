@@ -11,6 +11,7 @@
 //! Orthonormal Low-Rank Adaptation".
 
 use device::philox::Stream;
+use device::{DType, Device};
 use gemm::{Matrix, MatrixMut, Update, gemm};
 use lora::Dropout;
 use model::{Base, Module, ModuleKind};
@@ -69,15 +70,16 @@ impl BasePart {
             }
             _ => leading(&weight, site.rank),
         };
-        Ok(Some(Self::new(&factors)?))
+        Ok(Some(Self::new(&factors, base.device())?))
     }
 
-    fn new(Factors { b, a }: &Factors) -> Result<Self> {
+    /// The factors on `device`.
+    fn new(Factors { b, a }: &Factors, device: Device) -> Result<Self> {
         let minus_b: Vec<f32> = row_major(b).iter().map(|value| -value).collect();
-        Ok(Self {
-            a: Tensor::from_f32([a.nrows(), a.ncols()], &row_major(a))?,
-            minus_b: Tensor::from_f32([b.nrows(), b.ncols()], &minus_b)?,
-        })
+        let constant = |matrix: &DMatrix<f64>, values: &[f32]| {
+            Tensor::from_f32([matrix.nrows(), matrix.ncols()], values)?.to_device(device, DType::F32)
+        };
+        Ok(Self { a: constant(a, &row_major(a))?, minus_b: constant(b, &minus_b)? })
     }
 
     /// B0 and A0, which a new adapter starts as.

@@ -95,7 +95,7 @@ pub(crate) fn logits(decoder: &Decoder, input: &Input, pass: &Pass) -> Vec<f32> 
     decoder.logits(&hidden, pass).unwrap().to_vec()
 }
 
-/// The mean loss, and the gradients of the method's parameters.
+/// The mean loss, and the gradients of the method's parameters, copied from where they are.
 pub(crate) fn loss_and_gradients(
     network: &dyn Network,
     batch: &Batch,
@@ -111,7 +111,7 @@ pub(crate) fn loss_and_gradients(
         backward(&penalty, 1.0, &mut gradients).unwrap();
         mean += penalty.item().unwrap();
     }
-    (mean, gradients)
+    (mean, gradients.to_host().unwrap())
 }
 
 /// Trains `method` for some steps on one batch, learning rate 1e-2 and weight decay 0.01; returns the loss before each and

@@ -1,5 +1,6 @@
 //! Models of every kind, as a training step sees them.
 
+use device::DType;
 use model::{Base, Classifier, ClassifierConfig, Decoder, EncoderDecoder, Pass, TaskHead};
 use tensor::{Tensor, ops};
 
@@ -8,6 +9,7 @@ use super::Batch;
 /// A model with what its batches are made of.
 pub(crate) trait Network {
     fn base(&self) -> &Base;
+    fn base_mut(&mut self) -> &mut Base;
     /// Hidden states of the rows whose logits the batch's targets belong to.
     fn hidden(&self, batch: &Batch, pass: &Pass) -> Tensor;
     fn logits_of(&self, hidden: &Tensor, pass: &Pass) -> Tensor;
@@ -18,6 +20,10 @@ pub(crate) trait Network {
 impl Network for Decoder {
     fn base(&self) -> &Base {
         self.base()
+    }
+
+    fn base_mut(&mut self) -> &mut Base {
+        self.base_mut()
     }
 
     fn hidden(&self, batch: &Batch, pass: &Pass) -> Tensor {
@@ -36,6 +42,10 @@ impl Network for Decoder {
 impl Network for EncoderDecoder {
     fn base(&self) -> &Base {
         self.base()
+    }
+
+    fn base_mut(&mut self) -> &mut Base {
+        self.base_mut()
     }
 
     fn hidden(&self, batch: &Batch, pass: &Pass) -> Tensor {
@@ -58,6 +68,10 @@ impl Network for Classifier {
         self.base()
     }
 
+    fn base_mut(&mut self) -> &mut Base {
+        self.base_mut()
+    }
+
     fn hidden(&self, batch: &Batch, pass: &Pass) -> Tensor {
         self.logits(&batch.input, pass).unwrap()
     }
@@ -73,14 +87,19 @@ impl Network for Classifier {
 
 /// The model in a folder of reference data, whose name says of which kind it is.
 pub(crate) fn network(dir: &std::path::Path, family: &str) -> Box<dyn Network> {
+    network_in(dir, family, DType::F32)
+}
+
+/// The same, computed in `dtype`.
+pub(crate) fn network_in(dir: &std::path::Path, family: &str, dtype: DType) -> Box<dyn Network> {
     match family {
-        "t5" => Box::new(EncoderDecoder::load(dir, device::DType::F32).unwrap()),
+        "t5" => Box::new(EncoderDecoder::load(dir, dtype).unwrap()),
         "bert" => {
             let num_labels = ClassifierConfig::read(dir).unwrap().labels.len();
             let head = TaskHead::SequenceClassification { num_labels };
-            Box::new(Classifier::load(dir, head, device::DType::F32, 1).unwrap())
+            Box::new(Classifier::load(dir, head, dtype, 1).unwrap())
         }
-        _ => Box::new(Decoder::load(dir, device::DType::F32).unwrap()),
+        _ => Box::new(Decoder::load(dir, dtype).unwrap()),
     }
 }
 

@@ -1,8 +1,11 @@
 //! `doctor`: what this machine and this build offer, what is missing, and why.
 
+use device::Device;
+use device::launch::Executor;
+
 use crate::Error;
 use crate::commands::EXIT_DONE;
-use crate::config::Method;
+use crate::config::{DeviceChoice, Method};
 use crate::console::Console;
 use crate::memory;
 use crate::units::Bytes;
@@ -29,7 +32,16 @@ pub(super) fn run() -> Result<u8, Error> {
         }
         Err(missing) => line("gpu", format!("none: {missing}")),
     }
-    line("kernels", "cpu: built; cuda: not part of this version, training runs on the cpu".to_owned());
+    let cuda = tensor::kernels().map_or_else(|reason| format!("not built: {reason}"), |of| format!("built for {of}"));
+    let emulated = match Executor::for_device(Device::Emulated) {
+        Ok(_) => "built".to_owned(),
+        Err(missing) => missing.to_string(),
+    };
+    line("kernels", format!("cpu: built; cuda: {cuda}; emulated: {emulated}"));
+    line(
+        "device",
+        DeviceChoice::Auto.open().map_or_else(|error| error.to_string(), |device| format!("auto is {device}")),
+    );
     line("methods", Method::names());
     Ok(EXIT_DONE)
 }

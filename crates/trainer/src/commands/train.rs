@@ -140,9 +140,19 @@ impl Run {
         let facts = self.facts(&plan);
         facts.iter().for_each(|(name, value)| self.console.line(format_args!("{name}: {value}")));
         plan.check(&self.config)?;
+        let trained = self.load().and_then(|()| self.train(origin, &plan, &facts));
+        // What was planned, item by item, shows what to lower.
+        trained.inspect_err(|error| {
+            if error.is_out_of_memory() {
+                self.console.warning(facts::memory_items(&plan));
+            }
+        })
+    }
+
+    /// Holds the weights as the config says, on its device.
+    fn load(&mut self) -> Result<(), Error> {
         self.setup.base.store(self.config.model.storage())?;
-        self.setup.base.to_device(self.device)?;
-        self.train(origin, &plan, &facts)
+        self.setup.base.to_device(self.device)
     }
 
     fn train(&self, origin: Option<Origin>, plan: &RunPlan, facts: &[Fact]) -> Result<u8, Error> {

@@ -72,6 +72,13 @@ pub fn memory(plan: &RunPlan) -> Fact {
     fact("memory", format!("about {}{available} ({}, ...)", Bytes(plan.memory.total()), largest.join(", ")))
 }
 
+/// Every item of the memory plan.
+pub fn memory_items(plan: &RunPlan) -> String {
+    let items: Vec<String> =
+        plan.memory.items().iter().map(|(name, bytes)| format!("  {name:<22}{}", Bytes(*bytes))).collect();
+    format!("the memory of this run was planned as\n{}", items.join("\n"))
+}
+
 /// The rows.
 pub fn rows(statistics: &Statistics) -> Fact {
     let Statistics { examples, tokens, targets, longest, truncated, .. } = statistics;

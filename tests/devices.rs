@@ -1,0 +1,104 @@
+//! Training on the emulated device: the program's own kernels, thread by thread, against its own functions for the CPU.
+
+use std::path::Path;
+
+use tunesmith_tests::{Workspace, metrics};
+
+const EMULATED: &str = "training.device=emulated";
+const LORA: [&str; 4] =
+    ["adapter.target_modules=all-linear", "adapter.lora_dropout=0.1", "training.max_steps=3", "training.save_steps=2"];
+
+/// Loss and gradient norm of every step.
+fn steps(out: &Path) -> Vec<[f64; 2]> {
+    let of = |entry: serde_json::Value| Some([entry["loss"].as_f64()?, entry["grad_norm"].as_f64()?]);
+    metrics(out).into_iter().filter_map(of).collect()
+}
+
+fn assert_close(what: &str, got: &[[f64; 2]], expected: &[[f64; 2]], tolerance: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    for (got, expected) in got.iter().flatten().zip(expected.iter().flatten()) {
+        assert!((got - expected).abs() <= tolerance * expected.abs(), "{what}: {got}, expected {expected}");
+    }
+}
+
+#[test]
+fn the_same_steps_as_on_the_cpu_and_the_same_bits_every_time() {
+    let workspace = Workspace::new(9);
+    let adapter = |out: &str| std::fs::read(workspace.path(out).join("adapter_model.safetensors")).unwrap();
+    // f32: sums in another order, and Adam divides what differs by its own size. bf16: a device rounds every activation,
+    // 2^-9 each and some forty on the way, which add up as independent errors do.
+    for (dtype, tolerance) in [("float32", 1e-4), ("bfloat16", 0.04)] {
+        let dtype = format!("model.dtype={dtype}");
+        let settings = [&LORA[..], &[&dtype]].concat();
+        workspace.train("cpu", &settings).expect(0);
+        let emulated = [&settings[..], &[EMULATED]].concat();
+        workspace.train("emulated", &emulated).expect(0);
+        let [cpu, device] = ["cpu", "emulated"].map(|out| steps(&workspace.path(out)));
+        assert_close(&dtype, &device, &cpu, tolerance);
+
+        workspace.train("again", &emulated).expect(0);
+        assert!(adapter("emulated") == adapter("again"), "{dtype}: another adapter in another run");
+        assert_eq!(metrics(&workspace.path("emulated")), metrics(&workspace.path("again")), "{dtype}");
+        for out in ["cpu", "emulated", "again"] {
+            std::fs::remove_dir_all(workspace.path(out)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_run_goes_on_on_another_device() {
+    let workspace = Workspace::new(9);
+    workspace.train("whole", &LORA).expect(0);
+    let expected = steps(&workspace.path("whole"));
+    for (out, first, second) in [("there", "training.device=cpu", EMULATED), ("back", EMULATED, "training.device=cpu")]
+    {
+        workspace.train(out, &[&LORA[..], &[first]].concat()).expect(0);
+        // From the checkpoint of step 2 on, as after a stop.
+        let half = format!("{out}-resumed");
+        std::fs::create_dir(workspace.path(&half)).unwrap();
+        std::fs::rename(workspace.path(out).join("checkpoint-2"), workspace.path(&half).join("checkpoint-2")).unwrap();
+        workspace.train(&half, &[&LORA[..], &[second]].concat()).expect(0);
+        assert_close(out, &steps(&workspace.path(&half)), &expected, 1e-4);
+    }
+}
+
+#[test]
+fn evaluation_and_generation_are_those_of_the_cpu() {
+    let workspace = Workspace::new(5);
+    let eval = |device: &str| {
+        let arguments = ["eval", "--model", "model", "--data", "train.jsonl", "--json", "--device", device];
+        workspace.run(&arguments).expect(0).json()["loss"].as_f64().unwrap()
+    };
+    let (cpu, emulated) = (eval("cpu"), eval("emulated"));
+    assert!((cpu - emulated).abs() <= 1e-5 * cpu, "{emulated}, expected {cpu}");
+    let generate = |device: &str| {
+        let arguments = [
+            "generate",
+            "--model",
+            "model",
+            "--prompt",
+            "w3 w4 w5",
+            "--max-new-tokens",
+            "4",
+            "--json",
+            "--device",
+            device,
+        ];
+        workspace.run(&arguments).expect(0).json()
+    };
+    assert_eq!(generate("emulated")["token_ids"], generate("cpu")["token_ids"]);
+}
+
+#[test]
+fn devices_that_are_not_there_are_told() {
+    let workspace = Workspace::new(3);
+    let refused = workspace.train("out", &["training.device=gpu"]).expect(2);
+    assert!(refused.stderr.contains("emulated"), "{}", refused.stderr);
+    let doctor = workspace.run(&["doctor"]).expect(0).stdout;
+    assert!(doctor.contains("emulated: built") && doctor.contains("\ndevice "), "{doctor}");
+    if !doctor.contains("cuda:0") {
+        let refused = workspace.train("out", &["training.device=cuda"]).expect(5);
+        assert!(refused.stderr.contains("`cuda:0` cannot be used"), "{}", refused.stderr);
+        assert!(doctor.contains("auto is cpu"), "{doctor}");
+    }
+}
