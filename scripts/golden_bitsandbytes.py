@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Writes tests/data/bitsandbytes: what bitsandbytes computes on the CPU for NF4 with and without double quantization.
+"""Writes tests/data/bitsandbytes: what bitsandbytes computes on the CPU for NF4 with and without double quantization, for blocks
+of 8-bit codes and for AdamW with moments of such codes.
 
     $(scripts/python-env) scripts/golden_bitsandbytes.py
 
-Everything is re-created from fixed seeds; tests/data/README.md says what the file holds.
+Everything is re-created from fixed seeds; tests/data/README.md says what the files hold.
 """
 
 import pathlib
 
 import torch
-from bitsandbytes import functional
+from bitsandbytes import functional, optim
 from safetensors.torch import save_file
 
 OUTPUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "bitsandbytes"
@@ -77,15 +78,52 @@ def record(x, block_size):
     return out
 
 
+def blockwise():
+    """Numbers of either sign, and squares of them, with a last block that is short."""
+    torch.manual_seed(6)
+    x = torch.randn(3 * 256 + 100) * torch.exp(3 * torch.randn(3 * 256 + 100))
+    x[:256] = 0
+    tensors = {}
+    for name, signed, values in [("signed", True, x), ("unsigned", False, 1e-6 * x * x)]:
+        code = functional.create_dynamic_map(signed=signed)
+        codes, state = functional.quantize_blockwise(values, code=code, blocksize=256)
+        tensors |= {f"{name}.map": code, f"{name}.x": values, f"{name}.codes": codes, f"{name}.absmax": state.absmax}
+        tensors[f"{name}.dequantized"] = functional.dequantize_blockwise(codes, state)
+    return tensors
+
+
+def adamw_8bit():
+    """Four steps of a tensor with moments in 8 bits, whose last block is short."""
+    torch.manual_seed(7)
+    count = 16 * 256 + 100
+    parameter = torch.nn.Parameter(0.1 * torch.randn(count))
+    tensors = {"parameters.0": parameter.detach().clone()}
+    optimizer = optim.AdamW8bit([parameter], lr=1e-2, betas=(0.9, 0.95), eps=1e-6, weight_decay=0.1)
+    for step in range(1, 5):
+        parameter.grad = 1e-3 * torch.randn(count) * torch.exp(2 * torch.randn(count))
+        tensors[f"gradients.{step}"] = parameter.grad.clone()
+        optimizer.step()
+        tensors[f"parameters.{step}"] = parameter.detach().clone()
+    state = optimizer.state[parameter]
+    return tensors | {"exp_avg": state["state1"], "exp_avg.absmax": state["absmax1"], "exp_avg_sq": state["state2"], "exp_avg_sq.absmax": state["absmax2"]}
+
+
+def save(name, tensors):
+    path = OUTPUT / f"{name}.safetensors"
+    save_file({key: value.contiguous().clone() for key, value in tensors.items()}, path)
+    path.chmod(0o644)
+
+
 def main():
     torch.set_num_threads(1)
     OUTPUT.mkdir(parents=True, exist_ok=True)
     tensors = {"map": functional.create_dynamic_map(signed=True), "codebook": functional.get_4bit_type("nf4", device="cpu")}
     for name, (x, block_size) in CASES.items():
         tensors[f"{name}.block_size"] = torch.tensor([block_size])
-        tensors |= {f"{name}.{key}": value.contiguous().clone() for key, value in record(x, block_size).items()}
-    save_file(tensors, OUTPUT / "nf4.safetensors")
-    (OUTPUT / "nf4.safetensors").chmod(0o644)
+        tensors |= {f"{name}.{key}": value for key, value in record(x, block_size).items()}
+    save("nf4", tensors)
+    save("blockwise8", blockwise())
+    save("adamw8bit", adamw_8bit())
 
 
 if __name__ == "__main__":

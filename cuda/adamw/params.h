@@ -14,7 +14,27 @@ static const uint32_t ADAMW_NORM_ELEMENTS = 64 * ADAMW_THREADS;
 /** Shared memory of the two reductions: one f64 for each warp. */
 static const uint32_t ADAMW_NORM_SHARED_BYTES = ADAMW_THREADS / 32 * 8;
 
-/** One step over the parameters of one group. The factors are as the CPU computes them: in f64, rounded once. */
+/** What a step multiplies by, as the CPU computes it: in f64, rounded once. */
+struct AdamWRates {
+    /** `1 - lr * weight_decay` */
+    float keep;
+    /** `1 - beta1` */
+    float one_minus_beta1;
+    /** `beta2` */
+    float beta2;
+    /** `1 - beta2` */
+    float one_minus_beta2;
+    /** `sqrt(1 - beta2^step)` */
+    float sqrt_bias_correction2;
+    /** `epsilon` */
+    float epsilon;
+    /** `lr / (1 - beta1^step)` */
+    float step_size;
+};
+
+static_assert(sizeof(AdamWRates) == 28, "AdamWRates is shared with Rust");
+
+/** One step over the parameters of one group. */
 struct AdamWStepParams {
     /** `[len]` f32 */
     uint64_t gradients;
@@ -30,25 +50,51 @@ struct AdamWStepParams {
     uint64_t grad_scale;
     /** Parameters of the group. */
     uint64_t len;
-    /** `1 - lr * weight_decay` */
-    float keep;
-    /** `1 - beta1` */
-    float one_minus_beta1;
-    /** `beta2` */
-    float beta2;
-    /** `1 - beta2` */
-    float one_minus_beta2;
-    /** `sqrt(1 - beta2^step)` */
-    float sqrt_bias_correction2;
-    /** `epsilon` */
-    float epsilon;
-    /** `lr / (1 - beta1^step)` */
-    float step_size;
+    /** Of the group. */
+    AdamWRates rates;
     /** Not used: without it the struct would end in padding. */
     uint32_t padding;
 };
 
 static_assert(sizeof(AdamWStepParams) == 88, "AdamWStepParams is shared with Rust");
+
+/** Elements of a block of 8-bit codes, which one block of threads updates. */
+static const uint32_t ADAMW_CODE_BLOCK = ADAMW_THREADS;
+
+/** Shared memory of that block: both maps, and one f32 for each warp. */
+static const uint32_t ADAMW_8BIT_SHARED_BYTES = 2 * 256 * 4 + ADAMW_THREADS / 32 * 4;
+
+/** One step over one tensor whose moments are 8-bit codes, in blocks with one scale each. */
+struct AdamWStep8bitParams {
+    /** `[len]` f32 */
+    uint64_t gradients;
+    /** `[len]` f32, updated. */
+    uint64_t parameters;
+    /** `[len]` u8, updated. */
+    uint64_t exp_avg;
+    /** `[ceil(len / ADAMW_CODE_BLOCK)]` f32, updated. */
+    uint64_t exp_avg_absmax;
+    /** `[len]` u8, updated. */
+    uint64_t exp_avg_sq;
+    /** `[ceil(len / ADAMW_CODE_BLOCK)]` f32, updated. */
+    uint64_t exp_avg_sq_absmax;
+    /** `[256]` f32: what codes of the first moment stand for. */
+    uint64_t signed_map;
+    /** `[256]` f32: what codes of the second moment stand for. */
+    uint64_t unsigned_map;
+    /** `[len]` bf16, written with the rounded parameters; read by no kernel that writes none. */
+    uint64_t shadow;
+    /** One f32: the factor of every gradient, that is, the clip coefficient. */
+    uint64_t grad_scale;
+    /** Parameters of the tensor. */
+    uint64_t len;
+    /** Of the tensor. */
+    AdamWRates rates;
+    /** Not used: without it the struct would end in padding. */
+    uint32_t padding;
+};
+
+static_assert(sizeof(AdamWStep8bitParams) == 120, "AdamWStep8bitParams is shared with Rust");
 
 /** First stage of the gradient norm: the sum of squares of each `ADAMW_NORM_ELEMENTS` gradients. */
 struct AdamWSumOfSquaresParams {

@@ -9,19 +9,10 @@
 // Every operation is rounded by itself, in the order of the CPU implementation: the results are the same bits. `_bf16` also
 // writes p rounded to bf16, the copy that the forward pass reads; state and arithmetic stay f32. Bound by memory: 28 bytes
 // for each parameter, 30 with the copy.
-#include "adamw/params.h"
+#include "adamw/update.cuh"
 #include "common/vector.cuh"
 
 namespace {
-
-__device__ __forceinline__ void update(const AdamWStepParams& rates, float grad_scale, float gradient, float& p, float& m,
-                                       float& v) {
-    float g = __fmul_rn(gradient, grad_scale);
-    m = __fadd_rn(m, __fmul_rn(rates.one_minus_beta1, __fsub_rn(g, m)));
-    v = __fadd_rn(__fmul_rn(v, rates.beta2), __fmul_rn(__fmul_rn(rates.one_minus_beta2, g), g));
-    float denominator = __fadd_rn(__fdiv_rn(__fsqrt_rn(v), rates.sqrt_bias_correction2), rates.epsilon);
-    p = __fsub_rn(__fmul_rn(p, rates.keep), __fdiv_rn(__fmul_rn(rates.step_size, m), denominator));
-}
 
 template <bool SHADOW>
 __device__ __forceinline__ void step(const AdamWStepParams& params) {
@@ -43,7 +34,7 @@ __device__ __forceinline__ void step(const AdamWStepParams& params) {
     load_up_to(parameters, start, params.len, vectors, p);
     load_up_to(exp_avg, start, params.len, vectors, m);
     load_up_to(exp_avg_sq, start, params.len, vectors, v);
-    for (uint32_t i = 0; i < VECTOR; i++) update(params, grad_scale, g[i], p[i], m[i], v[i]);
+    for (uint32_t i = 0; i < VECTOR; i++) update(params.rates, grad_scale, g[i], p[i], m[i], v[i]);
     store_up_to(parameters, start, params.len, vectors, p);
     store_up_to(exp_avg, start, params.len, vectors, m);
     store_up_to(exp_avg_sq, start, params.len, vectors, v);

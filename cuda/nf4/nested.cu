@@ -1,8 +1,8 @@
 // Double quantization: absmax - offset in 8 bits, in blocks of 256 with a largest magnitude each; offset is the mean.
 //
-// The mean is a sum in f64 of 256 values at a time in order, and of these sums in the same way, as on the CPU: the same bits. A
-// value in units of its block's largest magnitude is rounded to the nearest of 65536 even steps, then to the nearest of the
-// map, to the lower one at equal distance. There is one value for each 64 weights or so: time hardly matters.
+// The mean is a sum in f64 of 256 values at a time in order, and of these sums in the same way, as on the CPU: the same bits.
+// There is one value for each 64 weights or so: time hardly matters.
+#include "common/dynamic8.cuh"
 #include "common/reduce.cuh"
 #include "nf4/params.h"
 
@@ -24,19 +24,6 @@ __device__ __forceinline__ void add_up(const Nf4SumParams& p) {
     if (p.mean_of) *global_pointer<float>(p.mean) = float(sum / double(p.mean_of));
 }
 
-/** The code of a value in -1..=1. */
-__device__ __forceinline__ uint8_t nearest(const float* map, float x) {
-    float scaled = __fadd_rn(__fmul_rn(__fmul_rn(__fadd_rn(x, 1.0f), 0.5f), 65535.0f), 0.5f);
-    // NaN goes to 0, numbers outside to the ends.
-    uint32_t step = !(scaled >= 0.0f) ? 0 : scaled >= 65535.0f ? 65535 : uint32_t(scaled);
-    x = __fsub_rn(__fdiv_rn(__fmul_rn(2.0f, float(step)), 65535.0f), 1.0f);
-    // The first value that is not below x, or the last.
-    uint32_t right = 0;
-    for (uint32_t half = 128; half > 0; half /= 2) right += map[right + half - 1] < x ? half : 0;
-    right = max(right, 1u);
-    return uint8_t(__fsub_rn(map[right], x) < __fsub_rn(x, map[right - 1]) ? right : right - 1);
-}
-
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(NF4_SUM_THREADS) nf4_sum_f32(const __grid_constant__ Nf4SumParams p) { add_up<float>(p); }
@@ -54,5 +41,5 @@ extern "C" __global__ void __launch_bounds__(NF4_NESTED_THREADS) nf4_nested_f32(
     if (index >= p.len) return;
     float factor = __fdiv_rn(1.0f, largest);
     const float* map = global_pointer<const float>(p.map);
-    global_pointer<uint8_t>(p.codes)[index] = largest == 0.0f ? 0 : nearest(map, __fmul_rn(value, factor));
+    global_pointer<uint8_t>(p.codes)[index] = largest == 0.0f ? 0 : dynamic8_code(map, __fmul_rn(value, factor));
 }

@@ -8,7 +8,39 @@ pub const ADAMW_STEP_ELEMENTS: u32 = 1024;
 pub const ADAMW_NORM_ELEMENTS: u32 = 16384;
 #[doc = " Shared memory of the two reductions: one f64 for each warp."]
 pub const ADAMW_NORM_SHARED_BYTES: u32 = 64;
-#[doc = " One step over the parameters of one group. The factors are as the CPU computes them: in f64, rounded once."]
+#[doc = " What a step multiplies by, as the CPU computes it: in f64, rounded once."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct AdamWRates {
+    #[doc = " `1 - lr * weight_decay`"]
+    pub keep: f32,
+    #[doc = " `1 - beta1`"]
+    pub one_minus_beta1: f32,
+    #[doc = " `beta2`"]
+    pub beta2: f32,
+    #[doc = " `1 - beta2`"]
+    pub one_minus_beta2: f32,
+    #[doc = " `sqrt(1 - beta2^step)`"]
+    pub sqrt_bias_correction2: f32,
+    #[doc = " `epsilon`"]
+    pub epsilon: f32,
+    #[doc = " `lr / (1 - beta1^step)`"]
+    pub step_size: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AdamWRates"][::std::mem::size_of::<AdamWRates>() - 28usize];
+    ["Alignment of AdamWRates"][::std::mem::align_of::<AdamWRates>() - 4usize];
+    ["Offset of field: AdamWRates::keep"][::std::mem::offset_of!(AdamWRates, keep) - 0usize];
+    ["Offset of field: AdamWRates::one_minus_beta1"][::std::mem::offset_of!(AdamWRates, one_minus_beta1) - 4usize];
+    ["Offset of field: AdamWRates::beta2"][::std::mem::offset_of!(AdamWRates, beta2) - 8usize];
+    ["Offset of field: AdamWRates::one_minus_beta2"][::std::mem::offset_of!(AdamWRates, one_minus_beta2) - 12usize];
+    ["Offset of field: AdamWRates::sqrt_bias_correction2"]
+        [::std::mem::offset_of!(AdamWRates, sqrt_bias_correction2) - 16usize];
+    ["Offset of field: AdamWRates::epsilon"][::std::mem::offset_of!(AdamWRates, epsilon) - 20usize];
+    ["Offset of field: AdamWRates::step_size"][::std::mem::offset_of!(AdamWRates, step_size) - 24usize];
+};
+#[doc = " One step over the parameters of one group."]
 #[repr(C)]
 #[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
 pub struct AdamWStepParams {
@@ -26,20 +58,8 @@ pub struct AdamWStepParams {
     pub grad_scale: u64,
     #[doc = " Parameters of the group."]
     pub len: u64,
-    #[doc = " `1 - lr * weight_decay`"]
-    pub keep: f32,
-    #[doc = " `1 - beta1`"]
-    pub one_minus_beta1: f32,
-    #[doc = " `beta2`"]
-    pub beta2: f32,
-    #[doc = " `1 - beta2`"]
-    pub one_minus_beta2: f32,
-    #[doc = " `sqrt(1 - beta2^step)`"]
-    pub sqrt_bias_correction2: f32,
-    #[doc = " `epsilon`"]
-    pub epsilon: f32,
-    #[doc = " `lr / (1 - beta1^step)`"]
-    pub step_size: f32,
+    #[doc = " Of the group."]
+    pub rates: AdamWRates,
     #[doc = " Not used: without it the struct would end in padding."]
     pub padding: u32,
 }
@@ -54,17 +74,69 @@ const _: () = {
     ["Offset of field: AdamWStepParams::shadow"][::std::mem::offset_of!(AdamWStepParams, shadow) - 32usize];
     ["Offset of field: AdamWStepParams::grad_scale"][::std::mem::offset_of!(AdamWStepParams, grad_scale) - 40usize];
     ["Offset of field: AdamWStepParams::len"][::std::mem::offset_of!(AdamWStepParams, len) - 48usize];
-    ["Offset of field: AdamWStepParams::keep"][::std::mem::offset_of!(AdamWStepParams, keep) - 56usize];
-    ["Offset of field: AdamWStepParams::one_minus_beta1"]
-        [::std::mem::offset_of!(AdamWStepParams, one_minus_beta1) - 60usize];
-    ["Offset of field: AdamWStepParams::beta2"][::std::mem::offset_of!(AdamWStepParams, beta2) - 64usize];
-    ["Offset of field: AdamWStepParams::one_minus_beta2"]
-        [::std::mem::offset_of!(AdamWStepParams, one_minus_beta2) - 68usize];
-    ["Offset of field: AdamWStepParams::sqrt_bias_correction2"]
-        [::std::mem::offset_of!(AdamWStepParams, sqrt_bias_correction2) - 72usize];
-    ["Offset of field: AdamWStepParams::epsilon"][::std::mem::offset_of!(AdamWStepParams, epsilon) - 76usize];
-    ["Offset of field: AdamWStepParams::step_size"][::std::mem::offset_of!(AdamWStepParams, step_size) - 80usize];
+    ["Offset of field: AdamWStepParams::rates"][::std::mem::offset_of!(AdamWStepParams, rates) - 56usize];
     ["Offset of field: AdamWStepParams::padding"][::std::mem::offset_of!(AdamWStepParams, padding) - 84usize];
+};
+#[doc = " Elements of a block of 8-bit codes, which one block of threads updates."]
+pub const ADAMW_CODE_BLOCK: u32 = 256;
+#[doc = " Shared memory of that block: both maps, and one f32 for each warp."]
+pub const ADAMW_8BIT_SHARED_BYTES: u32 = 2080;
+#[doc = " One step over one tensor whose moments are 8-bit codes, in blocks with one scale each."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct AdamWStep8bitParams {
+    #[doc = " `[len]` f32"]
+    pub gradients: u64,
+    #[doc = " `[len]` f32, updated."]
+    pub parameters: u64,
+    #[doc = " `[len]` u8, updated."]
+    pub exp_avg: u64,
+    #[doc = " `[ceil(len / ADAMW_CODE_BLOCK)]` f32, updated."]
+    pub exp_avg_absmax: u64,
+    #[doc = " `[len]` u8, updated."]
+    pub exp_avg_sq: u64,
+    #[doc = " `[ceil(len / ADAMW_CODE_BLOCK)]` f32, updated."]
+    pub exp_avg_sq_absmax: u64,
+    #[doc = " `[256]` f32: what codes of the first moment stand for."]
+    pub signed_map: u64,
+    #[doc = " `[256]` f32: what codes of the second moment stand for."]
+    pub unsigned_map: u64,
+    #[doc = " `[len]` bf16, written with the rounded parameters; read by no kernel that writes none."]
+    pub shadow: u64,
+    #[doc = " One f32: the factor of every gradient, that is, the clip coefficient."]
+    pub grad_scale: u64,
+    #[doc = " Parameters of the tensor."]
+    pub len: u64,
+    #[doc = " Of the tensor."]
+    pub rates: AdamWRates,
+    #[doc = " Not used: without it the struct would end in padding."]
+    pub padding: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AdamWStep8bitParams"][::std::mem::size_of::<AdamWStep8bitParams>() - 120usize];
+    ["Alignment of AdamWStep8bitParams"][::std::mem::align_of::<AdamWStep8bitParams>() - 8usize];
+    ["Offset of field: AdamWStep8bitParams::gradients"]
+        [::std::mem::offset_of!(AdamWStep8bitParams, gradients) - 0usize];
+    ["Offset of field: AdamWStep8bitParams::parameters"]
+        [::std::mem::offset_of!(AdamWStep8bitParams, parameters) - 8usize];
+    ["Offset of field: AdamWStep8bitParams::exp_avg"][::std::mem::offset_of!(AdamWStep8bitParams, exp_avg) - 16usize];
+    ["Offset of field: AdamWStep8bitParams::exp_avg_absmax"]
+        [::std::mem::offset_of!(AdamWStep8bitParams, exp_avg_absmax) - 24usize];
+    ["Offset of field: AdamWStep8bitParams::exp_avg_sq"]
+        [::std::mem::offset_of!(AdamWStep8bitParams, exp_avg_sq) - 32usize];
+    ["Offset of field: AdamWStep8bitParams::exp_avg_sq_absmax"]
+        [::std::mem::offset_of!(AdamWStep8bitParams, exp_avg_sq_absmax) - 40usize];
+    ["Offset of field: AdamWStep8bitParams::signed_map"]
+        [::std::mem::offset_of!(AdamWStep8bitParams, signed_map) - 48usize];
+    ["Offset of field: AdamWStep8bitParams::unsigned_map"]
+        [::std::mem::offset_of!(AdamWStep8bitParams, unsigned_map) - 56usize];
+    ["Offset of field: AdamWStep8bitParams::shadow"][::std::mem::offset_of!(AdamWStep8bitParams, shadow) - 64usize];
+    ["Offset of field: AdamWStep8bitParams::grad_scale"]
+        [::std::mem::offset_of!(AdamWStep8bitParams, grad_scale) - 72usize];
+    ["Offset of field: AdamWStep8bitParams::len"][::std::mem::offset_of!(AdamWStep8bitParams, len) - 80usize];
+    ["Offset of field: AdamWStep8bitParams::rates"][::std::mem::offset_of!(AdamWStep8bitParams, rates) - 88usize];
+    ["Offset of field: AdamWStep8bitParams::padding"][::std::mem::offset_of!(AdamWStep8bitParams, padding) - 116usize];
 };
 #[doc = " First stage of the gradient norm: the sum of squares of each `ADAMW_NORM_ELEMENTS` gradients."]
 #[repr(C)]

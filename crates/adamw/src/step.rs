@@ -168,13 +168,14 @@ fn update(
     });
 }
 
-struct Update<'a> {
-    rates: Rates,
-    grad_scale: f32,
-    gradients: &'a [f32],
-    parameters: &'a mut [f32],
-    exp_avg: &'a mut [f32],
-    exp_avg_sq: &'a mut [f32],
+/// The update of some parameters.
+pub(crate) struct Update<'a> {
+    pub(crate) rates: Rates,
+    pub(crate) grad_scale: f32,
+    pub(crate) gradients: &'a [f32],
+    pub(crate) parameters: &'a mut [f32],
+    pub(crate) exp_avg: &'a mut [f32],
+    pub(crate) exp_avg_sq: &'a mut [f32],
 }
 
 impl Kernel for Update<'_> {

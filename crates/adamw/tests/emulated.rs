@@ -5,7 +5,10 @@ use device::launch::{DeviceBuffer, Executor, testing};
 use device::philox::Stream;
 use half::bf16;
 use proptest::prelude::*;
-use tunesmith_adamw::{AdamW, AdamWError, Group, Step, clip_coefficient, grad_norm, launch, step};
+use tunesmith_adamw::{
+    AdamW, AdamWError, Codes, Group, Step, Step8bit, clip_coefficient, grad_norm, launch, num_code_blocks, step,
+    step_8bit,
+};
 
 fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
     let stream = Stream::new(seed, 0, site);
@@ -69,6 +72,68 @@ proptest! {
         let shadow: Vec<bf16> = shadow.read().unwrap();
         if shadowed {
             prop_assert!(shadow.iter().zip(&parameters).all(|(&s, &p)| s == bf16::from_f32(p)));
+        } else {
+            prop_assert!(shadow.iter().all(|s| s.is_nan()), "the f32 kernel wrote a shadow");
+        }
+    }
+
+    #[test]
+    fn a_step_in_8_bits_gives_the_bits_of_the_cpu(
+        len in prop_oneof![Just(0usize), 1usize..40, 200usize..300, 1000usize..2100],
+        number in 1u64..2000,
+        shadowed: bool,
+        seed: u64,
+    ) {
+        let scale = 0.37f32;
+        let mut parameters = values(len, seed, 1);
+        let executor = testing::executor(seed);
+        let bytes = |site: u32| values(len, seed, site).iter().map(|x| x.to_bits() as u8).collect::<Vec<u8>>();
+        let scales = |site: u32| values(num_code_blocks(len), seed, site).iter().map(|x| x.abs()).collect::<Vec<f32>>();
+        let (mut m, mut v) = ((bytes(2), scales(3)), (bytes(4), scales(5)));
+        let upload = |(codes, absmax): &(Vec<u8>, Vec<f32>)| {
+            (executor.upload(codes).unwrap(), executor.upload(absmax).unwrap())
+        };
+        let (mut device_m, mut device_v) = (upload(&m), upload(&v));
+        let mut p = executor.upload(&parameters).unwrap();
+        let mut shadow = executor.allocate(2 * len).unwrap();
+        // A gradient that is NaN, and a block without any.
+        let mut gradients = values(len, seed, 0);
+        gradients.iter_mut().take(300).skip(256).for_each(|g| *g = 0.0);
+        if seed.is_multiple_of(3) && len > 0 {
+            gradients[seed as usize % len] = f32::NAN;
+        }
+        for number in [number, number + 1] {
+            step_8bit(&AdamW::default(), Step8bit {
+                step: number,
+                learning_rate: 1e-3,
+                grad_scale: scale,
+                gradients: &gradients,
+                parameters: &mut parameters,
+                exp_avg: Codes { codes: &mut m.0, absmax: &mut m.1 },
+                exp_avg_sq: Codes { codes: &mut v.0, absmax: &mut v.1 },
+            }).unwrap();
+            launch::step_8bit(&AdamW::default(), launch::Step8bit {
+                step: number,
+                learning_rate: 1e-3,
+                grad_scale: &executor.upload(&[scale]).unwrap(),
+                maps: &launch::Maps::new(&executor).unwrap(),
+                gradients: &executor.upload(&gradients).unwrap(),
+                parameters: &mut p,
+                exp_avg: launch::Codes { codes: &mut device_m.0, absmax: &mut device_m.1 },
+                exp_avg_sq: launch::Codes { codes: &mut device_v.0, absmax: &mut device_v.1 },
+                shadow: shadowed.then_some(&mut shadow),
+            }).unwrap();
+        }
+        let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+        prop_assert!(p.read::<f32>().unwrap().iter().zip(&parameters).all(same));
+        prop_assert_eq!(device_m.0.read::<u8>().unwrap(), m.0);
+        prop_assert_eq!(device_m.1.read::<f32>().unwrap(), m.1);
+        prop_assert_eq!(device_v.0.read::<u8>().unwrap(), v.0);
+        prop_assert_eq!(device_v.1.read::<f32>().unwrap(), v.1);
+        let shadow: Vec<bf16> = shadow.read().unwrap();
+        if shadowed {
+            let rounded = |(s, p): (&bf16, &f32)| *s == bf16::from_f32(*p) || s.is_nan() && p.is_nan();
+            prop_assert!(shadow.iter().zip(&parameters).all(rounded));
         } else {
             prop_assert!(shadow.iter().all(|s| s.is_nan()), "the f32 kernel wrote a shadow");
         }
@@ -153,4 +218,25 @@ fn what_does_not_fit_is_refused_before_a_launch() {
     let elsewhere = Executor::emulated(0).upload(&[1.0f32; 3]).unwrap();
     assert!(matches!(norm.clip(&elsewhere, 1.0), Err(AdamWError::Device(DeviceError::MixedExecutors))));
     assert_eq!(norm.norm().unwrap(), 0.0);
+
+    let (mut parameters, f32s) =
+        (executor.upload(&[1.0f32; 300]).unwrap(), |len| executor.upload(&vec![0.0f32; len]).unwrap());
+    let codes = || executor.upload(&[0u8; 300]).unwrap();
+    let (mut m, mut m_absmax, mut v, mut v_absmax) = (codes(), f32s(2), codes(), f32s(1));
+    let refused = launch::step_8bit(
+        &AdamW::default(),
+        launch::Step8bit {
+            step: 1,
+            learning_rate: 1e-3,
+            grad_scale: norm.grad_scale(),
+            maps: &launch::Maps::new(&executor).unwrap(),
+            gradients: &f32s(300),
+            parameters: &mut parameters,
+            exp_avg: launch::Codes { codes: &mut m, absmax: &mut m_absmax },
+            exp_avg_sq: launch::Codes { codes: &mut v, absmax: &mut v_absmax },
+            shadow: None,
+        },
+    );
+    assert!(matches!(refused, Err(AdamWError::Length { argument: "exp_avg_sq.absmax", expected: 2, got: 1 })));
+    assert_eq!(parameters.read::<f32>().unwrap(), [1.0; 300]);
 }

@@ -1,6 +1,4 @@
-//! The values that codes stand for, each table written once.
-
-use std::sync::LazyLock;
+//! The values that codes stand for, written once.
 
 /// What each 4-bit code stands for, in units of its block's `absmax`: NormalFloat4, information-theoretically optimal for
 /// normally distributed weights. Source: Dettmers et al. 2023, "QLoRA", appendix E.
@@ -53,36 +51,6 @@ pub(crate) fn code(x: f32) -> u8 {
     code as u8
 }
 
-/// What each 8-bit code of the second quantization stands for, ascending: 7 decades, the nearer to 0 the fewer values,
-/// and 0 and 1. Source: Dettmers 2015, "8-Bit approximations for parallelism in deep learning" (bitsandbytes:
-/// `create_dynamic_map`). Checkpoints carry their own copy, `nested_quant_map`.
-pub fn dynamic_map() -> &'static [f32; 256] {
-    static MAP: LazyLock<[f32; 256]> = LazyLock::new(make_dynamic_map);
-    &MAP
-}
-
-fn make_dynamic_map() -> [f32; 256] {
-    let mut map = [0.0f32; 256];
-    let mut len = 0;
-    for decade in 0..7 {
-        // Midpoints of 2^decade equal parts of 0.1..1, in f32 with the roundings of torch.linspace.
-        let parts = 1usize << decade;
-        let step = (1.0f32 - 0.1) / parts as f32;
-        let boundary = |i: usize| {
-            if i < parts.div_ceil(2) { step.mul_add(i as f32, 0.1) } else { (-step).mul_add((parts - i) as f32, 1.0) }
-        };
-        let scale = 10f64.powi(decade - 6) as f32;
-        for i in 0..parts {
-            let value = scale * ((boundary(i) + boundary(i + 1)) / 2.0);
-            (map[len], map[len + 1]) = (value, -value);
-            len += 2;
-        }
-    }
-    map[len + 1] = 1.0;
-    map.sort_by(f32::total_cmp);
-    map
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,15 +72,5 @@ mod tests {
             assert_eq!(code(value), i as u8);
         }
         assert_eq!((code(f32::NAN), code(f32::INFINITY), code(-0.0)), (15, 15, 7));
-    }
-
-    #[test]
-    fn the_dynamic_map_ascends_between_its_known_ends() {
-        let map = dynamic_map();
-        assert!(map.is_sorted());
-        assert_eq!(
-            (map[0], map[126], map[127], map[128], map[255]),
-            (-0.992_968_74, -5.500_000_4e-7, 0.0, 5.500_000_4e-7, 1.0)
-        );
     }
 }

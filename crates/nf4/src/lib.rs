@@ -33,10 +33,10 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use codebook::{CODEBOOK, dynamic_map};
+pub use codebook::CODEBOOK;
 pub use dequantize::{Dequantize, dequantize};
 pub use error::Nf4Error;
-pub use nested::{Absmax, NESTED_BLOCK_SIZE, NestedAbsmax, QuantizeAbsmax, quantize_absmax};
+pub use nested::{Absmax, NESTED_BLOCK_SIZE, NestedAbsmax, QuantizeAbsmax, dynamic_map, quantize_absmax};
 pub use operand::Operand;
 pub use quantize::{Quantize, quantize};
 pub use shape::Nf4Shape;

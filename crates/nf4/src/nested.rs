@@ -3,15 +3,21 @@
 //! `absmax_i = map[code_i] nested_absmax_(i / 256) + offset`, where `offset` is the mean of all.
 //! Source: Dettmers et al. 2023, "QLoRA", section 3.
 
-use crate::codebook::dynamic_map;
+use blockwise::{BLOCK_SIZE, DynamicMap, quantize_block};
+
 use crate::shape::check_len;
 use crate::{Nf4Error, Nf4Shape};
 
 /// Values of `absmax` in a block of the second quantization (bitsandbytes: `nested_blocksize`).
-pub const NESTED_BLOCK_SIZE: usize = 256;
+pub const NESTED_BLOCK_SIZE: usize = BLOCK_SIZE;
 
 /// Values that are added up in order for their mean.
 const SUM_VALUES: usize = 256;
+
+/// What each 8-bit code stands for, ascending. Checkpoints carry their own copy, `nested_quant_map`.
+pub fn dynamic_map() -> &'static [f32; 256] {
+    DynamicMap::signed().values()
+}
 
 /// The largest magnitudes of the blocks, as they are stored.
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +56,7 @@ pub struct QuantizeAbsmax<'a> {
 
 /// Quantizes `absmax` and returns its `offset`.
 ///
-/// Codes are those of bitsandbytes' `quantize_blockwise` on the CPU: a value in units of `nested_absmax` is rounded to
-/// the nearest of 65536 even steps, then to the nearest of the map, to the lower one at equal distance; zero blocks and
-/// NaN get code 0. The mean is rounded once from f64: bitsandbytes' own depends, in the last place, on its vector width.
+/// Codes are those of bitsandbytes' `quantize_blockwise` on the CPU ([`blockwise::quantize_block`]). The mean is rounded once from f64: bitsandbytes' own depends, in the last place, on its vector width.
 ///
 /// # Errors
 /// [`Nf4Error::Length`].
@@ -66,12 +70,10 @@ pub fn quantize_absmax(args: QuantizeAbsmax<'_>) -> Result<f32, Nf4Error> {
     let offset = (sum(absmax) / absmax.len() as f64) as f32;
     let blocks = absmax.chunks(NESTED_BLOCK_SIZE).zip(codes.chunks_mut(NESTED_BLOCK_SIZE)).zip(nested_absmax);
     for ((absmax, codes), nested) in blocks {
-        // `max` passes over NaN, as bitsandbytes does.
-        *nested = absmax.iter().fold(0.0, |max, x| f32::max(max, (x - offset).abs()));
-        let factor = 1.0 / *nested;
-        for (code, x) in codes.iter_mut().zip(absmax) {
-            *code = if *nested == 0.0 { 0 } else { nearest((x - offset) * factor) };
-        }
+        let mut centred = [0.0; NESTED_BLOCK_SIZE];
+        let centred = &mut centred[..absmax.len()];
+        centred.iter_mut().zip(absmax).for_each(|(centred, x)| *centred = x - offset);
+        *nested = quantize_block(DynamicMap::signed(), centred, codes);
     }
     Ok(offset)
 }
@@ -83,17 +85,6 @@ fn sum(values: &[f32]) -> f64 {
         sums = sums.chunks(SUM_VALUES).map(|part| part.iter().sum()).collect();
     }
     sums.iter().sum()
-}
-
-/// The code of a value in -1..=1.
-fn nearest(x: f32) -> u8 {
-    // The cast takes NaN to 0, and numbers outside to the ends.
-    let step = ((x + 1.0) * 0.5 * 65535.0 + 0.5) as u16;
-    let x = 2.0 * f32::from(step) / 65535.0 - 1.0;
-    let map = dynamic_map();
-    let right = map.partition_point(|&value| value < x).clamp(1, 255);
-    let code = if map[right] - x < x - map[right - 1] { right } else { right - 1 };
-    code as u8
 }
 
 impl Absmax<'_> {
@@ -130,18 +121,6 @@ impl Absmax<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_code_of_the_map_is_its_own_nearest() {
-        for (code, &value) in dynamic_map().iter().enumerate() {
-            // Around 0 the grid is coarser than the map: half a step moves a value, and half a gap of the map at 1e-4.
-            let got = usize::from(nearest(value));
-            assert!(got == code || (dynamic_map()[got] - value).abs() <= 1.53e-5 + 1.13e-5, "{code} {got}");
-        }
-        assert_eq!((nearest(f32::NAN), nearest(2.0), nearest(-2.0)), (0, 255, 0));
-        // Zero lies between two steps, and bitsandbytes takes the upper.
-        assert_eq!(nearest(0.0), 131);
-    }
 
     #[test]
     fn equal_and_undefined_values() {

@@ -1,5 +1,5 @@
 //! The kernels of `cuda/adamw`.
 
-use super::params::{AdamWClipParams, AdamWStepParams, AdamWSumOfSquaresParams};
+use super::params::{AdamWClipParams, AdamWStep8bitParams, AdamWStepParams, AdamWSumOfSquaresParams};
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

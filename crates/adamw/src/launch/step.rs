@@ -56,7 +56,6 @@ pub fn step(method: &AdamW, args: Step<'_>) -> Result<()> {
     for group in args.groups {
         let at =
             |buffer: &DeviceBuffer, dtype: DType| buffer.address() + (group.range.start * dtype.size_bytes()) as u64;
-        let rates = Rates::new(method, group, args.learning_rate, args.step);
         let params = AdamWStepParams {
             gradients: at(gradients, DType::F32),
             parameters: at(parameters, DType::F32),
@@ -65,13 +64,7 @@ pub fn step(method: &AdamW, args: Step<'_>) -> Result<()> {
             shadow: shadow.as_ref().map_or(0, |shadow| at(shadow, DType::BF16)),
             grad_scale: grad_scale.address(),
             len: group.range.len() as u64,
-            keep: rates.keep,
-            one_minus_beta1: rates.one_minus_beta1,
-            beta2: rates.beta2,
-            one_minus_beta2: rates.one_minus_beta2,
-            sqrt_bias_correction2: rates.sqrt_bias_correction2,
-            epsilon: rates.epsilon,
-            step_size: rates.step_size,
+            rates: Rates::new(method, group, args.learning_rate, args.step).into(),
             padding: 0,
         };
         // Gradients are read; parameters and both moments read and written; a shadow of two bytes written.
