@@ -22,7 +22,9 @@ pub trait KernelError: std::error::Error + Send + Sync + Sized + 'static {
 impl KernelError for LoraError {
     fn into_device(self) -> Result<DeviceError, Self> {
         match self {
-            LoraError::Device(error) | LoraError::Gemm(GemmError::Device(error)) => Ok(error),
+            LoraError::Device(error)
+            | LoraError::Gemm(GemmError::Device(error))
+            | LoraError::Nf4(Nf4Error::Device(error)) => Ok(error),
             other => Err(other),
         }
     }
@@ -57,7 +59,10 @@ impl KernelError for GemmError {
 
 impl KernelError for Nf4Error {
     fn into_device(self) -> Result<DeviceError, Self> {
-        Err(self)
+        match self {
+            Nf4Error::Device(error) | Nf4Error::Gemm(GemmError::Device(error)) => Ok(error),
+            other => Err(other),
+        }
     }
 }
 

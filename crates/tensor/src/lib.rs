@@ -41,6 +41,7 @@ pub mod gradcheck;
 mod gradients;
 mod kernel_error;
 mod nf4_matrix;
+mod nf4_memory;
 pub mod ops;
 mod parameters;
 mod row_buffer;

@@ -1,7 +1,8 @@
 //! A frozen matrix in NormalFloat4 blocks, as bitsandbytes' `Linear4bit` holds its weight.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use device::launch::Executor;
 use device::{Buffer, DType, Device, DeviceError, SharedBytes};
 use gemm::{Expand, Matrix, Window};
 use nf4::{
@@ -9,6 +10,7 @@ use nf4::{
     dynamic_map, quantize, quantize_absmax,
 };
 
+use crate::nf4_memory::Nf4Memory;
 use crate::{Result, Tensor, TensorError};
 
 const OP: &str = "nf4_matrix";
@@ -25,6 +27,8 @@ struct Inner {
     columns: usize,
     dtype: DType,
     parts: Nf4Parts,
+    /// The copy that kernels read, made when it is first asked for.
+    on_device: Mutex<Option<(Device, Arc<Nf4Memory>)>>,
 }
 
 /// What a quantized matrix consists of.
@@ -69,7 +73,7 @@ impl Nf4Matrix {
     /// # Errors
     /// [`TensorError::Kernel`] for a block size that does not exist or a part of another length than the sizes ask for.
     pub fn new([rows, columns]: [usize; 2], dtype: DType, parts: Nf4Parts) -> Result<Self> {
-        let inner = Inner { rows, columns, dtype, parts };
+        let inner = Inner { rows, columns, dtype, parts, on_device: Mutex::new(None) };
         inner.operand().map_err(TensorError::kernel(OP))?;
         Ok(Self(Arc::new(inner)))
     }
@@ -156,6 +160,24 @@ impl Nf4Matrix {
         blocks.map(|block| (block * block_size, absmax.get(block))).find(|(_, scale)| !is_finite(*scale))
     }
 
+    /// It in the memory of `device`, copied there once.
+    ///
+    /// # Errors
+    /// [`TensorError::Device`] without memory or for a device that is not there.
+    pub(crate) fn on_device(&self, device: Device) -> Result<Arc<Nf4Memory>> {
+        let Inner { rows, columns, dtype, parts, on_device } = &*self.0;
+        // What is in there is whole whatever has panicked.
+        let mut kept = on_device.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, memory)) = kept.as_ref().filter(|(place, _)| *place == device) {
+            return Ok(Arc::clone(memory));
+        }
+        let shape = self.0.shape().map_err(TensorError::kernel(OP))?;
+        let executor = Executor::for_device(device)?;
+        let memory = Arc::new(Nf4Memory::upload(&executor, [*rows, *columns], shape, *dtype, parts)?);
+        *kept = Some((device, Arc::clone(&memory)));
+        Ok(memory)
+    }
+
     /// Runs `body` on the matrix as it is stored.
     pub(crate) fn with_matrix<R>(&self, body: impl FnOnce(Matrix<'_>) -> R) -> R {
         self.with_operand(|operand| body(Matrix::expanded(operand, self.0.rows, self.0.columns)))
@@ -167,10 +189,13 @@ impl Nf4Matrix {
 }
 
 impl Inner {
+    fn shape(&self) -> Result<Nf4Shape, Nf4Error> {
+        Nf4Shape::new(self.rows.saturating_mul(self.columns), self.parts.block_size)
+    }
+
     fn operand(&self) -> Result<Operand<'_>, Nf4Error> {
-        let Nf4Parts { block_size, packed, absmax } = &self.parts;
-        let shape = Nf4Shape::new(self.rows.saturating_mul(self.columns), *block_size)?;
-        Operand::new(&shape, packed.as_slice(), absmax.as_absmax(), self.dtype)
+        let Nf4Parts { packed, absmax, .. } = &self.parts;
+        Operand::new(&self.shape()?, packed.as_slice(), absmax.as_absmax(), self.dtype)
     }
 }
 

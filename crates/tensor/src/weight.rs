@@ -1,9 +1,12 @@
 //! The matrix operand of a linear layer.
 
+use std::sync::Arc;
+
 use device::launch::DeviceBuffer;
 use device::{DType, Device};
 use gemm::Matrix;
 
+use crate::nf4_memory::Nf4Memory;
 use crate::{Nf4Matrix, Result, Tensor, TensorError};
 
 /// How a weight lies in memory.
@@ -91,14 +94,14 @@ impl Weight {
     /// The values in `dtype` on `device`, for kernels.
     ///
     /// # Errors
-    /// [`TensorError::OnHost`], and [`TensorError::NoKernel`] for quantized blocks.
+    /// [`TensorError::OnHost`], [`TensorError::Device`].
     pub(crate) fn on_device(&self, op: &'static str, device: Device, dtype: DType) -> Result<WeightMemory> {
         match self {
             Weight::Dense { tensor, layout } => {
                 let memory = tensor.on_device(op, "weight", dtype)?;
-                Ok(WeightMemory { memory, dtype, stored: self.stored(), layout: *layout })
+                Ok(WeightMemory::Dense(DenseMemory { memory, dtype, stored: self.stored(), layout: *layout }))
             }
-            Weight::Nf4(_) => Err(TensorError::NoKernel { op, device }),
+            Weight::Nf4(matrix) => Ok(WeightMemory::Nf4(matrix.on_device(device)?)),
         }
     }
 
@@ -117,14 +120,35 @@ impl Weight {
 
 /// A weight on a device.
 #[derive(Debug)]
-pub(crate) struct WeightMemory {
+pub(crate) enum WeightMemory {
+    Dense(DenseMemory),
+    /// `[out_features, in_features]`; values become the type of what they are multiplied with as they are read.
+    Nf4(Arc<Nf4Memory>),
+}
+
+impl WeightMemory {
+    /// The dense matrix, for an op without a kernel for quantized blocks.
+    ///
+    /// # Errors
+    /// [`TensorError::NoKernel`].
+    pub(crate) fn dense(&self, op: &'static str, device: Device) -> Result<&DenseMemory> {
+        match self {
+            WeightMemory::Dense(dense) => Ok(dense),
+            WeightMemory::Nf4(_) => Err(TensorError::NoKernel { op, device }),
+        }
+    }
+}
+
+/// A dense weight on a device.
+#[derive(Debug)]
+pub(crate) struct DenseMemory {
     memory: DeviceBuffer,
     dtype: DType,
     stored: [usize; 2],
     layout: Layout,
 }
 
-impl WeightMemory {
+impl DenseMemory {
     pub(crate) fn memory(&self) -> &DeviceBuffer {
         &self.memory
     }

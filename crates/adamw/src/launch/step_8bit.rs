@@ -2,7 +2,7 @@
 
 use blockwise::DynamicMap;
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::check_len;
 use super::kernels::{ADAMW_STEP_8BIT_BF16, ADAMW_STEP_8BIT_F32};
@@ -103,7 +103,10 @@ pub fn step_8bit(method: &AdamW, args: Step8bit<'_>) -> Result<()> {
         padding: 0,
     };
     let kernel = if shadow.is_some() { &ADAMW_STEP_8BIT_BF16 } else { &ADAMW_STEP_8BIT_F32 };
-    let grid = Grid::covering(len, ADAMW_CODE_BLOCK, ADAMW_THREADS).with_shared(ADAMW_8BIT_SHARED_BYTES);
+    // Gradients are read; parameters and the codes and scales of both moments read and written; a shadow written.
+    let updated = || [&*parameters].into_iter().chain(states);
+    let work = Work::over([gradients].into_iter().chain(updated()).chain(updated()).chain(shadow.as_deref()));
+    let grid = Grid::covering(len, ADAMW_CODE_BLOCK, ADAMW_THREADS).with_shared(ADAMW_8BIT_SHARED_BYTES).doing(work);
     // SAFETY: the buffers were checked to be of this executor and to be as long as `len` asks for; what is written is borrowed
     // mutably.
     Ok(unsafe { executor.launch(kernel, grid, &params) }?)

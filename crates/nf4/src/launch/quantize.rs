@@ -1,7 +1,7 @@
 //! Launching quantization.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::kernels::{NF4_QUANTIZE_BF16, NF4_QUANTIZE_F32};
 use super::params::{NF4_QUANTIZE_ELEMENTS, NF4_QUANTIZE_SHARED_BYTES, NF4_QUANTIZE_THREADS, Nf4QuantizeParams};
@@ -45,8 +45,10 @@ pub fn quantize(shape: &Nf4Shape, args: Quantize<'_>) -> Result<(), Nf4Error> {
         thresholds: THRESHOLDS,
         padding: 0,
     };
-    let grid = Grid::covering(shape.num_elements(), NF4_QUANTIZE_ELEMENTS, NF4_QUANTIZE_THREADS);
+    let grid = Grid::covering(shape.num_elements(), NF4_QUANTIZE_ELEMENTS, NF4_QUANTIZE_THREADS)
+        .with_shared(NF4_QUANTIZE_SHARED_BYTES)
+        .doing(Work::over([x, &*packed, &*absmax]));
     // SAFETY: the buffers were checked to be of this executor and to be as long as the shape says; both results are borrowed
     // mutably.
-    Ok(unsafe { executor.launch(kernel, grid.with_shared(NF4_QUANTIZE_SHARED_BYTES), &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid, &params) }?)
 }

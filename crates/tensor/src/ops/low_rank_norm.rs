@@ -112,7 +112,7 @@ fn on_device(
         Ok::<_, TensorError>(c)
     };
     let narrow = Matrix::new(&narrow, dtype, rank, inputs);
-    let aw = product(narrow, w.matrix().transposed(), [rank, outputs])?;
+    let aw = product(narrow, w.dense(OP, device)?.matrix().transposed(), [rank, outputs])?;
     let a = Matrix::new(&a, DType::F32, rank, inputs);
     let gram = product(a, a.transposed(), [rank, rank])?;
     let of_b = Matrix::new(&lora_b, DType::F32, outputs, rank);

@@ -6,7 +6,7 @@ use device::DType;
 use lora::Dropout;
 use tunesmith_tensor::gradcheck::values;
 use tunesmith_tensor::ops::{self, BottleneckOperands, EmbeddingOptions, LoraOperands};
-use tunesmith_tensor::{Activation, AttentionSpec, Layout, RopeTable, Sequences, Tensor, Weight};
+use tunesmith_tensor::{Activation, AttentionSpec, Layout, Nf4Matrix, RopeTable, Sequences, Tensor, Weight};
 
 use crate::check;
 
@@ -91,6 +91,31 @@ fn projections() {
         }
     }
     check("ia3_scale", 4, &[values([9, 20], 1), values([20], 2)], |x| ops::ia3_scale(&x[0], &x[1]));
+}
+
+/// The values are those that both sides dequantize: the bounds are those of a dense weight.
+#[test]
+fn projections_of_quantized_weights() {
+    let tensor = |shape: [usize; 2], seed| {
+        let (shape, values) = values(shape, seed);
+        Tensor::from_f32(shape, &values).unwrap()
+    };
+    for (double_quant, inputs) in [(false, 24), (true, 24), (true, 21)] {
+        let quantized = |seed| Nf4Matrix::quantize(&tensor([40, inputs], seed), DType::BF16, double_quant).unwrap();
+        let weight = Weight::Nf4(quantized(2));
+        // A few tokens, which stream the weight, and more.
+        for tokens in [5, 19] {
+            check("linear", 4, &[values([tokens, inputs], 1), values([40], 3)], |x| {
+                ops::linear(&x[0], &weight, Some(&x[1]))
+            });
+            let operands = [values([tokens, inputs], 1), values([40], 3), values([8, inputs], 4), values([40, 8], 5)];
+            check("lora_linear", 6, &operands, |x| {
+                let (a, b) = (x[2].clone(), x[3].clone());
+                let operands = LoraOperands { a, b, bias: None, scaling: 0.75, dropout: None };
+                ops::lora_linear(&x[0], &weight, Some(&x[1]), &operands)
+            });
+        }
+    }
 }
 
 #[test]

@@ -56,13 +56,14 @@ fn run(
     dhead: Option<&mut Buffer>,
 ) -> Result<Sums> {
     let dtype = hidden.dtype();
-    let weight = head.on_device(OP, hidden.device(), dtype)?;
+    let hidden_device = hidden.device();
+    let weight = head.on_device(OP, hidden_device, dtype)?;
     let hidden = hidden.on_device(OP, "hidden", dtype)?;
     let mut sums = Sums::new(hidden.executor()).map_err(TensorError::kernel(OP))?;
     let args = Arguments {
         dtype,
         hidden: &hidden,
-        head: weight.matrix(),
+        head: weight.dense(OP, hidden_device)?.matrix(),
         labels,
         dhidden: dhidden.map(Buffer::memory_mut).transpose()?,
         dhead: dhead.map(Buffer::memory_mut).transpose()?,

@@ -38,7 +38,7 @@ pub(super) fn lora_linear(
     let (n, outputs) = (shape.num_tokens(), shape.out_features());
     let mut y = Buffer::scratch(x.device(), operands.dtype, n * outputs)?;
     let mut s = Buffer::scratch(x.device(), operands.dtype, n * shape.rank())?;
-    let projections = [operands.projection()];
+    let projections = [operands.projection()?];
     let output = Output { y: y.memory_mut()?, s: s.memory_mut()? };
     forward(operands.group(&projections), &mut [output]).map_err(TensorError::kernel(OP))?;
 
@@ -47,7 +47,7 @@ pub(super) fn lora_linear(
     let weight_index = add_parent(&mut parents, weight.tensor());
     let bias_index = add_parent(&mut parents, bias);
     Tensor::record(OP, [n, outputs], y, &parents, move |grad_y, sink| {
-        let (projections, kernel) = ([operands.projection()], TensorError::kernel(OP));
+        let (projections, kernel) = ([operands.projection()?], TensorError::kernel(OP));
         let grad_y = grad_y.memory()?;
         let saved = [Saved { s: s.memory()?, grad_y }];
         let backward = Backward::new(operands.group(&projections), &saved).map_err(&kernel)?;
@@ -64,9 +64,11 @@ pub(super) fn lora_linear(
             })?;
         }
         let grad_y = Matrix::new(grad_y, operands.dtype, n, outputs);
-        if let Some(index) = weight_index.filter(|&index| sink.needs(index)) {
+        if let (Some(index), WeightMemory::Dense(weight)) = (weight_index, &operands.weight)
+            && sink.needs(index)
+        {
             let x = Matrix::new(&operands.x, operands.dtype, n, shape.in_features());
-            give_weight_gradient(OP, sink, index, &operands.weight, grad_y, x)?;
+            give_weight_gradient(OP, sink, index, weight, grad_y, x)?;
         }
         bias_index.map_or(Ok(()), |index| give_bias_gradient(OP, sink, index, grad_y))
     })
@@ -96,20 +98,21 @@ impl Operands {
         })
     }
 
-    fn projection(&self) -> Projection<'_> {
-        Projection {
+    fn projection(&self) -> Result<Projection<'_>> {
+        let weight = match &self.weight {
+            WeightMemory::Dense(w) => lora::launch::Weight::Dense { buffer: w.memory(), transposed: w.is_transposed() },
+            WeightMemory::Nf4(w) => lora::launch::Weight::Nf4(w.matrix().map_err(TensorError::kernel(OP))?),
+        };
+        Ok(Projection {
             shape: self.shape,
-            weight: lora::launch::Weight::Dense {
-                buffer: self.weight.memory(),
-                transposed: self.weight.is_transposed(),
-            },
+            weight,
             bias: self.bias.as_ref(),
             lora_a: &self.lora_a,
             lora_b: &self.lora_b,
             lora_bias: self.lora_bias.as_ref(),
             scaling: self.adapter.scaling,
             dropout: self.adapter.dropout,
-        }
+        })
     }
 
     fn group<'a>(&'a self, projections: &'a [Projection<'a>]) -> Group<'a> {
