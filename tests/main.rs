@@ -13,3 +13,4 @@ mod quantized;
 mod resume;
 mod saves;
 mod seq2seq;
+mod vision;

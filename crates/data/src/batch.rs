@@ -1,7 +1,9 @@
 //! What the model is given.
 
+use rayon::prelude::*;
+
 use crate::example::num_targets;
-use crate::{Dataset, Example, IGNORE_INDEX, Task};
+use crate::{DataError, Dataset, Example, IGNORE_INDEX, Task};
 
 /// Sequences side by side, without padding.
 ///
@@ -9,7 +11,8 @@ use crate::{Dataset, Example, IGNORE_INDEX, Task};
 /// |---|---|
 /// | `input_ids`, `positions`, `token_type_ids` | `[num_tokens]` |
 /// | `cu_seqlens` | `[num_sequences + 1]`: where each sequence starts, then `num_tokens` |
-/// | `labels` | `[num_tokens]`; `[num_sequences]` for `SEQ_CLS`, the decoders' tokens for `SEQ_2_SEQ_LM` |
+/// | `labels` | `[num_tokens]`; `[num_sequences]` for `SEQ_CLS` and `IMAGE_CLS`, the decoders' tokens for `SEQ_2_SEQ_LM` |
+/// | `pixel_values` | `[num_sequences, 3, height, width]` of images, whose tokens the model makes, else empty |
 /// | `values` | `[num_sequences]` for a regression, else empty |
 /// | `cu_label_seqlens` | `[num_sequences + 1]`: where the labels of each sequence start, then their number |
 ///
@@ -26,6 +29,8 @@ pub struct Batch {
     pub cu_seqlens: Vec<u32>,
     /// Labels as the rows have them, not shifted.
     pub labels: Vec<i64>,
+    /// Images, as the model's processor makes them.
+    pub pixel_values: Vec<f32>,
     /// The numbers that a regression predicts.
     pub values: Vec<f32>,
     /// The part of the text that each token is in; empty where all are in the first.
@@ -37,17 +42,24 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The examples `indices` of `dataset`.
+    /// The examples `indices` of `dataset`. Images are decoded here, in parallel.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::pixel_values`]; none for texts.
     ///
     /// # Panics
     /// If an index is not below the dataset's length, or if the batch has 2^32 tokens or more.
-    pub fn gather(dataset: &Dataset, indices: &[usize]) -> Self {
+    pub fn gather(dataset: &Dataset, indices: &[usize]) -> Result<Self, DataError> {
         let mut batch = Self::empty(dataset.task());
-        for &index in indices {
-            batch.push(dataset.input_ids(index), dataset.labels(index), dataset.token_type_ids(index));
+        let images: Vec<_> = indices.par_iter().map(|&index| dataset.pixel_values(index)).collect();
+        for (&index, image) in indices.iter().zip(images) {
+            match image? {
+                Some(pixel_values) => batch.push_image(&pixel_values, dataset.image_tokens(), dataset.labels(index)),
+                None => batch.push(dataset.input_ids(index), dataset.labels(index), dataset.token_type_ids(index)),
+            }
             batch.values.extend(dataset.value(index));
         }
-        batch
+        Ok(batch)
     }
 
     /// `examples` of `task`.
@@ -70,6 +82,7 @@ impl Batch {
             positions: Vec::new(),
             cu_seqlens: vec![0],
             labels: Vec::new(),
+            pixel_values: Vec::new(),
             values: Vec::new(),
             token_type_ids: Vec::new(),
             cu_label_seqlens: vec![0],
@@ -78,18 +91,32 @@ impl Batch {
     }
 
     fn push<L: Copy + Into<i64>>(&mut self, input_ids: &[u32], labels: &[L], token_type_ids: &[u32]) {
-        self.num_targets += num_targets(self.task, labels);
         if !(token_type_ids.is_empty() && self.token_type_ids.is_empty()) {
             self.token_type_ids.resize(self.input_ids.len(), 0);
             self.token_type_ids.extend(token_type_ids);
             self.token_type_ids.resize(self.input_ids.len() + input_ids.len(), 0);
         }
         self.input_ids.extend(input_ids);
+        self.positions.extend(0..below_2_to_32(input_ids.len()));
+        self.push_labels(input_ids.len(), labels);
+    }
+
+    fn push_image<L: Copy + Into<i64>>(&mut self, pixel_values: &[f32], num_tokens: usize, labels: &[L]) {
+        self.pixel_values.extend(pixel_values);
+        self.push_labels(num_tokens, labels);
+    }
+
+    /// Ends a sequence of `num_tokens` tokens with these labels.
+    fn push_labels<L: Copy + Into<i64>>(&mut self, num_tokens: usize, labels: &[L]) {
+        self.num_targets += num_targets(self.task, labels);
         self.labels.extend(labels.iter().map(|&label| label.into()));
-        let end = |len: usize| u32::try_from(len).expect("a batch has fewer than 2^32 tokens");
-        self.cu_seqlens.push(end(self.input_ids.len()));
-        self.cu_label_seqlens.push(end(self.labels.len()));
-        self.positions.extend(0..end(input_ids.len()));
+        self.cu_seqlens.push(below_2_to_32(self.num_input_tokens() + num_tokens));
+        self.cu_label_seqlens.push(below_2_to_32(self.labels.len()));
+    }
+
+    /// Where the last sequence ends.
+    fn num_input_tokens(&self) -> usize {
+        self.cu_seqlens.last().map_or(0, |&end| end as usize)
     }
 
     /// [`Batch::targets`] where each sequence of a causal model comes after `prompt_len` rows that are no tokens: one target for
@@ -123,7 +150,7 @@ impl Batch {
     /// How many tokens there are, those of a decoder beside its encoder's too.
     pub fn num_tokens(&self) -> usize {
         let decoded = if self.task == Task::Seq2SeqLm { self.labels.len() } else { 0 };
-        self.input_ids.len() + decoded
+        self.num_input_tokens() + decoded
     }
 
     /// The labels of a causal model, moved to the token that predicts them: `[num_tokens]`, -100 at the end of every
@@ -142,6 +169,10 @@ impl Batch {
         }
         targets
     }
+}
+
+fn below_2_to_32(len: usize) -> u32 {
+    u32::try_from(len).expect("a batch has fewer than 2^32 tokens")
 }
 
 #[cfg(test)]

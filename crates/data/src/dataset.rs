@@ -1,5 +1,7 @@
 //! All rows of a file, encoded.
 
+mod images;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -10,7 +12,10 @@ use sha2::{Digest, Sha256};
 use crate::encode::{Encoded, Encoder};
 use crate::example::num_targets;
 use crate::lines::Lines;
-use crate::{ChatTemplate, DataError, DataOptions, Example, IGNORE_INDEX, Row, Statistics, Task, Tokenizer};
+use crate::{
+    ChatTemplate, DataError, DataOptions, Example, IGNORE_INDEX, ImageOptions, Row, Statistics, Task, Tokenizer,
+};
+use images::Images;
 
 /// The examples of a file, in its order. All token ids lie in one vector and all labels in another, 8 bytes a token.
 #[derive(Clone, Debug)]
@@ -28,8 +33,10 @@ pub struct Dataset {
     token_type_ids: Vec<u32>,
     /// One for each example, or none where rows name no adapter.
     adapters: Vec<u32>,
-    /// The line that each example came from.
+    /// The line that each example came from; of images in folders, how many came before and itself.
     lines: Vec<usize>,
+    /// The files of examples that are images.
+    images: Option<Images>,
     statistics: Statistics,
 }
 
@@ -82,6 +89,34 @@ impl Dataset {
                 builder.push(line.number, encoded.map_err(|error| at(path, line.number, error))?);
             }
         }
+    }
+
+    /// The images of `path`, one example each: a folder with a folder of PNG and JPEG files for each class, or a JSON Lines
+    /// file of `{"image", "label"}`, paths in which are relative to its own. Headers are checked here; pixels are decoded
+    /// whenever a batch is made, so that no more than a batch of them is in memory. For
+    /// [`Task::FeatureExtraction`] labels are not looked at.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load); [`DataError::Image`] for a file that is none; [`DataError::Class`] for a folder that is
+    /// no class of the model, [`DataError::EmptyClass`], [`DataError::NoClasses`].
+    pub fn load_images(path: &Path, options: &DataOptions, image: &ImageOptions) -> Result<Self, DataError> {
+        images::load(path, options, image)
+    }
+
+    /// The pixel values of the image that is example `index`, `[3, height, width]`; `None` if it is no image.
+    ///
+    /// # Errors
+    /// [`DataError::Io`]; [`DataError::Image`] for a file that is broken.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    pub fn pixel_values(&self, index: usize) -> Result<Option<Vec<f32>>, DataError> {
+        self.images.as_ref().map(|images| images.pixel_values(index)).transpose()
+    }
+
+    /// Tokens that the model makes of an image; 0 if examples are no images.
+    pub fn image_tokens(&self) -> usize {
+        self.images.as_ref().map_or(0, Images::num_tokens)
     }
 
     /// What the examples are for.
@@ -151,6 +186,7 @@ impl Dataset {
     pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
         (0..self.len()).map(|index| match self.task {
             Task::Seq2SeqLm => self.input_ids(index).len().max(self.labels(index).len()),
+            _ if self.images.is_some() => self.image_tokens(),
             _ => self.input_ids(index).len(),
         })
     }
@@ -181,6 +217,7 @@ impl Dataset {
         self.labels.iter().for_each(|label| hasher.update(label.to_le_bytes()));
         self.values.iter().for_each(|value| hasher.update(value.to_le_bytes()));
         self.token_type_ids.iter().for_each(|part| hasher.update(part.to_le_bytes()));
+        self.images.iter().for_each(|images| hasher.update(images.digests()));
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
@@ -208,6 +245,7 @@ impl<'a> Builder<'a> {
             token_type_ids: Vec::new(),
             adapters: Vec::new(),
             lines: Vec::new(),
+            images: None,
             statistics: Statistics::default(),
         };
         let stop_token_ids = encoder.tokenizer.map_or(&[][..], |t| &t.special_tokens().stop_token_ids);

@@ -283,6 +283,54 @@ pub enum DataError {
     #[error("the row is text and the model has no tokenizer.json; add the file, or give rows with input_ids")]
     NeedsTokenizer,
 
+    /// An image file that is broken, or not of a kind that is read.
+    #[error("{}: {}", path.display(), Quoted(reason))]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A model of images without a description of what is done to them.
+    #[error("{} holds no preprocessor_config.json, which says how images are resized and normalized; copy it from the model's page", dir.display())]
+    NoProcessor {
+        /// The model directory.
+        dir: PathBuf,
+    },
+    /// A key of such a description.
+    #[error("{}: `{key}` {reason}", path.display())]
+    Processor {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A folder of a class without images.
+    #[error("{} holds no PNG or JPEG file: the class {} has nothing to learn from; add images, or remove the folder", dir.display(), Quoted(class))]
+    EmptyClass {
+        /// The folder.
+        dir: PathBuf,
+        /// Its name.
+        class: String,
+    },
+    /// A folder without folders of classes.
+    #[error("{} holds neither {rows} nor a folder of images for each class", dir.display())]
+    NoClasses {
+        /// The folder.
+        dir: PathBuf,
+        /// The file of rows that was looked for.
+        rows: &'static str,
+    },
+    /// What is wrong with the label of an image in a folder.
+    #[error("{}: {source}", dir.display())]
+    Class {
+        /// The folder.
+        dir: PathBuf,
+        /// What is wrong with it.
+        source: Box<DataError>,
+    },
     /// A directory without the file of a split.
     #[error("{} holds no {expected}; name the file itself, or add it", dir.display())]
     NoSplit {

@@ -11,7 +11,7 @@ pub const IGNORE_INDEX: i64 = -100;
 /// |---|---|
 /// | `CAUSAL_LM` | one for each token, not shifted: token `t` predicts label `t + 1`, so the first label is never used |
 /// | `TOKEN_CLS` | one for each token, its own class |
-/// | `SEQ_CLS` | one, the class of the sequence; with a single class 0, and the number to predict in `values` |
+/// | `SEQ_CLS`, `IMAGE_CLS` | one, the class of the sequence or image; with a single class 0, and the number to predict in `values` |
 /// | `FEATURE_EXTRACTION` | none |
 /// | `SEQ_2_SEQ_LM` | the tokens of the decoder, of their own length |
 #[derive(Clone, Debug, Default, PartialEq)]

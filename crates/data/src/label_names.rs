@@ -8,14 +8,18 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::lines::Lines;
-use crate::{DataError, DataOptions, IGNORE_INDEX};
+use crate::{DataError, DataOptions, IGNORE_INDEX, image_folder};
 
-/// The names of classes in the rows of `path`, `{"text", "label": "name"}` or `{"tokens", "tags": ["name", ...]}`, in alphabetical order; none where classes are
-/// numbers. What else is wrong with the rows is left to [`crate::Dataset::load`].
+/// The names of classes in the rows of `path`, `{"text", "label": "name"}` or `{"tokens", "tags": ["name", ...]}`, in
+/// alphabetical order; none where classes are numbers. Of a folder of images, those of its folders. What else is wrong with
+/// the rows is left to [`crate::Dataset::load`].
 ///
 /// # Errors
 /// [`DataError::Io`], and [`DataError::Row`] for a line that is no object, and where only some rows name their class.
 pub fn label_names(path: &Path, options: &DataOptions) -> Result<Vec<String>, DataError> {
+    if path.is_dir() {
+        return Ok(image_folder::classes(path)?.into_iter().map(|class| class.name).collect());
+    }
     let file = File::open(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
     let mut lines = Lines::new(BufReader::with_capacity(1 << 20, file), path, options.max_line_bytes);
     let mut names = BTreeSet::new();

@@ -6,7 +6,8 @@
 //! | messages to text, and which of it the assistant wrote | [`ChatTemplate`], [`Conversation`], [`Rendered`] |
 //! | one line of a file, before it is encoded | [`Row`] |
 //! | one row, encoded | [`Example`] |
-//! | all rows of a file, encoded | [`Dataset`], [`DataOptions`], [`Statistics`] |
+//! | an image file as pixel values | [`ImageProcessor`] |
+//! | all rows of a file, encoded, or all images of a folder | [`Dataset`], [`DataOptions`], [`ImageOptions`], [`Statistics`] |
 //! | the order of rows in an epoch | [`Permutation`] |
 //! | which rows make up which optimizer step | [`BatchPlan`], [`Step`] |
 //! | several rows in one place of a batch | [`Bins`] |
@@ -25,6 +26,8 @@ mod encode;
 mod error;
 mod example;
 mod guard;
+mod image;
+mod image_folder;
 mod label_names;
 mod lines;
 mod options;
@@ -48,8 +51,10 @@ pub use conversation::Conversation;
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use example::{Example, IGNORE_INDEX};
+pub use image::ImageProcessor;
+pub use image_folder::is_image_folder;
 pub use label_names::label_names;
-pub use options::{DataOptions, Task};
+pub use options::{DataOptions, ImageOptions, Task};
 pub use order::Permutation;
 pub use packing::{Bins, first_fit};
 pub use plan::{BatchPlan, PlanOptions, Step};

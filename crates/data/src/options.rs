@@ -4,7 +4,7 @@ use std::fmt::{Display, Formatter};
 
 use serde::{Deserialize, Serialize};
 
-use crate::DataError;
+use crate::{DataError, ImageProcessor};
 
 /// What the model is trained to do, as PEFT's `task_type` spells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub enum Task {
     /// Predict the tokens of one sequence from another.
     #[serde(rename = "SEQ_2_SEQ_LM")]
     Seq2SeqLm,
+    /// One class for each image. PEFT has no name for it, and writes null.
+    #[serde(rename = "IMAGE_CLS")]
+    ImageClassification,
 }
 
 impl Task {
@@ -36,6 +39,7 @@ impl Task {
             Self::TokenClassification => "TOKEN_CLS",
             Self::FeatureExtraction => "FEATURE_EXTRACTION",
             Self::Seq2SeqLm => "SEQ_2_SEQ_LM",
+            Self::ImageClassification => "IMAGE_CLS",
         }
     }
 
@@ -48,6 +52,7 @@ impl Task {
             Self::SequenceClassification => "{text, label}, {text, text_pair, label}, {input_ids, label}",
             Self::TokenClassification => "{tokens, tags}, {input_ids, labels}",
             Self::FeatureExtraction => "{text}, {text, text_pair}, {input_ids}",
+            Self::ImageClassification => "{image, label}",
             Self::Seq2SeqLm => "{prompt, completion}, {instruction, input, output}, {input_ids, labels}",
         }
     }
@@ -57,6 +62,17 @@ impl Display for Task {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// What a model asks of images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageOptions {
+    /// Its processor.
+    pub processor: ImageProcessor,
+    /// Height and width of its images.
+    pub size: [usize; 2],
+    /// Tokens that it makes of an image.
+    pub num_tokens: usize,
 }
 
 /// How rows become examples.

@@ -43,6 +43,13 @@ pub enum Row {
         /// How many of the messages are the prompt.
         prompt: usize,
     },
+    /// `{"image", "label"}`.
+    Image {
+        /// The image's file.
+        path: String,
+        /// Its class, where there is one.
+        label: Option<Label>,
+    },
     /// `{"tokens", "tags"}`, `{"tokens", "labels"}`.
     Words {
         /// The words of a text.
@@ -80,7 +87,14 @@ impl Row {
         object.retain(|_, value| !value.is_null());
         let has = |key: &str| object.contains_key(key);
         let generates = matches!(task, Task::CausalLm | Task::Seq2SeqLm);
-        if has("input_ids") {
+        if task == Task::ImageClassification {
+            match has("image") {
+                true => {
+                    Ok(Self::Image { path: text(&mut object, "image", "label")?, label: label(&mut object, "label")? })
+                }
+                false => Err(DataError::UnknownRow { keys: object.keys().cloned().collect(), task }),
+            }
+        } else if has("input_ids") {
             Self::tokenized(object)
         } else if generates && has("messages") {
             let tools = object.remove("tools");
@@ -114,6 +128,7 @@ impl Row {
             Self::Messages(_) => "messages",
             Self::Words { .. } => "tokens",
             Self::Tokenized(_) => "input_ids",
+            Self::Image { .. } => "image",
         }
     }
 

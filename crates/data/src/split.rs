@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
+use crate::image_folder::is_image_folder;
 
 /// What rows are used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,14 @@ pub enum Split {
 }
 
 impl Split {
+    /// What its folder of images is called, beside that of the other split.
+    fn folder_name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Valid => "valid",
+        }
+    }
+
     fn file_name(self) -> &'static str {
         match self {
             Self::Train => "train.jsonl",
@@ -35,6 +44,31 @@ impl Split {
         } else {
             Err(DataError::NoSplit { dir: path.to_owned(), expected: self.file_name() })
         }
+    }
+}
+
+impl Split {
+    /// The images of this split: a file of rows, as [`Split::file`], or a folder with a folder for each class: `train` or
+    /// `valid` in the directory `path`, or `path` itself.
+    ///
+    /// # Errors
+    /// [`DataError::NoClasses`] if `path` is a directory with neither.
+    pub fn images(self, path: &Path) -> Result<PathBuf, DataError> {
+        if let Ok(file) = self.file(path) {
+            return Ok(file);
+        }
+        let folder = path.join(self.folder_name());
+        match [folder.as_path(), path].into_iter().find(|folder| is_image_folder(folder)) {
+            Some(folder) => Ok(folder.to_owned()),
+            None => Err(DataError::NoClasses { dir: path.to_owned(), rows: self.file_name() }),
+        }
+    }
+
+    /// As [`Split::images`], of a directory that has images of this split by name, and not of one whose images may be another
+    /// split's.
+    pub fn own_images(self, path: &Path) -> Option<PathBuf> {
+        let found = self.images(path).ok()?;
+        (found != path).then_some(found)
     }
 }
 

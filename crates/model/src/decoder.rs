@@ -70,7 +70,11 @@ impl Decoder {
                 older: &[],
             },
             embedding: names.embedding,
-            new: NewModules { modules: is_classifier.then_some(network.head.module).into_iter().collect(), initial },
+            new: NewModules {
+                modules: is_classifier.then_some(network.head.module).into_iter().collect(),
+                initial,
+                are_replaced: false,
+            },
             other_heads: if is_classifier { &["lm_head.", "embed_out."] } else { &[] },
         };
         let base = Base::load(config.dimensions(), &expected, modules, checkpoint, dtype)?;

@@ -33,7 +33,7 @@ pub enum Command {
     Train(TrainArgs),
     /// Loss and accuracy of a model, with or without an adapter, on a file of rows.
     Eval(EvalArgs),
-    /// A vector for each row: the mean of an encoder's last hidden states.
+    /// A vector for each row: the mean of an encoder's last hidden states, or that of an image's class token.
     Embed(EmbedArgs),
     /// Continue a prompt.
     Generate(GenerateArgs),
@@ -209,7 +209,7 @@ pub struct EvalArgs {
     /// What to evaluate.
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The rows: a JSON Lines file, or a directory with valid.jsonl.
+    /// The rows: a JSON Lines file, a directory with valid.jsonl, or a directory of images with one for each class.
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
     /// Sequences of a batch.
@@ -232,7 +232,8 @@ pub struct EmbedArgs {
     /// What embeds.
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The rows, {"text"} or {"input_ids"}: a JSON Lines file, or a directory with valid.jsonl.
+    /// The rows, {"text"}, {"input_ids"} or {"image"}: a JSON Lines file, a directory with valid.jsonl, or a directory of
+    /// images with one for each class.
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
     /// Where to write `embeddings`, f32 [rows, hidden_size], as safetensors.

@@ -74,6 +74,14 @@ pub enum Error {
         /// The class.
         label: String,
     },
+    /// A model of images with more or fewer colors.
+    #[error("{}: its images have {channels} channels, and files of images are read as three; name a model of RGB images", .dir.display())]
+    Channels {
+        /// The model.
+        dir: PathBuf,
+        /// As its configuration says.
+        channels: usize,
+    },
     /// Full fine-tuning cannot start from an adapter.
     #[error(
         "adapter.init_from goes on from an adapter, and adapter.method = \"full\" has none; set model.path to the model to \
@@ -331,6 +339,7 @@ impl Error {
             | Error::FullFromAdapter
             | Error::OtherMethod { .. }
             | Error::NoLanguageModel { .. }
+            | Error::Channels { .. }
             | Error::Quantized { .. }
             | Error::NumLabels { .. }
             | Error::OtherStructure { .. }

@@ -27,7 +27,7 @@ fn rows_of_several_kinds_keep_their_order() {
     assert_eq!(data.lengths().collect::<Vec<_>>(), [4, 4, 3]);
     assert_eq!((data.input_ids(2), data.labels(2)), (&[7, 8, 9][..], &[7, 8, 9][..]));
     assert_eq!(data.example(1).labels[..2], [-100, -100]);
-    let batch = Batch::gather(&data, &[2, 1]);
+    let batch = Batch::gather(&data, &[2, 1]).unwrap();
     assert_eq!((batch.cu_seqlens, batch.num_targets), (vec![0, 3, 7], 4));
 }
 

@@ -52,7 +52,7 @@ impl Encoder<'_> {
     }
 
     /// The number of a class.
-    pub(super) fn class(&self, label: Option<Label>, beside: &'static str) -> Result<i64, DataError> {
+    pub(crate) fn class(&self, label: Option<Label>, beside: &'static str) -> Result<i64, DataError> {
         let num_labels = self.options.num_labels;
         match label {
             None => Err(DataError::MissingKey { key: "label", beside }),

@@ -40,6 +40,9 @@ impl Encoder<'_> {
                 keep(labels)
             }
             (Task::TokenClassification | Task::Seq2SeqLm, None) => return Err(missing),
+            (Task::ImageClassification, _) => {
+                return Err(DataError::UnknownRow { keys: vec!["input_ids".to_owned()], task });
+            }
         };
         let classes = if task == Task::TokenClassification { self.options.num_labels } else { self.options.vocab_size };
         if task != Task::SequenceClassification {

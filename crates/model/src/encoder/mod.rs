@@ -80,6 +80,7 @@ impl Encoder {
             new: NewModules {
                 modules: network.new_modules(),
                 initial: Initial { deviation: config.initializer_range, seed },
+                are_replaced: false,
             },
             other_heads: config.family.other_heads,
         };

@@ -23,6 +23,8 @@ pub(crate) struct Initial {
 pub(crate) struct NewModules {
     pub(crate) modules: Vec<ModuleId>,
     pub(crate) initial: Initial,
+    /// Whether what the files have of them is for other classes and left aside.
+    pub(crate) are_replaced: bool,
 }
 
 impl Initial {

@@ -92,9 +92,11 @@ fn find(
     let mut found = Vec::with_capacity(modules.parameters().len());
     for parameter in modules.parameters() {
         let source = modules.parameter(sources[parameter.id.index()]);
-        match checkpoint.get(&names.of(&source.name)) {
+        let is_new = expected.new.modules.contains(&parameter.module);
+        let mapped = checkpoint.get(&names.of(&source.name));
+        match mapped.filter(|_| !(is_new && expected.new.are_replaced)) {
             Some(mapped) => found.push(Some(mapped)),
-            None if expected.new.modules.contains(&parameter.module) => found.push(None),
+            None if is_new => found.push(None),
             None => missing.push(parameter.name.clone()),
         }
     }

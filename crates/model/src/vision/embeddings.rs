@@ -70,7 +70,9 @@ impl PatchEmbeddings {
     /// The patches of all images, with what the adapter adds to their pixels.
     fn patches(&self, images: &Images, scope: &Scope) -> Result<Tensor> {
         let (values, patches) = (self.config.patch_values(), self.config.num_tokens() - 1);
+        let weight = scope.parameter(self.weight);
         let x = Tensor::from_f32([images.len() * patches, values], &images.patches(&self.config))?;
+        let x = x.to_device(weight.device(), weight.dtype())?;
         let Some(pixels) = scope.adapter.pixels()? else { return Ok(x) };
         let pixels = ops::reshape(&pixels, [pixels.count(), 1])?;
         let added = ops::select_rows(&pixels, &places(&self.config).into())?;

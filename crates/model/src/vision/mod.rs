@@ -34,8 +34,8 @@ pub struct ImageClassifier {
 
 impl ImageClassifier {
     /// Loads the model in a Hugging Face directory under a head of `num_labels` classes, or without one. See
-    /// [`crate::Decoder::load`] for `dtype`. A head that the files do not have is drawn from `seed`, and listed in
-    /// [`Base::newly_initialized`].
+    /// [`crate::Decoder::load`] for `dtype`. A head that the files do not have, or have for another number of classes,
+    /// is drawn from `seed` and listed in [`Base::newly_initialized`].
     ///
     /// # Errors
     /// Those of [`VisionConfig::read`], [`Checkpoint::open`] and [`ImageClassifier::from_checkpoint`].
@@ -63,8 +63,16 @@ impl ImageClassifier {
             new: NewModules {
                 modules: network.head.iter().map(|head| head.module).collect(),
                 initial: Initial { deviation: config.initializer_range, seed },
+                are_replaced: num_labels.is_some_and(|num_labels| num_labels != config.labels.len()),
             },
-            other_heads: &["vit.pooler.", "pooler.", "classifier.", "vit.embeddings.mask_token", "decoder."],
+            other_heads: &[
+                "vit.pooler.",
+                "pooler.",
+                "classifier.",
+                "vit.embeddings.mask_token",
+                "embeddings.mask_token",
+                "decoder.",
+            ],
         };
         let base = Base::load(config.dimensions(), &expected, modules, checkpoint, dtype)?;
         Ok(Self { config, network, base })

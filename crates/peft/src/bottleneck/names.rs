@@ -9,6 +9,14 @@ const LAYERS_THEMSELVES: [&str; 8] = ["bert", "roberta", "xlm-roberta", "electra
 /// The path of the adapter `name` at a residual connection.
 pub(super) fn site(residual: &Residual, model_type: &str, name: &str) -> String {
     let path = &residual.path;
+    if model_type == "vit" {
+        // AdapterHub stands on transformers 4, where the last projection of a block takes the sum itself.
+        let block = path.replace("layers.", "encoder.layer.");
+        return match residual.part {
+            Part::Mlp => format!("{block}.output.output_adapters.adapters.{name}"),
+            Part::Attention | Part::CrossAttention => format!("{block}.attention_adapters.adapters.{name}"),
+        };
+    }
     if LAYERS_THEMSELVES.contains(&model_type) {
         return format!("{path}.adapters.{name}");
     }
@@ -28,4 +36,27 @@ pub(super) fn shared(residual: &Residual, name: &str, parameter: &str) -> String
         Some(base) => format!("{base}."),
     };
     format!("{base}shared_parameters.{name}.{parameter}")
+}
+
+#[cfg(test)]
+mod tests {
+    use model::VisionConfig;
+
+    use super::*;
+
+    #[test]
+    fn a_vit_has_the_names_of_transformers_4() {
+        let json = serde_json::json!({ "model_type": "vit", "num_hidden_layers": 2 });
+        let serde_json::Value::Object(json) = json else { unreachable!() };
+        let modules = VisionConfig::from_json(std::path::Path::new("config.json"), &json).unwrap().modules(Some(2));
+        let sites: Vec<String> = modules.residuals().skip(2).map(|residual| site(residual, "vit", "tiny")).collect();
+        let block = "vit.encoder.layer.1";
+        assert_eq!(
+            sites,
+            [
+                format!("{block}.attention_adapters.adapters.tiny"),
+                format!("{block}.output.output_adapters.adapters.tiny")
+            ]
+        );
+    }
 }

@@ -16,7 +16,7 @@ impl Adapter for PixelPrompt {
 
     fn pixels(&self) -> Result<Option<Tensor>> {
         // A zero for the pixels that nothing is added to, then the values of all parts.
-        let mut values = Tensor::from_f32([1, 1], &[0.0])?;
+        let mut values = self.zero.clone();
         for part in &self.parts {
             values = joined(&values, &ops::reshape(part, [part.count(), 1])?)?;
         }

@@ -1,6 +1,7 @@
 //! Making a pixel prompt for a model.
 
 use checkpoint::SafetensorsFile;
+use device::DType;
 use model::{Base, Dimensions, Modules, ParameterId};
 use tensor::{Shape, Tensor};
 
@@ -53,6 +54,7 @@ impl Skeleton {
             image: self.image,
             places: places(&self.parts, self.image).into(),
             parts: leaves[..self.parts.len()].to_vec(),
+            zero: Tensor::from_f32([1, 1], &[0.0])?.to_device(base.device(), DType::F32)?,
             parameters,
             stand_ins: self.stand_ins.with(&leaves),
             modules: base.modules().clone(),

@@ -38,6 +38,8 @@ pub struct PixelPrompt {
     /// trained values, one part after another.
     places: Arc<[u32]>,
     parts: Vec<Tensor>,
+    /// One zero, where the parts are.
+    zero: Tensor,
     parameters: Parameters,
     stand_ins: StandIns,
     modules: Modules,

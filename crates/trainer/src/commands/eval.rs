@@ -14,6 +14,7 @@ use crate::console::Console;
 use crate::run::base_model::{RowSettings, now};
 use crate::run::evaluate::{batches, evaluate, logits};
 use crate::run::facts;
+use crate::run::purpose::rows_of;
 use crate::run::task::Logits;
 use crate::units::Counted;
 
@@ -22,7 +23,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<u8, Error> {
     let Opened { base, adapters } = Opened::open(&args.model, console)?;
     let tokenizer = base.tokenizer()?;
     let template = base.chat_template(None, tokenizer.as_ref(), now())?;
-    let path = Split::Valid.file(&args.data)?;
+    let path = rows_of(base.purpose.task, Split::Valid, &args.data)?;
     let max_length = args.max_length as usize;
     let dataset = base.rows(
         &path,

@@ -6,12 +6,13 @@ use std::path::Path;
 use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, Checkpoint, MappedTensor, SafetensorsFile, read_json};
 use data::Task;
 use model::config::{CONFIG_FILE, TrunkConfig};
-use model::{ClassifierConfig, Dimensions, EncoderDecoderConfig};
+use model::{ClassifierConfig, Dimensions, EncoderDecoderConfig, VisionConfig};
 use peft::AdapterConfig;
 use peft::adalora::RankPattern;
 use peft::formats::gguf::GgufAdapter;
 use peft::formats::mlx::MLX_WEIGHTS;
 use peft::formats::{self, Format};
+use peft::pixel_prompt::PixelPromptConfig;
 use peft::prompt_learning::{PromptLearningConfig, PromptMethod};
 use serde_json::{Map, Value, json};
 
@@ -60,7 +61,7 @@ fn model(dir: &Path) -> Result<Map<String, Value>, Error> {
         "num_attention_heads": heads.num_attention_heads,
         "num_key_value_heads": heads.num_key_value_heads,
         "head_dim": heads.head_dim,
-        "vocab_size": vocab_size,
+        "vocab_size": (vocab_size > 0).then_some(vocab_size),
         "files": files.iter().filter_map(|file| file.path().file_name()?.to_str()).collect::<Vec<_>>(),
         "tokenizer": dir.join("tokenizer.json").exists(),
         "notes": weights.notes(),
@@ -72,9 +73,20 @@ fn model(dir: &Path) -> Result<Map<String, Value>, Error> {
 
 /// The sizes of a model of any kind, and what only models of its kind have.
 fn described(dir: &Path) -> Result<(Dimensions, Map<String, Value>), Error> {
-    if Purpose::of_files(dir, None)?.task == Task::Seq2SeqLm {
+    let task = Purpose::of_files(dir, None)?.task;
+    if task == Task::Seq2SeqLm {
         let config = EncoderDecoderConfig::read(dir)?;
         return Ok((config.dimensions(), object(json!({ "num_decoder_layers": config.num_decoder_layers }))));
+    }
+    if task == Task::ImageClassification {
+        let config = VisionConfig::read(dir)?;
+        let of_kind = object(json!({
+            "image_size": config.image_size,
+            "patch_size": config.patch_size,
+            "num_channels": config.num_channels,
+            "labels": config.labels.names(),
+        }));
+        return Ok((config.dimensions(), of_kind));
     }
     let config = ClassifierConfig::read(dir)?;
     let dimensions = config.dimensions();
@@ -210,6 +222,13 @@ fn adapter(dir: &Path, format: Format) -> Result<(Map<String, Value>, Vec<String
             "task_type": own.common.task_type,
             "target_modules": own.target_modules,
             "token_indices": own.token_indices,
+        }))),
+        AdapterConfig::PixelPrompt(prompt) => found.extend(object(json!({
+            "peft_type": PixelPromptConfig::PEFT_TYPE,
+            "base_model": prompt.common.base_model_name_or_path,
+            "pixel_prompt": prompt.pixel_prompt,
+            "prompt_size": prompt.prompt_size,
+            "modules_to_save": prompt.modules_to_save,
         }))),
         AdapterConfig::PromptLearning(prompt) => found.extend(prompt_learning(&prompt, &directory)),
         other => {

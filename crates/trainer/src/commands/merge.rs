@@ -98,6 +98,12 @@ impl Merge<'_> {
         model::quantized_weight_of(name).is_some_and(|weight| self.base.weights.contains(weight))
     }
 
+    /// Whether the tensor `name` is of a head for other classes, in the place of which there is a new one.
+    fn is_replaced(&self, name: &str) -> bool {
+        let base = self.base.task.base();
+        base.newly_initialized().iter().any(|id| self.names.of(&base.modules().parameter(*id).name) == name)
+    }
+
     /// The type that the base's files have where nothing is quantized.
     fn dense_dtype(&self) -> Dtype {
         let base = self.base.task.base();
@@ -108,7 +114,8 @@ impl Merge<'_> {
 
     /// The tensors of file `number`; the first also holds those that no file of the base has.
     fn outputs(&self, number: usize, file: &SafetensorsFile) -> Vec<Output> {
-        let sources = file.tensors().filter(|source| !self.is_quantization(source.name()));
+        let is_left_out = |name: &str| self.is_quantization(name) || self.is_replaced(name);
+        let sources = file.tensors().filter(|source| !is_left_out(source.name()));
         let mut outputs: Vec<Output> = sources.map(|source| self.output(source)).collect();
         if number == 0 {
             outputs.extend(self.untied());

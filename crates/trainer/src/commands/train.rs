@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checkpoint::Storage;
-use data::{Dataset, Split, Tokenizer};
+use data::{Dataset, Split, Task, Tokenizer};
 use device::Device;
 use model::{Adapter, Pass};
 use peft::Method;
@@ -35,7 +35,7 @@ use crate::run::rows::Rows;
 use crate::run::save::save_result;
 use crate::run::trainer::{Ended, Trainer};
 use crate::run::trainer_state::TrainerState;
-use crate::run::{companions, method, training_state};
+use crate::run::{companions, method, purpose, training_state};
 use crate::sampling::Sampling;
 use crate::schedule::Schedule;
 use crate::signals::Signals;
@@ -101,9 +101,11 @@ impl Setup {
             adapters: &[],
         };
         let rows_of = |path: &Path| base.rows(path, tokenizer.as_ref(), template.as_ref(), settings);
-        let rows = Rows::new(rows_of(&Split::Train.file(&config.data.train)?)?, config)?;
+        let task = base.purpose.task;
+        let rows = Rows::new(rows_of(&purpose::rows_of(task, Split::Train, &config.data.train)?)?, config)?;
         let eval = match &config.data.eval {
-            Some(path) => Some(Split::Valid.file(path)?),
+            Some(path) => Some(purpose::rows_of(task, Split::Valid, path)?),
+            None if task == Task::ImageClassification => Split::Valid.own_images(&config.data.train),
             None if config.data.train.is_dir() => Split::Valid.file(&config.data.train).ok(),
             None => None,
         };
@@ -159,7 +161,7 @@ impl Run {
         let (setup, training) = (&self.setup, &self.config.training);
         let (method, warnings) = method::build(&self.config, &setup.base)?;
         let statistics = setup.rows.dataset.statistics();
-        let must_stop = setup.tokenizer.is_some() && setup.base.purpose.head().is_none();
+        let must_stop = setup.tokenizer.is_some() && !setup.base.purpose.is_classifier();
         let of_rows = facts::warnings(statistics, self.config.data.max_length, must_stop);
         let of_base = facts::newly_initialized(setup.base.task.base(), |_| false);
         let of_config = self.config.adapter.without_effect();
@@ -308,11 +310,12 @@ impl Run {
             | config::Method::TrainableTokens
             | config::Method::PromptTuning
             | config::Method::PrefixTuning
-            | config::Method::PTuning => Kind::Peft,
+            | config::Method::PTuning
+            | config::Method::PixelPrompt => Kind::Peft,
         };
-        let card = ModelCard { base_model: &base_model, kind, facts, settings: &self.settings, dir };
-        let mut documents = vec![(REPORT_FILE, report.to_html()), (MODEL_CARD, card.to_markdown())];
         let purpose = &self.setup.base.purpose;
+        let card = ModelCard { base_model: &base_model, kind, purpose, facts, settings: &self.settings, dir };
+        let mut documents = vec![(REPORT_FILE, report.to_html()), (MODEL_CARD, card.to_markdown())];
         if kind != Kind::Model {
             documents.extend(purpose.labels_text().map(|text| (LABELS_FILE, text)));
         } else {

@@ -9,9 +9,10 @@ use super::section::Section;
 /// The rows and how they become sequences.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Data {
-    /// A JSON Lines file, or a directory with `train.jsonl` and perhaps `valid.jsonl`.
+    /// A JSON Lines file, or a directory with `train.jsonl` and perhaps `valid.jsonl`. For `IMAGE_CLS` also a directory with a
+    /// directory of PNG and JPEG files for each class, or with two such, `train` and `valid`.
     pub train: PathBuf,
-    /// Rows to evaluate on; a directory's `valid.jsonl` unless set.
+    /// Rows to evaluate on; a directory's `valid.jsonl`, or its images in `valid`, unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval: Option<PathBuf>,
     /// Longer sequences are cut to this many tokens, and counted. Default 512.

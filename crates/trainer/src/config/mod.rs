@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use adapter::{
-    AdaLoraSettings, Adapter, BottleneckSettings, Ia3Settings, LoraSettings, Method, PromptLearningSettings, Recipe,
-    Selection, TrainableTokensSettings, VeraSettings,
+    AdaLoraSettings, Adapter, BottleneckSettings, Ia3Settings, LoraSettings, Method, PixelPromptSettings,
+    PromptLearningSettings, Recipe, Selection, TrainableTokensSettings, VeraSettings,
 };
 pub use data::Data;
 pub use model::{BaseDType, Model, Quantization, TaskType, WeightStorage};

@@ -136,6 +136,9 @@ pub enum TaskType {
     /// A text from another.
     #[serde(rename = "SEQ_2_SEQ_LM")]
     Seq2SeqLm,
+    /// The class of an image. PEFT has no word for it, and null stands in an adapter's file.
+    #[serde(rename = "IMAGE_CLS")]
+    ImageClassification,
 }
 
 impl Choice for TaskType {
@@ -144,5 +147,6 @@ impl Choice for TaskType {
         ("SEQ_CLS", Self::SequenceClassification),
         ("TOKEN_CLS", Self::TokenClassification),
         ("SEQ_2_SEQ_LM", Self::Seq2SeqLm),
+        ("IMAGE_CLS", Self::ImageClassification),
     ];
 }

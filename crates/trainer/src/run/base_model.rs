@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use checkpoint::{Checkpoint, Dtype, MappedTensor};
-use data::{ChatTemplate, DataError, DataOptions, Dataset, Tokenizer};
+use data::{ChatTemplate, DataError, DataOptions, Dataset, ImageOptions, ImageProcessor, Tokenizer};
 use device::{DType, Device};
 use model::config::CONFIG_FILE;
 use model::{
-    Base, Classifier, ClassifierConfig, Decoder, DecoderConfig, EncoderDecoder, EncoderDecoderConfig, ModuleKind,
+    Base, Classifier, ClassifierConfig, Decoder, DecoderConfig, EncoderDecoder, EncoderDecoderConfig, ImageClassifier,
+    ModuleKind, VisionConfig,
 };
 use serde_json::{Map, Value};
 use tensor::Nf4Matrix;
 
 use super::identity::model_fingerprint;
 use super::purpose::Purpose;
-use super::task::{CausalLm, Classification, Seq2SeqLm, Task};
+use super::task::{CausalLm, Classification, ImageClassification, Seq2SeqLm, Task};
 use crate::Error;
 use crate::config::{Quantization, WeightStorage};
 use crate::generation::TextModel;
@@ -50,6 +51,13 @@ impl BaseModel {
                 let config = EncoderDecoderConfig::read(dir)?;
                 let (weights, dtype) = (Checkpoint::open(dir)?, dtype_of(config.dtype));
                 (Box::new(Seq2SeqLm::new(EncoderDecoder::from_checkpoint(config, &weights, dtype)?)), weights, dtype)
+            }
+            None if purpose.task == data::Task::ImageClassification => {
+                let config = VisionConfig::read(dir)?;
+                let (weights, dtype) = (Checkpoint::open(dir)?, dtype_of(config.dtype));
+                let num_labels = Some(purpose.labels.len());
+                let model = ImageClassifier::from_checkpoint(config, num_labels, &weights, dtype, purpose.seed)?;
+                (Box::new(ImageClassification::new(model)), weights, dtype)
             }
             None => {
                 let config = DecoderConfig::read(dir)?;
@@ -135,6 +143,9 @@ impl BaseModel {
     /// # Errors
     /// A tokenizer that does not work or belongs to another model.
     pub fn tokenizer(&self) -> Result<Option<Tokenizer>, Error> {
+        if self.purpose.task == data::Task::ImageClassification {
+            return Ok(None);
+        }
         match Tokenizer::load(&self.dir, self.task.base().dimensions().vocab_size) {
             Ok(tokenizer) => Ok(Some(tokenizer)),
             Err(DataError::NoTokenizer { .. }) => Ok(None),
@@ -183,6 +194,9 @@ impl BaseModel {
             adapters: adapters.to_vec(),
             ..DataOptions::new(self.task.base().dimensions().vocab_size)
         };
+        if let Some(images) = self.task.images() {
+            return Ok(Dataset::load_images(path, &options, &image_options(&self.dir, images)?)?);
+        }
         let dataset = Dataset::load(path, tokenizer, template, &options)?;
         let longest = dataset.statistics().longest;
         match self.task.base().dimensions().learned_positions {
@@ -234,6 +248,21 @@ fn check_quantization(dir: &Path, base: &Base) -> Result<(), Error> {
         _ => return Ok(()),
     };
     Err(Error::Quantization { path, reason })
+}
+
+/// What the model in `dir`, which `config` describes, asks of images.
+///
+/// # Errors
+/// A description of its processor that cannot be used; [`Error::Channels`] for images that files do not hold.
+pub fn image_options(dir: &Path, config: &VisionConfig) -> Result<ImageOptions, Error> {
+    match config.num_channels {
+        3 => Ok(ImageOptions {
+            processor: ImageProcessor::load(dir)?,
+            size: config.image_size,
+            num_tokens: config.num_tokens(),
+        }),
+        channels => Err(Error::Channels { dir: dir.to_owned(), channels }),
+    }
 }
 
 /// The time, in seconds since 1970.

@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use super::purpose::Purpose;
 
 /// Files that are copied as they are, where a model has them.
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 10] = [
     "generation_config.json",
+    "preprocessor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -50,6 +51,7 @@ pub fn set_purpose(config: &mut Map<String, Value>, purpose: &Purpose, base: &Ba
     let end = match purpose.task {
         Task::SequenceClassification => "ForSequenceClassification",
         Task::TokenClassification => "ForTokenClassification",
+        Task::ImageClassification => "ForImageClassification",
         Task::CausalLm | Task::Seq2SeqLm | Task::FeatureExtraction => return,
     };
     purpose.write_labels(config);

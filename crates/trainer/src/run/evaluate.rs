@@ -48,7 +48,7 @@ pub fn evaluate(
     let mut sums = Evaluation::default();
     for rows in batches(dataset, batch_size) {
         for (pass, rows) in adapters.groups(dataset, &rows) {
-            let sum = task.evaluate(&Batch::gather(dataset, &rows), &pass)?;
+            let sum = task.evaluate(&Batch::gather(dataset, &rows)?, &pass)?;
             sums.loss_sum += sum.loss;
             sums.tokens += sum.num_supervised as u64;
             sums.correct += sum.num_correct as u64;
@@ -65,7 +65,7 @@ pub fn logits(task: &dyn Task, adapters: &Adapters, dataset: &Dataset, rows: &[u
     let mut parts = Vec::new();
     for (pass, group) in adapters.groups(dataset, rows) {
         let places = group.iter().map(|row| rows.iter().position(|other| other == row).unwrap_or(0)).collect();
-        parts.push((task.logits(&Batch::gather(dataset, &group), &pass)?, places));
+        parts.push((task.logits(&Batch::gather(dataset, &group)?, &pass)?, places));
     }
     Ok(Logits::joined(parts))
 }

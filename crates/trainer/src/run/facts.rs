@@ -39,7 +39,7 @@ pub fn model(config: &Config, base: &BaseModel, trained: &Trained) -> Vec<Fact> 
     ];
     let adapted: Vec<&str> = trained.adapted(modules).collect();
     let purpose = &base.purpose;
-    if purpose.head().is_some() {
+    if purpose.is_classifier() {
         facts.push(fact("classes", classes(purpose.labels.names())));
     }
     if !adapted.is_empty() {

@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use data::Task;
+
+use super::purpose::Purpose;
+
 /// The file.
 pub const MODEL_CARD: &str = "README.md";
 
@@ -11,6 +15,8 @@ pub struct ModelCard<'a> {
     pub base_model: &'a str,
     /// What the files are.
     pub kind: Kind,
+    /// What the model is for.
+    pub purpose: &'a Purpose,
     /// Name and value.
     pub facts: &'a [(String, String)],
     /// The settings as TOML.
@@ -67,20 +73,49 @@ impl ModelCard<'_> {
 impl ModelCard<'_> {
     /// Commands and code that use the files.
     fn usage(&self, base: &str, dir: &str) -> String {
-        let generate = format!("```sh\ntunesmith generate --model {base} --adapter {dir} --prompt \"...\"\n```\n");
-        let load = "from transformers import AutoModelForCausalLM\n\nbase = AutoModelForCausalLM.from_pretrained";
-        let (base, quoted) = (yaml(base), yaml(dir));
-        match self.kind {
-            Kind::Peft => format!(
-                "{generate}\n```python\nfrom peft import PeftModel\n{load}({base})\n\
-                 model = PeftModel.from_pretrained(base, {quoted})\n```\n"
-            ),
+        let (model, adapter) = match self.kind {
+            Kind::Model => (dir, String::new()),
+            Kind::Peft | Kind::AdapterHub => (base, format!(" --adapter {dir}")),
+        };
+        let command = match self.purpose.is_classifier() {
+            true => format!("tunesmith eval --model {model}{adapter} --data ..."),
+            false => format!("tunesmith generate --model {model}{adapter} --prompt \"...\""),
+        };
+        let auto_class = auto_class(self.purpose.task);
+        let (import, quoted) = (format!("from transformers import {auto_class}\n\n"), yaml(dir));
+        let head = self.head();
+        let load = format!("base = {auto_class}.from_pretrained({}{head})\n", yaml(base));
+        let python = match self.kind {
+            Kind::Peft => {
+                format!("from peft import PeftModel\n{import}{load}model = PeftModel.from_pretrained(base, {quoted})\n")
+            }
             Kind::AdapterHub => format!(
-                "{generate}\n```python\nimport adapters\n{load}({base})\nadapters.init(base)\n\
-                 base.load_adapter({quoted}, with_head=False, use_safetensors=True, set_active=True)\n```\n"
+                "import adapters\n{import}{load}adapters.init(base)\n\
+                 base.load_adapter({quoted}, with_head=False, use_safetensors=True, set_active=True)\n"
             ),
-            Kind::Model => format!("```sh\ntunesmith generate --model {dir} --prompt \"...\"\n```\n"),
+            Kind::Model => format!("{import}model = {auto_class}.from_pretrained({quoted})\n"),
+        };
+        format!("```sh\n{command}\n```\n\n```python\n{python}```\n")
+    }
+
+    /// What makes the base's head one for the classes that were trained, which the adapter's is put over.
+    fn head(&self) -> String {
+        match self.purpose.is_classifier() {
+            true => format!(", num_labels={}, ignore_mismatched_sizes=True", self.purpose.labels.len()),
+            false => String::new(),
         }
+    }
+}
+
+/// The class of transformers that loads a model for `task`.
+fn auto_class(task: Task) -> &'static str {
+    match task {
+        Task::CausalLm => "AutoModelForCausalLM",
+        Task::Seq2SeqLm => "AutoModelForSeq2SeqLM",
+        Task::SequenceClassification => "AutoModelForSequenceClassification",
+        Task::TokenClassification => "AutoModelForTokenClassification",
+        Task::ImageClassification => "AutoModelForImageClassification",
+        Task::FeatureExtraction => "AutoModel",
     }
 }
 
@@ -100,6 +135,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::config::Labels;
 
     #[test]
     fn front_matter_survives_any_name() {
@@ -107,6 +143,7 @@ mod tests {
         let card = ModelCard {
             base_model: "models/\"x\"\n---\nlicense: mit",
             kind: Kind::Peft,
+            purpose: &Purpose::causal_lm(),
             facts: &facts,
             settings: "[model]\npath = \"```\"\n",
             dir: Path::new("out"),
@@ -117,5 +154,22 @@ mod tests {
         assert_eq!(text.lines().filter(|l| l.starts_with("license")).count(), 0);
         assert!(text.contains("| loss | a\\|b &lt;i> |"));
         assert!(text.contains("```toml\n[model]\npath = \"'''\"\n```"));
+    }
+
+    #[test]
+    fn every_task_has_its_class() {
+        let card = |task, kind| {
+            let purpose = Purpose { task, labels: Labels::numbered(3), seed: 0 };
+            let (base_model, dir) = ("base", Path::new("out"));
+            ModelCard { base_model, kind, purpose: &purpose, facts: &[], settings: "", dir }.to_markdown()
+        };
+        let text = card(Task::ImageClassification, Kind::Peft);
+        let load = "base = AutoModelForImageClassification.from_pretrained(\"base\", num_labels=3, ignore_mismatched_sizes=True)";
+        assert!(text.contains(load) && text.contains("tunesmith eval --model base --adapter out --data"), "{text}");
+        let text = card(Task::Seq2SeqLm, Kind::AdapterHub);
+        assert!(text.contains("base = AutoModelForSeq2SeqLM.from_pretrained(\"base\")\nadapters.init(base)"), "{text}");
+        let text = card(Task::TokenClassification, Kind::Model);
+        assert!(text.contains("model = AutoModelForTokenClassification.from_pretrained(\"out\")"), "{text}");
+        assert!(text.contains("tunesmith eval --model out --data ..."), "{text}");
     }
 }

@@ -1,11 +1,11 @@
 //! What a model is opened for: its task, and the classes of a classifier.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, SafetensorsFile, read_json};
 use data::{DataOptions, Split, Task};
 use model::config::{CONFIG_FILE, ClassifierConfig, Labels};
-use model::{EncoderDecoderFamily, TaskHead};
+use model::{EncoderDecoderFamily, TaskHead, VisionConfig, VisionFamily};
 use peft::formats::Format;
 use peft::{AdapterConfig, TaskType};
 use serde_json::{Map, Value, json};
@@ -51,10 +51,11 @@ impl Purpose {
             config::TaskType::Seq2SeqLm => return Ok(Self::without_classes(Task::Seq2SeqLm)),
             config::TaskType::SequenceClassification => Task::SequenceClassification,
             config::TaskType::TokenClassification => Task::TokenClassification,
+            config::TaskType::ImageClassification => Task::ImageClassification,
         };
-        let path = Split::Train.file(&config.data.train)?;
+        let path = rows_of(task, Split::Train, &config.data.train)?;
         let named = data::label_names(&path, &DataOptions::new(1))?;
-        let file = ClassifierConfig::read(&config.model.path)?.labels;
+        let file = labels_of_model(task, &config.model.path)?;
         let num_labels = config.model.num_labels;
         if let [label] = named.as_slice() {
             return Err(Error::OneClass { path, label: label.clone() });
@@ -94,7 +95,7 @@ impl Purpose {
         if matches!(task, Task::CausalLm | Task::Seq2SeqLm) {
             return Ok(Self::without_classes(task));
         }
-        let file = ClassifierConfig::read(model)?.labels;
+        let file = labels_of_model(task, model)?;
         let head = |directory: &AdapterDirectory| num_labels(directory.head.as_ref().unwrap_or(&directory.weights));
         let trained = directory.as_ref().and_then(head);
         let labels = match (adapter.map(read_labels).transpose()?.flatten(), trained) {
@@ -105,13 +106,21 @@ impl Purpose {
         Ok(Self { task, labels, seed: 0 })
     }
 
-    /// The head that a classifier of this task has; `None` for another task.
+    /// Whether classes are predicted, or in a regression a number.
+    pub fn is_classifier(&self) -> bool {
+        match self.task {
+            Task::SequenceClassification | Task::TokenClassification | Task::ImageClassification => true,
+            Task::CausalLm | Task::Seq2SeqLm | Task::FeatureExtraction => false,
+        }
+    }
+
+    /// The head that a classifier of texts has; `None` for another task.
     pub fn head(&self) -> Option<TaskHead> {
         let num_labels = self.labels.len();
         match self.task {
             Task::SequenceClassification => Some(TaskHead::SequenceClassification { num_labels }),
             Task::TokenClassification => Some(TaskHead::TokenClassification { num_labels }),
-            Task::CausalLm | Task::Seq2SeqLm | Task::FeatureExtraction => None,
+            Task::CausalLm | Task::Seq2SeqLm | Task::FeatureExtraction | Task::ImageClassification => None,
         }
     }
 
@@ -122,15 +131,19 @@ impl Purpose {
 
     /// What one prediction is made for.
     pub fn unit(&self) -> &'static str {
-        if self.task == Task::SequenceClassification { "row" } else { "token" }
+        match self.task {
+            Task::SequenceClassification => "row",
+            Task::ImageClassification => "image",
+            _ => "token",
+        }
     }
 
     /// The text of [`LABELS_FILE`]; `None` where there are no classes.
     pub fn labels_text(&self) -> Option<String> {
-        self.head()?;
         let mut object = Map::new();
         self.write_labels(&mut object);
-        serde_json::to_string_pretty(&object).ok().map(|text| text + "\n")
+        let text = serde_json::to_string_pretty(&object).ok().filter(|_| self.is_classifier());
+        text.map(|text| text + "\n")
     }
 
     /// Sets `id2label` and `label2id`, as a `config.json` has them.
@@ -145,14 +158,37 @@ impl Purpose {
 /// What transformers' class of the model is for, as `architectures` of its `config.json` names it.
 fn task_of_model(dir: &Path) -> Result<Task, Error> {
     let json: Map<String, Value> = read_json(&dir.join(CONFIG_FILE), LIMIT)?;
-    if json.get("model_type").and_then(Value::as_str).is_some_and(|name| EncoderDecoderFamily::find(name).is_some()) {
+    let model_type = json.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    if EncoderDecoderFamily::find(model_type).is_some() {
         return Ok(Task::Seq2SeqLm);
+    }
+    if VisionFamily::find(model_type).is_some() {
+        return Ok(Task::ImageClassification);
     }
     let architecture = json.get("architectures").and_then(|names| names.get(0)?.as_str()).unwrap_or_default();
     Ok(match architecture {
         name if name.ends_with("ForSequenceClassification") => Task::SequenceClassification,
         name if name.ends_with("ForTokenClassification") => Task::TokenClassification,
         _ => Task::CausalLm,
+    })
+}
+
+/// Where the rows or images of a split are.
+///
+/// # Errors
+/// A directory without them.
+pub fn rows_of(task: Task, split: Split, path: &Path) -> Result<PathBuf, Error> {
+    Ok(match task {
+        Task::ImageClassification => split.images(path)?,
+        _ => split.file(path)?,
+    })
+}
+
+/// The classes that the model's `config.json` names.
+fn labels_of_model(task: Task, dir: &Path) -> Result<Labels, Error> {
+    Ok(match task {
+        Task::ImageClassification => VisionConfig::read(dir)?.labels,
+        _ => ClassifierConfig::read(dir)?.labels,
     })
 }
 

@@ -45,9 +45,12 @@ impl Rows {
     }
 
     /// The micro-batches of step `step`, counted from 1: a function of its number alone.
-    pub fn micro_batches(&self, step: u64) -> Vec<Batch> {
+    ///
+    /// # Errors
+    /// An image that cannot be read any more, or whose pixels are broken.
+    pub fn micro_batches(&self, step: u64) -> Result<Vec<Batch>, Error> {
         let step = self.plan.step(step.saturating_sub(1));
-        step.micro_batches.iter().map(|rows| Batch::gather(&self.dataset, rows)).collect()
+        step.micro_batches.iter().map(|rows| Ok(Batch::gather(&self.dataset, rows)?)).collect()
     }
 
     /// Passes over the rows once `steps` steps are done.

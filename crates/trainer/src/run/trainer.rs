@@ -66,7 +66,7 @@ impl Trainer<'_> {
     pub fn train(&self, optimizer: &mut Optimizer, journal: &mut Journal) -> Result<Ended, Error> {
         let mut gradients = Gradients::new(self.method.parameters().tensors())?;
         for step in optimizer.steps() + 1..=self.schedule.max_steps {
-            let batches = self.rows.micro_batches(step);
+            let batches = self.rows.micro_batches(step)?;
             let loss = self.forward_backward(step, &batches, &mut gradients)?;
             let grad_norm = optimizer.grad_norm(&gradients)?;
             self.check_finite(step, [("loss", loss), ("gradient norm", grad_norm as f32)])?;

@@ -6,6 +6,7 @@ mod conflicts;
 mod ia3;
 mod ln_tuning;
 mod lora;
+mod pixel_prompt;
 mod prompt_learning;
 mod recipe;
 mod trainable_tokens;
@@ -26,6 +27,7 @@ pub use adalora::AdaLoraSettings;
 pub use bottleneck::BottleneckSettings;
 pub use ia3::Ia3Settings;
 pub use lora::LoraSettings;
+pub use pixel_prompt::PixelPromptSettings;
 pub use prompt_learning::PromptLearningSettings;
 pub use recipe::Recipe;
 pub use trainable_tokens::TrainableTokensSettings;
@@ -65,6 +67,9 @@ pub struct Adapter {
     /// Settings of `method = "trainable_tokens"`.
     #[serde(flatten)]
     pub trainable_tokens: TrainableTokensSettings,
+    /// Settings of `method = "pixel_prompt"`.
+    #[serde(flatten)]
+    pub pixel_prompt: PixelPromptSettings,
 }
 
 /// Which modules a method changes, for the methods that choose. What is `None` takes PEFT's default, or the value of
@@ -100,6 +105,7 @@ impl Adapter {
             vera: VeraSettings::read(s),
             adalora: AdaLoraSettings::read(s),
             trainable_tokens: TrainableTokensSettings::read(s),
+            pixel_prompt: PixelPromptSettings::read(s),
         }
     }
 }
@@ -129,6 +135,8 @@ pub enum Method {
     PrefixTuning,
     /// Learned embeddings through an encoder.
     PTuning,
+    /// Learned values added to the pixels of images.
+    PixelPrompt,
     /// Every parameter of the base.
     Full,
 }
@@ -153,6 +161,7 @@ impl std::fmt::Display for Method {
             Method::PromptTuning => "prompt_tuning",
             Method::PrefixTuning => "prefix_tuning",
             Method::PTuning => "p_tuning",
+            Method::PixelPrompt => "pixel_prompt",
             Method::Full => "full",
         })
     }
@@ -170,6 +179,7 @@ impl Choice for Method {
         ("prompt_tuning", Self::PromptTuning),
         ("prefix_tuning", Self::PrefixTuning),
         ("p_tuning", Self::PTuning),
+        ("pixel_prompt", Self::PixelPrompt),
         ("full", Self::Full),
     ];
 }

@@ -9,7 +9,7 @@ impl Adapter {
     pub fn without_effect(&self) -> Vec<String> {
         let selection = keys(&self.selection);
         let [lora, ia3, bottleneck] = [keys(&self.lora), keys(&self.ia3), keys(&self.bottleneck)];
-        let prompt_learning = keys(&self.prompt_learning);
+        let [prompt_learning, pixel_prompt] = [keys(&self.prompt_learning), keys(&self.pixel_prompt)];
         let [vera, adalora] = [keys(&self.vera), keys(&self.adalora)];
         let trainable_tokens = keys(&self.trainable_tokens);
         let own = match self.method {
@@ -23,9 +23,11 @@ impl Adapter {
             Method::PromptTuning | Method::PrefixTuning | Method::PTuning => {
                 [keys(&self.selection.of_prompt_learning()), keys(&self.prompt_learning.of(self.method))].concat()
             }
+            Method::PixelPrompt => [keys(&self.selection.of_prompt_learning()), pixel_prompt.clone()].concat(),
             Method::Full => Vec::new(),
         };
-        let set = [selection, lora, ia3, bottleneck, prompt_learning, vera, adalora, trainable_tokens].concat();
+        let set =
+            [selection, lora, ia3, bottleneck, prompt_learning, pixel_prompt, vera, adalora, trainable_tokens].concat();
         let unread = set.iter().filter(|key| !own.contains(key));
         let of_method =
             unread.map(|key| format!("adapter.{key} has no effect on adapter.method = \"{}\"", self.method));
@@ -46,7 +48,7 @@ impl Adapter {
 }
 
 impl Selection {
-    /// What prompt tuning, prefix tuning and P-tuning read: they change no modules.
+    /// What prompt tuning, prefix tuning, P-tuning and pixel prompts read: they change no modules.
     fn of_prompt_learning(&self) -> Self {
         Self { modules_to_save: self.modules_to_save.clone(), ..Self::default() }
     }

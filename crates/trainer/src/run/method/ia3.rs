@@ -4,14 +4,14 @@ use model::Base;
 use peft::ia3::Ia3Config;
 use peft::{AdapterConfig, ModuleNames};
 
-use super::{check_same_parameters, common, init_from};
+use super::{check_same_parameters, common, init_from, selection};
 use crate::Error;
 use crate::config::Config;
 
 /// The (IA)^3 configuration of `config`.
 pub(super) fn config(config: &Config, base: &Base) -> Result<Ia3Config, Error> {
-    let (settings, selection) = (&config.adapter.ia3, &config.adapter.selection);
-    let common = common(config);
+    let (settings, selection) = (&config.adapter.ia3, &*selection(config));
+    let common = common(config, base);
     let Some((dir, saved)) = init_from(config, base)? else {
         return Ok(Ia3Config { common, ..settings.over_defaults(selection) });
     };

@@ -4,14 +4,14 @@ use model::Base;
 use peft::lora::LoraConfig;
 use peft::{AdapterConfig, ModuleNames};
 
-use super::{check_same_parameters, common, init_from};
+use super::{check_same_parameters, common, init_from, selection};
 use crate::Error;
 use crate::config::Config;
 
 /// The LoRA configuration of `config`.
 pub(super) fn config(config: &Config, base: &Base) -> Result<LoraConfig, Error> {
-    let (settings, selection) = (&config.adapter.lora, &config.adapter.selection);
-    let common = common(config);
+    let (settings, selection) = (&config.adapter.lora, &*selection(config));
+    let common = common(config, base);
     let Some((dir, saved)) = init_from(config, base)? else {
         return Ok(LoraConfig { common, ..settings.over_defaults(selection) });
     };

@@ -5,10 +5,12 @@ mod bottleneck;
 mod ia3;
 mod ln_tuning;
 mod lora;
+mod pixel_prompt;
 mod prompt_learning;
 mod trainable_tokens;
 mod vera;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,9 +18,10 @@ use checkpoint::{ADAPTER_CONFIG, AdapterDirectory};
 use model::Base;
 use peft::prompt_learning::{PTuning, PrefixTuning, PromptMethod, PromptTuning};
 use peft::{AdapterConfig, Common, Full, Method, TaskType, Warnings, formats};
+use serde_json::json;
 
 use crate::Error;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Selection};
 use crate::run::base_model::BaseModel;
 
 /// The method of `config` on `base`, with its values as they are before step 1.
@@ -79,6 +82,7 @@ pub fn adapter_config(config: &Config, base: &Base) -> Result<Option<AdapterConf
         config::Method::TrainableTokens => {
             Some(AdapterConfig::TrainableTokens(trainable_tokens::config(config, base)?))
         }
+        config::Method::PixelPrompt => Some(AdapterConfig::PixelPrompt(pixel_prompt::config(config, base)?)),
         config::Method::PromptTuning => Some(prompt_learning(PromptMethod::PromptTuning(PromptTuning::default()))?),
         config::Method::PrefixTuning => Some(prompt_learning(PromptMethod::PrefixTuning(PrefixTuning::default()))?),
         config::Method::PTuning => Some(prompt_learning(PromptMethod::PTuning(PTuning::default()))?),
@@ -116,15 +120,36 @@ fn check_same_parameters(
 }
 
 /// What a saved configuration says about the base.
-fn common(config: &Config) -> Common {
+fn common(config: &Config, base: &Base) -> Common {
+    let (architecture, task) = (base.dimensions().architecture, config.model.task_type);
+    let image_class =
+        (task == config::TaskType::ImageClassification).then(|| bottleneck::model_class(architecture, task));
+    let model_type = base.dimensions().model_type;
     Common {
         base_model_name_or_path: Some(config.model.path.display().to_string()),
-        task_type: Some(match config.model.task_type {
-            config::TaskType::CausalLm => TaskType::CausalLm,
-            config::TaskType::SequenceClassification => TaskType::SeqCls,
-            config::TaskType::TokenClassification => TaskType::TokenCls,
-            config::TaskType::Seq2SeqLm => TaskType::Seq2SeqLm,
+        task_type: match config.model.task_type {
+            config::TaskType::CausalLm => Some(TaskType::CausalLm),
+            config::TaskType::SequenceClassification => Some(TaskType::SeqCls),
+            config::TaskType::TokenClassification => Some(TaskType::TokenCls),
+            config::TaskType::Seq2SeqLm => Some(TaskType::Seq2SeqLm),
+            // PEFT has no such task; it notes the class of the model instead.
+            config::TaskType::ImageClassification => None,
+        },
+        auto_mapping: image_class.map(|class| {
+            let library = format!("transformers.models.{model_type}.modeling_{model_type}");
+            json!({ "base_model_class": class, "parent_library": library })
         }),
         ..Common::default()
     }
+}
+
+/// Which modules a new adapter changes. The head of a classifier of images is trained unless something else is asked for: for
+/// the other classifiers PEFT's `task_type` says so, and images have none.
+fn selection(config: &Config) -> Cow<'_, Selection> {
+    let selection = &config.adapter.selection;
+    let is_image = config.model.task_type == config::TaskType::ImageClassification;
+    if !is_image || selection.modules_to_save.is_some() || config.adapter.init_from.is_some() {
+        return Cow::Borrowed(selection);
+    }
+    Cow::Owned(Selection { modules_to_save: Some(vec!["classifier".to_owned()]), ..selection.clone() })
 }

@@ -7,15 +7,15 @@ use model::Base;
 use peft::prompt_learning::{PromptLearning, PromptLearningConfig, PromptMethod, PromptTuningInit};
 use peft::{AdapterConfig, Method, PeftError, Warnings};
 
-use super::{common, init_from};
+use super::{common, init_from, selection};
 use crate::Error;
 use crate::config::Config;
 use crate::run::base_model::BaseModel;
 
 /// The configuration of `config`, whose method is `method`.
 pub(super) fn config(config: &Config, base: &Base, method: PromptMethod) -> Result<PromptLearningConfig, Error> {
-    let (settings, selection) = (&config.adapter.prompt_learning, &config.adapter.selection);
-    let common = common(config);
+    let (settings, selection) = (&config.adapter.prompt_learning, &*selection(config));
+    let common = common(config, base);
     let Some((dir, saved)) = init_from(config, base)? else {
         return Ok(PromptLearningConfig { common, ..settings.over_defaults(method, selection) });
     };

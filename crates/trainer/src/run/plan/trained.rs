@@ -82,6 +82,7 @@ impl Trained {
     fn add(&mut self, name: &str, shape: &[usize], modules: &Modules) {
         self.parameters += shape.iter().product::<usize>();
         if let Some((path, parameter)) = name.split_once(".adapter_down.") {
+            let path = model::current_name(path);
             let at = modules.residuals().find(|residual| path.starts_with(&format!("{}.", residual.path)));
             let elements = match (parameter, shape) {
                 ("0.weight", [size, hidden]) => size + hidden,

@@ -3,10 +3,11 @@
 
 mod causal_lm;
 mod classification;
+mod image_classification;
 mod seq2seq_lm;
 
 use data::Batch;
-use model::{Base, Pass};
+use model::{Base, Pass, VisionConfig};
 use tensor::{LossSum, Tensor};
 
 use super::plan::{Activations, Trained};
@@ -15,6 +16,7 @@ use crate::generation::TextModel;
 
 pub use causal_lm::CausalLm;
 pub use classification::Classification;
+pub use image_classification::ImageClassification;
 pub use seq2seq_lm::Seq2SeqLm;
 
 /// A frozen model together with its task.
@@ -53,6 +55,11 @@ pub trait Task: Send + Sync {
     fn keys_and_values(&self, input_ids: &[u32]) -> Result<Option<Vec<(Tensor, Tensor)>>, Error> {
         let _ = input_ids;
         Ok(None)
+    }
+
+    /// What the model is, if it is given images.
+    fn images(&self) -> Option<&VisionConfig> {
+        None
     }
 
     /// The language model, if it is one that writes texts.
