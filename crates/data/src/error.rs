@@ -284,7 +284,7 @@ pub enum DataError {
     NeedsTokenizer,
 
     /// An image file that is broken, or not of a kind that is read.
-    #[error("{}: {}", path.display(), Quoted(reason))]
+    #[error("{}: {reason}", path.display())]
     Image {
         /// The file.
         path: PathBuf,

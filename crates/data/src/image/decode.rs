@@ -100,7 +100,9 @@ fn to_rgb(image: &DynamicImage) -> Rgb {
 }
 
 pub(super) fn wrong(path: &Path, reason: impl Into<String>) -> DataError {
-    DataError::Image { path: path.to_owned(), reason: reason.into() }
+    // A decoder may quote the file, which must not write to the reader's terminal.
+    let reason = reason.into().replace(char::is_control, "\u{fffd}");
+    DataError::Image { path: path.to_owned(), reason }
 }
 
 #[cfg(test)]
