@@ -59,7 +59,7 @@ pub(super) fn load(path: &Path, options: &DataOptions, image: &ImageOptions) -> 
     let mut builder = Builder::new(&encoder);
     let mut files = Vec::with_capacity(found.len());
     for Found { line, file, labels } in found {
-        let example = Example { input_ids: Vec::new(), labels, values: Vec::new() };
+        let example = Example { labels, ..Example::default() };
         builder.dataset.statistics.rows += 1;
         builder.push_example(line, Encoded { example, ..Encoded::default() });
         files.push(file);

@@ -92,7 +92,10 @@ fn task_type(task: Task) -> Option<TaskType> {
     match task {
         Task::CausalLm => Some(TaskType::CausalLm),
         Task::Seq2SeqLm => Some(TaskType::Seq2SeqLm),
-        Task::SequenceClassification | Task::TokenClassification | Task::FeatureExtraction => None,
+        Task::SequenceClassification
+        | Task::TokenClassification
+        | Task::FeatureExtraction
+        | Task::ImageClassification => None,
     }
 }
 
