@@ -42,9 +42,9 @@ pub(super) fn run(args: &EmbedArgs) -> Result<u8, Error> {
 /// What embeds.
 enum Embedder {
     /// Texts, by an encoder without a head.
-    Texts(Encoder),
+    Texts(Box<Encoder>),
     /// Images. The head is there for adapters that have one, and not asked.
-    Images(ImageClassifier),
+    Images(Box<ImageClassifier>),
 }
 
 impl Embedder {
@@ -65,11 +65,12 @@ impl Embedder {
         let mut embedder = if purpose.task == Task::ImageClassification {
             let config = VisionConfig::read(&model.model)?;
             let (dtype, num_labels) = (dtype(config.dtype), Some(purpose.labels.len()));
-            Self::Images(ImageClassifier::from_checkpoint(config, num_labels, &weights, dtype, 0)?)
+            Self::Images(Box::new(ImageClassifier::from_checkpoint(config, num_labels, &weights, dtype, 0)?))
         } else {
             let config = EncoderConfig::read(&model.model)?;
             let dtype = dtype(config.dtype);
-            Self::Texts(Encoder::from_checkpoint(config, TaskHead::FeatureExtraction, &weights, dtype, 0)?)
+            let encoder = Encoder::from_checkpoint(config, TaskHead::FeatureExtraction, &weights, dtype, 0)?;
+            Self::Texts(Box::new(encoder))
         };
         if model.storage.quantization == Quantization::Nf4 {
             embedder.base_mut().quantize(&weights, model.storage.double_quant)?;
