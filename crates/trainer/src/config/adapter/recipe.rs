@@ -43,7 +43,7 @@ impl Recipe {
             (_, Method::Ia3) => 3e-3,
             (_, Method::Vera) => 4e-3,
             (_, Method::PrefixTuning) => 1e-2,
-            (_, Method::PromptTuning) => 3e-2,
+            (_, Method::PromptTuning | Method::PixelPrompt) => 3e-2,
         }
     }
 }

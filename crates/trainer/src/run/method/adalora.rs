@@ -5,15 +5,15 @@ use peft::adalora::AdaLoraConfig;
 use peft::lora::LoraConfig;
 use peft::{AdapterConfig, ModuleNames};
 
-use super::{check_same_parameters, common, init_from};
+use super::{check_same_parameters, common, init_from, selection};
 use crate::Error;
 use crate::config::Config;
 
 /// The AdaLoRA configuration of `config`, whose ranks are distributed over all steps of the training.
 pub(super) fn config(config: &Config, base: &Base) -> Result<AdaLoraConfig, Error> {
-    let (settings, lora, selection) = (&config.adapter.adalora, &config.adapter.lora, &config.adapter.selection);
+    let (settings, lora, selection) = (&config.adapter.adalora, &config.adapter.lora, &*selection(config));
     let with_common = |adalora: AdaLoraConfig| AdaLoraConfig {
-        lora: LoraConfig { common: common(config), ..adalora.lora },
+        lora: LoraConfig { common: common(config, base), ..adalora.lora },
         ..adalora
     };
     // Without either the configuration is refused.

@@ -4,13 +4,13 @@ use model::Base;
 use peft::AdapterConfig;
 use peft::ln_tuning::LnTuningConfig;
 
-use super::{common, init_from};
+use super::{common, init_from, selection};
 use crate::Error;
 use crate::config::Config;
 
 /// The configuration of LN tuning of `config`.
 pub(super) fn config(config: &Config, base: &Base) -> Result<LnTuningConfig, Error> {
-    let (selection, common) = (&config.adapter.selection, common(config));
+    let (selection, common) = (&*selection(config), common(config, base));
     match init_from(config, base)? {
         None => Ok(LnTuningConfig { common, ..selection.ln_tuning() }),
         Some((dir, AdapterConfig::LnTuning(saved))) => {

@@ -4,14 +4,14 @@ use model::Base;
 use peft::AdapterConfig;
 use peft::trainable_tokens::TrainableTokensConfig;
 
-use super::{common, init_from};
+use super::{common, init_from, selection};
 use crate::Error;
 use crate::config::Config;
 
 /// The configuration of trainable tokens of `config`.
 pub(super) fn config(config: &Config, base: &Base) -> Result<TrainableTokensConfig, Error> {
-    let (settings, selection) = (&config.adapter.trainable_tokens, &config.adapter.selection);
-    let common = common(config);
+    let (settings, selection) = (&config.adapter.trainable_tokens, &*selection(config));
+    let common = common(config, base);
     match init_from(config, base)? {
         None => Ok(TrainableTokensConfig { common, ..settings.over_defaults(selection) }),
         Some((dir, AdapterConfig::TrainableTokens(saved))) => {

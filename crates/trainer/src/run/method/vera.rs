@@ -4,14 +4,14 @@ use model::Base;
 use peft::vera::VeraConfig;
 use peft::{AdapterConfig, ModuleNames};
 
-use super::{check_same_parameters, common, init_from};
+use super::{check_same_parameters, common, init_from, selection};
 use crate::Error;
 use crate::config::Config;
 
 /// The VeRA configuration of `config`.
 pub(super) fn config(config: &Config, base: &Base) -> Result<VeraConfig, Error> {
-    let (settings, lora, selection) = (&config.adapter.vera, &config.adapter.lora, &config.adapter.selection);
-    let common = common(config);
+    let (settings, lora, selection) = (&config.adapter.vera, &config.adapter.lora, &*selection(config));
+    let common = common(config, base);
     let Some((dir, saved)) = init_from(config, base)? else {
         return Ok(VeraConfig { common, ..settings.over_defaults(lora, selection) });
     };
