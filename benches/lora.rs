@@ -9,8 +9,8 @@ mod cuda;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use device::Elements;
 use device::philox::Stream;
+use device::{DType, Elements};
 use gemm::{Matrix, MatrixMut, Update, gemm};
 use half::bf16;
 use lora::{Adapter, Backward, Dropout, Forward, LoraShape, Saved, forward};
@@ -83,7 +83,8 @@ fn forwards(criterion: &mut Criterion) {
                 bench.iter(|| {
                     let (x, weight, adapter) =
                         (black_box(&projection.x[..]), projection.weight(), projection.adapter());
-                    let arguments = Forward { x, weight, bias: None, adapter, y: &mut y, s: &mut s };
+                    let arguments =
+                        Forward { x, weight, bias: None, adapter, precision: DType::F32, y: &mut y, s: &mut s };
                     forward(&projection.shape, arguments)
                 });
             });
@@ -113,7 +114,7 @@ fn backwards(criterion: &mut Criterion) {
             let (x, weight, adapter, s) =
                 (&projection.x[..], projection.weight(), projection.adapter(), &projection.s[..]);
             bench.iter(|| {
-                let saved = Saved { x, weight, adapter, s };
+                let saved = Saved { x: x.into(), weight, adapter, s, precision: DType::F32 };
                 let backward = Backward::new(&projection.shape, saved, black_box(&projection.grad_y))?;
                 backward.x(Update::Overwrite, &mut grad_x)?;
                 backward.lora_a(Update::Accumulate, &mut grad_a)?;

@@ -151,7 +151,7 @@ fn vocabulary(criterion: &mut Criterion) {
 
     let rows = 128;
     let mut logits = normal(rows * vocab_size, 2);
-    let shape = cross_entropy::Shape { rows, vocab_size, softcap: None };
+    let shape = cross_entropy::Shape { rows, vocab_size, softcap: None, precision: DType::F32 };
     group.throughput(Throughput::Bytes((rows * vocab_size * size_of::<f32>()) as u64));
     group.bench_function("cross_entropy forward, 128 rows", |bench| {
         bench.iter(|| cross_entropy::forward(shape, black_box(&logits), &labels[..rows]));
@@ -163,7 +163,7 @@ fn vocabulary(criterion: &mut Criterion) {
 
     let hidden_states = normal(TOKENS * hidden, 3);
     let head = Matrix::new(Elements::BF16(&table), vocab_size, hidden);
-    let shape = linear_cross_entropy::Shape { rows: TOKENS, hidden, vocab_size, softcap: None };
+    let shape = linear_cross_entropy::Shape { rows: TOKENS, hidden, vocab_size, softcap: None, precision: DType::F32 };
     group.throughput(Throughput::Elements((2 * 2 * TOKENS * hidden * vocab_size) as u64));
     group.bench_function("linear_cross_entropy with dhidden, bf16", |bench| {
         bench.iter(|| {

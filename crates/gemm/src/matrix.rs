@@ -26,12 +26,12 @@ impl<'a> Matrix<'a> {
         Self { values: Values::Expanded(source), stored: Stored::dense(rows, cols), transposed: false }
     }
 
-    /// The same matrix with f32 elements read as the nearest bf16, ties to even: an operand of a model that computes in
-    /// bfloat16. Tiles multiply it at the rate of bf16. Others are left as they are.
-    pub fn rounded(self) -> Self {
-        let values = match self.values {
-            Values::Stored(Elements::F32(elements)) => Values::Rounded(elements),
-            other => other,
+    /// The same matrix as an operand of products in `precision`. In bf16, f32 elements are read as the nearest bf16, ties to
+    /// even, which tiles multiply at the rate of bf16; everything else is left as it is.
+    pub fn rounded_to(self, precision: DType) -> Self {
+        let values = match (self.values, precision) {
+            (Values::Stored(Elements::F32(elements)), DType::BF16) => Values::Rounded(elements),
+            (other, _) => other,
         };
         Self { values, ..self }
     }

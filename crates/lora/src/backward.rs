@@ -1,22 +1,31 @@
 //! Gradients of the projection, from `dY` and what the forward pass saved.
 
-use device::{Buffer, DType, Device};
+use device::{Buffer, DType, Device, Elements};
 use gemm::{Matrix, Update, column_sums, gemm, sum_of_products};
 
 use crate::shape::{check, matrix, matrix_mut};
-use crate::{Adapter, LoraError, LoraShape};
+use crate::{Adapter, Dropout, LoraError, LoraShape};
 
 /// What the forward pass read and wrote.
 #[derive(Clone, Copy, Debug)]
 pub struct Saved<'a> {
-    /// As in [`Forward`](crate::Forward).
-    pub x: &'a [f32],
+    /// As in [`Forward`](crate::Forward), or rounded: what is in bf16 is the operand that a product in bf16 reads.
+    pub x: Elements<'a>,
     /// As in [`Forward`](crate::Forward).
     pub weight: Matrix<'a>,
     /// As in [`Forward`](crate::Forward).
     pub adapter: Adapter<'a>,
     /// As the forward pass wrote it.
     pub s: &'a [f32],
+    /// As in [`Forward`](crate::Forward).
+    pub precision: DType,
+}
+
+impl Saved<'_> {
+    /// An operand of a product.
+    fn operand<'b>(&self, elements: impl Into<Elements<'b>>, shape: [usize; 2]) -> Matrix<'b> {
+        matrix(elements, shape).rounded_to(self.precision)
+    }
 }
 
 /// The backward pass of one projection: `dS = scaling dY B` and, on request, each gradient.
@@ -41,9 +50,9 @@ impl<'a> Backward<'a> {
         saved.adapter.check(shape)?;
         check("s", shape.s(), saved.s.len())?;
         check("grad_y", shape.y(), grad_y.len())?;
-        let grad_y = matrix(grad_y, shape.y());
+        let grad_y = saved.operand(grad_y, shape.y());
         let mut grad_s = scratch(shape.s())?;
-        let lora_b = matrix(saved.adapter.lora_b, shape.b());
+        let lora_b = saved.operand(saved.adapter.lora_b, shape.b());
         gemm(saved.adapter.scaling, grad_y, lora_b, Update::Overwrite, matrix_mut(grad_s.f32_mut()?, shape.s()))?;
         Ok(Self { shape: *shape, saved, grad_y, grad_s })
     }
@@ -57,7 +66,7 @@ impl<'a> Backward<'a> {
         check("grad_x", shape, grad_x.len())?;
         let base = (self.grad_y, self.saved.weight);
         let (grad_s, lora_a) = (self.grad_s.f32()?, self.saved.adapter.lora_a);
-        let delta = (matrix(grad_s, self.shape.s()), matrix(lora_a, self.shape.a()));
+        let delta = (self.saved.operand(grad_s, self.shape.s()), self.saved.operand(lora_a, self.shape.a()));
         match self.saved.adapter.active_dropout() {
             None => sum_of_products(1.0, &[base, delta], update, matrix_mut(grad_x, shape))?,
             Some(dropout) => {
@@ -76,11 +85,20 @@ impl<'a> Backward<'a> {
     /// See [`Backward::new`].
     pub fn lora_a(&self, update: Update<'_>, grad_a: &mut [f32]) -> Result<(), LoraError> {
         check("grad_a", self.shape.a(), grad_a.len())?;
-        let x = self.saved.x;
-        let dropped = self.saved.adapter.active_dropout().map(|dropout| dropout.apply(x)).transpose()?;
-        let dropped = matrix(dropped.as_ref().map_or(Ok(x), |buffer| buffer.f32())?, self.shape.x());
-        let grad_s = matrix(self.grad_s.f32()?, self.shape.s());
-        Ok(gemm(1.0, grad_s.transposed(), dropped, update, matrix_mut(grad_a, self.shape.a()))?)
+        let dropped = self.saved.adapter.active_dropout().map(|dropout| self.dropped(dropout)).transpose()?;
+        let x = dropped.as_ref().map_or(Ok(self.saved.x), |buffer| buffer.f32().map(Elements::from))?;
+        let x = self.saved.operand(x, self.shape.x());
+        let grad_s = self.saved.operand(self.grad_s.f32()?, self.shape.s());
+        Ok(gemm(1.0, grad_s.transposed(), x, update, matrix_mut(grad_a, self.shape.a()))?)
+    }
+
+    fn dropped(&self, dropout: Dropout) -> Result<Buffer, LoraError> {
+        if let Elements::F32(x) = self.saved.x {
+            return dropout.apply(x);
+        }
+        let mut widened = scratch(self.shape.x())?;
+        self.saved.x.widen_into(widened.f32_mut()?);
+        dropout.apply(widened.f32()?)
     }
 
     /// `dB = dY^T s`, `[out_features, rank]`.
@@ -89,7 +107,7 @@ impl<'a> Backward<'a> {
     /// See [`Backward::new`].
     pub fn lora_b(&self, update: Update<'_>, grad_b: &mut [f32]) -> Result<(), LoraError> {
         check("grad_b", self.shape.b(), grad_b.len())?;
-        let s = matrix(self.saved.s, self.shape.s());
+        let s = self.saved.operand(self.saved.s, self.shape.s());
         Ok(gemm(1.0, self.grad_y.transposed(), s, update, matrix_mut(grad_b, self.shape.b()))?)
     }
 

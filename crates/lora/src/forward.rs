@@ -18,6 +18,8 @@ pub struct Forward<'a> {
     pub bias: Option<Elements<'a>>,
     /// The trainable side.
     pub adapter: Adapter<'a>,
+    /// What the products round f32 operands to: bf16, or f32 for not at all.
+    pub precision: DType,
     /// `[num_tokens, out_features]`, overwritten.
     pub y: &'a mut [f32],
     /// `scaling drop(x) A^T`, `[num_tokens, rank]`, overwritten: kept for [`Backward`](crate::Backward).
@@ -30,7 +32,7 @@ pub struct Forward<'a> {
 /// [`LoraError::Length`] and [`LoraError::WeightShape`] name an argument that does not have its shape;
 /// [`LoraError::Device`] or [`LoraError::Gemm`] if there is no memory.
 pub fn forward(shape: &LoraShape, arguments: Forward<'_>) -> Result<(), LoraError> {
-    let Forward { x, weight, bias, adapter, y, s } = arguments;
+    let Forward { x, weight, bias, adapter, precision, y, s } = arguments;
     check("x", shape.x(), x.len())?;
     shape.check_weight(&weight)?;
     check_optional("bias", shape.bias(), bias.map(|b| b.len()))?;
@@ -40,15 +42,16 @@ pub fn forward(shape: &LoraShape, arguments: Forward<'_>) -> Result<(), LoraErro
 
     let dropped = adapter.active_dropout().map(|dropout| dropout.apply(x)).transpose()?;
     let dropped = dropped.as_ref().map_or(Ok(x), |buffer| buffer.f32())?;
-    let lora_a = matrix(adapter.lora_a, shape.a()).transposed();
-    gemm(adapter.scaling, matrix(dropped, shape.x()), lora_a, Update::Overwrite, matrix_mut(s, shape.s()))?;
+    let operand = |elements, shape| matrix(elements, shape).rounded_to(precision);
+    let lora_a = operand(adapter.lora_a, shape.a()).transposed();
+    gemm(adapter.scaling, operand(dropped, shape.x()), lora_a, Update::Overwrite, matrix_mut(s, shape.s()))?;
     let bias = joint_bias(bias, &adapter, shape.out_features())?;
     let update = match &bias {
         Some(bias) => Update::Bias(bias.f32()?),
         None => Update::Overwrite,
     };
-    let base = (matrix(x, shape.x()), weight.transposed());
-    let delta = (matrix(s, shape.s()), matrix(adapter.lora_b, shape.b()).transposed());
+    let base = (operand(x, shape.x()), weight.transposed());
+    let delta = (operand(s, shape.s()), operand(adapter.lora_b, shape.b()).transposed());
     sum_of_products(1.0, &[base, delta], update, matrix_mut(y, shape.y()))?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Sizes of one projection.
 
+use device::Elements;
 use gemm::{Matrix, MatrixMut};
 
 use crate::LoraError;
@@ -98,7 +99,7 @@ pub(crate) fn check_optional(argument: &'static str, shape: [usize; 2], got: Opt
 }
 
 /// A row-major operand.
-pub(crate) fn matrix(elements: &[f32], [rows, cols]: [usize; 2]) -> Matrix<'_> {
+pub(crate) fn matrix<'a>(elements: impl Into<Elements<'a>>, [rows, cols]: [usize; 2]) -> Matrix<'a> {
     Matrix::new(elements, rows, cols)
 }
 

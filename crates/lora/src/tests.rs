@@ -1,5 +1,6 @@
 //! Literal values, laws of the projection, and gradients against finite differences.
 
+use device::DType;
 use device::philox::Stream;
 use gemm::{Matrix, Update};
 use proptest::prelude::*;
@@ -71,7 +72,11 @@ impl Case {
         let mut s = vec![f32::NAN; self.shape.num_tokens() * self.shape.rank()];
         let bias = self.bias.as_deref().map(Into::into);
         let (weight, adapter) = (self.weight(), self.adapter());
-        forward(&self.shape, Forward { x: &self.x, weight, bias, adapter, y: &mut y, s: &mut s }).unwrap();
+        forward(
+            &self.shape,
+            Forward { x: &self.x, weight, bias, adapter, precision: DType::F32, y: &mut y, s: &mut s },
+        )
+        .unwrap();
         (y, s)
     }
 
@@ -80,7 +85,8 @@ impl Case {
         let sizes = [self.x.len(), self.lora_a.len(), self.lora_b.len(), self.shape.out_features()];
         let mut grads = sizes.map(|n| vec![start; n]);
         let s = self.forward().1;
-        let saved = Saved { x: &self.x, weight: self.weight(), adapter: self.adapter(), s: &s };
+        let (x, weight, adapter) = (self.x[..].into(), self.weight(), self.adapter());
+        let saved = Saved { x, weight, adapter, s: &s, precision: DType::F32 };
         let backward = Backward::new(&self.shape, saved, grad_y).unwrap();
         backward.x(update, &mut grads[0]).unwrap();
         backward.lora_a(update, &mut grads[1]).unwrap();
@@ -161,7 +167,8 @@ fn wrong_arguments_are_named() {
     short.lora_b.pop();
     let error = |case: &Case, weight: Matrix<'_>, s_len: usize| {
         let (x, adapter) = (&case.x[..], case.adapter());
-        let arguments = Forward { x, weight, bias: None, adapter, y: &mut [0.0; 8], s: &mut [0.0; 4][..s_len] };
+        let (y, s) = (&mut [0.0; 8], &mut [0.0; 4][..s_len]);
+        let arguments = Forward { x, weight, bias: None, adapter, precision: DType::F32, y, s };
         forward(&case.shape, arguments).unwrap_err().to_string()
     };
     assert_eq!(error(&short, case.weight(), 4), "lora: `lora_b` holds 7 elements, expected 4 x 2 = 8");
@@ -170,7 +177,8 @@ fn wrong_arguments_are_named() {
         "lora: `weight` is [3, 4], expected [out_features, in_features] = [4, 3]"
     );
     assert_eq!(error(&case, case.weight(), 3), "lora: `s` holds 3 elements, expected 2 x 2 = 4");
-    let saved = Saved { x: &case.x, weight: case.weight(), adapter: case.adapter(), s: &[0.0; 4] };
+    let (x, weight, adapter) = (case.x[..].into(), case.weight(), case.adapter());
+    let saved = Saved { x, weight, adapter, s: &[0.0; 4], precision: DType::F32 };
     assert!(matches!(
         Backward::new(&case.shape, saved, &[0.0; 7]),
         Err(LoraError::Length { argument: "grad_y", shape: [2, 4], got: 7 })

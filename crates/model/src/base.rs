@@ -76,6 +76,11 @@ impl Base {
         &self.dimensions
     }
 
+    /// What the model computes with; see [`crate::Decoder::load`].
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
     /// Its modules and parameters, in model order.
     pub fn modules(&self) -> &Modules {
         &self.modules

@@ -34,7 +34,8 @@ impl Decoder {
     /// | f32 | used where they lie | used where they lie, widened while computing: the same numbers as a widened copy |
     /// | bf16, f16 | used where they lie | rounded once, into memory of their own |
     ///
-    /// Activations and sums are f32 in every case.
+    /// Sums, and activations on their way from op to op, are f32 in every case. With bf16, products round their operands to
+    /// it, and so do ops what they keep for backward.
     ///
     /// # Errors
     /// Those of [`DecoderConfig::read`], [`Checkpoint::open`] and [`Decoder::from_checkpoint`].
@@ -161,7 +162,8 @@ impl Decoder {
                 return Err(ModelError::TooLong { got: *last as usize, limit });
             }
         }
-        Ok(Scope { adapter: Arc::clone(&pass.adapter), base: Arc::clone(self.base.parameters()), context, ropes })
+        let (adapter, base) = (Arc::clone(&pass.adapter), Arc::clone(self.base.parameters()));
+        Ok(Scope { adapter, base, context, ropes, precision: self.base.dtype() })
     }
 
     pub(crate) fn embed(&self, input: &Input, prompt: Option<&Tensor>, scope: &Scope) -> Result<Tensor> {

@@ -45,6 +45,7 @@ mod nf4_memory;
 pub mod ops;
 mod parameters;
 mod row_buffer;
+mod saved;
 mod sequences;
 mod shape;
 mod storage;

@@ -1,12 +1,13 @@
 //! A value with a shape and, if an op made it from trainable values, a history.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use device::launch::DeviceBuffer;
 use device::{Buffer, DType, Device, Elements, SharedBytes};
 
 use crate::convert::convert;
+use crate::saved::{Recipe, narrowed};
 use crate::storage::{Memory, Read, Storage};
 use crate::tape::{self, Like, Mode, Node, Parent};
 use crate::{Result, Shape, Sink, TensorError};
@@ -19,8 +20,24 @@ struct Inner {
     shape: Shape,
     storage: Storage,
     history: History,
+    keeping: Arc<Keeping>,
 }
 
+/// How an op that needs the elements in its backward keeps them. Tensors of the same elements share it.
+struct Keeping {
+    precision: DType,
+    recipe: Option<Arc<Recipe>>,
+    /// The elements in bf16, made when the first op keeps them.
+    narrowed: OnceLock<Tensor>,
+}
+
+impl Keeping {
+    fn new(precision: DType, recipe: Option<Arc<Recipe>>) -> Arc<Self> {
+        Arc::new(Self { precision, recipe, narrowed: OnceLock::new() })
+    }
+}
+
+#[derive(Clone)]
 enum History {
     /// Nothing trainable is behind it.
     Constant,
@@ -91,7 +108,51 @@ impl Tensor {
     }
 
     fn make(shape: Shape, storage: Storage, history: History) -> Self {
-        Self(Arc::new(Inner { shape, storage, history }))
+        Self::make_kept(shape, storage, history, Keeping::new(DType::F32, None))
+    }
+
+    fn make_kept(shape: Shape, storage: Storage, history: History, keeping: Arc<Keeping>) -> Self {
+        Self(Arc::new(Inner { shape, storage, history, keeping }))
+    }
+
+    /// The same tensor, computed with in `precision`: products of it and of what follows from it round their f32 operands
+    /// to that, and what is kept of them for backward is kept in it. Sums, and what lies between ops, stay f32.
+    pub fn with_precision(&self, precision: DType) -> Self {
+        let Inner { shape, storage, history, .. } = &*self.0;
+        Self::make_kept(*shape, storage.clone(), history.clone(), Keeping::new(precision, None))
+    }
+
+    /// What products of it round their operands to.
+    pub fn precision(&self) -> DType {
+        self.0.keeping.precision
+    }
+
+    /// The same tensor, which `compute` can make again from what ops keep anyway: those that need it in their backward keep
+    /// it in that way. Nothing changes unless ops are being recorded.
+    pub(crate) fn with_recipe(self, compute: impl Fn() -> Result<Tensor> + Send + Sync + 'static) -> Self {
+        if tape::mode() != Mode::Record {
+            return self;
+        }
+        let Inner { shape, storage, history, keeping } = &*self.0;
+        let keeping = Keeping::new(keeping.precision, Some(Recipe::new(compute)));
+        Self::make_kept(*shape, storage.clone(), history.clone(), keeping)
+    }
+
+    pub(crate) fn recipe(&self) -> Option<Arc<Recipe>> {
+        self.0.keeping.recipe.clone()
+    }
+
+    /// The elements without history, in bf16 if they are f32 that a model computed in bf16.
+    pub(crate) fn kept(&self) -> Result<Tensor> {
+        let keeping = &self.0.keeping;
+        if keeping.precision != DType::BF16 || self.dtype() != DType::F32 || self.device() != Device::Cpu {
+            return Ok(self.detach());
+        }
+        if let Some(narrowed) = keeping.narrowed.get() {
+            return Ok(narrowed.clone());
+        }
+        let narrowed = Self::new(self.0.shape, narrowed(self.read().f32("kept", "x")?)?)?;
+        Ok(keeping.narrowed.get_or_init(|| narrowed).clone())
     }
 
     /// The output of an op. `backward` gets the gradient of `buffer` and gives gradients to `parents`, by their position;
@@ -108,7 +169,7 @@ impl Tensor {
     ) -> Result<Self> {
         let shape = shape.into();
         check_count(&shape, buffer.len())?;
-        Ok(Self::record_storage(op, shape, Storage::own(buffer), parents, backward))
+        Ok(Self::record_storage(op, shape, Storage::own(buffer), None, parents, backward))
     }
 
     /// The same elements in another shape, as an op.
@@ -119,7 +180,7 @@ impl Tensor {
         backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
     ) -> Result<Self> {
         check_count(&shape, of.count())?;
-        Ok(Self::record_storage(op, shape, of.0.storage.clone(), &[of], backward))
+        Ok(Self::record_storage(op, shape, of.0.storage.clone(), Some(&of.0.keeping), &[of], backward))
     }
 
     /// The `elements` of `of`, which are there, under `shape`, as an op.
@@ -130,7 +191,7 @@ impl Tensor {
         elements: Range<usize>,
         backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
     ) -> Self {
-        Self::record_storage(op, shape, of.0.storage.slice(elements), &[of], backward)
+        Self::record_storage(op, shape, of.0.storage.slice(elements), None, &[of], backward)
     }
 
     /// The output of an op that saves its own result: the elements of `y`.
@@ -140,7 +201,7 @@ impl Tensor {
         parents: &[&Tensor],
         backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
     ) -> Self {
-        Self::record_storage(op, y.0.shape, y.0.storage.clone(), parents, backward)
+        Self::record_storage(op, y.0.shape, y.0.storage.clone(), Some(&y.0.keeping), parents, backward)
     }
 
     /// The output of a recomputed block: the elements of `y`, needing a gradient whatever its inputs need, because `y`
@@ -151,23 +212,31 @@ impl Tensor {
         parents: &[&Tensor],
         backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
     ) -> Result<Self> {
-        Ok(Self::make(y.0.shape, y.0.storage.clone(), History::Node(Node::new(op, parents, backward))))
+        let history = History::Node(Node::new(op, parents, backward));
+        Ok(Self::make_kept(y.0.shape, y.0.storage.clone(), history, Keeping::new(y.precision(), None)))
     }
 
     fn record_storage(
         op: &'static str,
         shape: Shape,
         storage: Storage,
+        keeping: Option<&Arc<Keeping>>,
         parents: &[&Tensor],
         backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
     ) -> Self {
+        let is_reduced = parents.iter().any(|p| p.precision() == DType::BF16);
+        let precision = if is_reduced { DType::BF16 } else { DType::F32 };
+        let keeping = match keeping {
+            Some(keeping) if keeping.precision == precision => Arc::clone(keeping),
+            _ => Keeping::new(precision, None),
+        };
         let needed = parents.iter().any(|p| p.requires_grad());
         let history = match tape::mode() {
             Mode::Record if needed => History::Node(Node::new(op, parents, backward)),
             Mode::Track if needed => History::Tracked,
             _ => History::Constant,
         };
-        Self::make(shape, storage, history)
+        Self::make_kept(shape, storage, history, keeping)
     }
 
     /// The output of an op that has no backward.
@@ -312,13 +381,15 @@ impl Tensor {
 
     /// The same elements without history.
     pub fn detach(&self) -> Self {
-        Self::make(self.0.shape, self.0.storage.clone(), History::Constant)
+        let Inner { shape, storage, keeping, .. } = &*self.0;
+        Self::make_kept(*shape, storage.clone(), History::Constant, Arc::clone(keeping))
     }
 
     /// The same elements as a leaf of their own, trainable if this tensor needs a gradient.
     pub(crate) fn detach_as_leaf(&self) -> Self {
         let history = if self.requires_grad() { History::Leaf { id: tape::next_id() } } else { History::Constant };
-        Self::make(self.0.shape, self.0.storage.clone(), history)
+        let Inner { shape, storage, keeping, .. } = &*self.0;
+        Self::make_kept(*shape, storage.clone(), history, Keeping::new(keeping.precision, None))
     }
 
     pub(crate) fn leaf_id(&self) -> Option<u64> {

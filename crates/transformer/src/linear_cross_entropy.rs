@@ -29,6 +29,8 @@ pub struct Shape {
     pub vocab_size: usize,
     /// Soft cap of the logits.
     pub softcap: Option<f32>,
+    /// What the products round f32 operands to: bf16, or f32 for not at all.
+    pub precision: DType,
 }
 
 impl Shape {
@@ -66,7 +68,7 @@ pub fn forward_backward(shape: Shape, args: Arguments<'_>) -> Result<LossSum> {
 
 fn in_chunks(shape: Shape, args: Arguments<'_>, most_rows: usize) -> Result<LossSum> {
     let Arguments { hidden, head, labels, mut dhidden, mut dhead } = args;
-    let Shape { rows, hidden: width, vocab_size, softcap } = shape;
+    let Shape { rows, hidden: width, vocab_size, softcap, precision } = shape;
     cross_entropy::Shape { rows, vocab_size, softcap }.check(labels)?;
     check_len(OP, "hidden", &[rows, width], hidden.len())?;
     if let Some(dhidden) = &mut dhidden {
@@ -91,17 +93,18 @@ fn in_chunks(shape: Shape, args: Arguments<'_>, most_rows: usize) -> Result<Loss
         let labels: Vec<i64> = selected.iter().map(|&row| labels[row as usize]).collect();
         rows::gather(all_rows, hidden, selected, compact)?;
         let product = MatrixMut::new(logits, n, vocab_size);
-        gemm(1.0, Matrix::new(&*compact, n, width), head.transposed(), Update::Overwrite, product)?;
+        let x = Matrix::new(&*compact, n, width).rounded_to(precision);
+        gemm(1.0, x, head.transposed(), Update::Overwrite, product)?;
         let chunk_shape = cross_entropy::Shape { rows: n, vocab_size, softcap };
         if dhidden.is_none() && dhead.is_none() {
             loss.add(cross_entropy::forward(chunk_shape, logits, &labels)?);
             continue;
         }
         loss.add(cross_entropy::forward_backward(chunk_shape, logits, &labels, 1.0)?);
-        let dlogits = Matrix::new(&*logits, n, vocab_size);
+        let dlogits = Matrix::new(&*logits, n, vocab_size).rounded_to(precision);
         if let Some(dhead) = &mut dhead {
             let product = MatrixMut::new(dhead, vocab_size, width);
-            gemm(1.0, dlogits.transposed(), Matrix::new(&*compact, n, width), Update::Accumulate, product)?;
+            gemm(1.0, dlogits.transposed(), x, Update::Accumulate, product)?;
         }
         if let Some(dhidden) = &mut dhidden {
             gemm(1.0, dlogits, head, Update::Overwrite, MatrixMut::new(compact, n, width))?;
@@ -118,7 +121,7 @@ mod tests {
     use crate::testing::{assert_close, values, widen, with_threads};
     use half::bf16;
 
-    const SHAPE: Shape = Shape { rows: 50, hidden: 12, vocab_size: 300, softcap: None };
+    const SHAPE: Shape = Shape { rows: 50, hidden: 12, vocab_size: 300, softcap: None, precision: DType::F32 };
 
     fn inputs() -> (Vec<f32>, Vec<bf16>, Vec<i64>) {
         let head = values(SHAPE.vocab_size * SHAPE.hidden, 2, 1.0).into_iter().map(bf16::from_f32).collect();
@@ -182,7 +185,7 @@ mod tests {
 
     #[test]
     fn nothing_supervised_is_no_loss() {
-        let shape = Shape { rows: 2, hidden: 1, vocab_size: 2, softcap: None };
+        let shape = Shape { rows: 2, hidden: 1, vocab_size: 2, ..SHAPE };
         let mut dhidden = [f32::NAN; 2];
         let head = Matrix::new(&[1.0f32, 2.0][..], 2, 1);
         let labels = [IGNORE_INDEX; 2];
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn sizes_and_labels_are_checked() {
-        let shape = Shape { rows: 1, hidden: 2, vocab_size: 3, softcap: None };
+        let shape = Shape { rows: 1, hidden: 2, vocab_size: 3, ..SHAPE };
         let run = |head: Matrix<'_>, label: i64| {
             let args = Arguments { hidden: &[1.0; 2], head, labels: &[label], dhidden: None, dhead: None };
             forward_backward(shape, args)

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::kernel::Kernel;
 use crate::simd::Isa;
 use crate::{Matrix, MatrixMut, Update, sum_with};
-use device::{Elements, ElementsMut};
+use device::{DType, Elements, ElementsMut};
 
 /// A matrix with its own memory: dtype by value, possibly transposed, possibly strided.
 pub(super) struct Operand {
@@ -51,7 +51,7 @@ impl Operand {
     pub(super) fn matrix(&self) -> Matrix<'_> {
         let (rows, cols) = if self.transposed { (self.cols, self.rows) } else { (self.rows, self.cols) };
         let matrix = Matrix::new(self.elements(), rows, cols).with_row_stride(self.stride);
-        let matrix = if self.dtype == ROUNDED { matrix.rounded() } else { matrix };
+        let matrix = if self.dtype == ROUNDED { matrix.rounded_to(DType::BF16) } else { matrix };
         if self.transposed { matrix.transposed() } else { matrix }
     }
 

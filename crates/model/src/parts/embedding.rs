@@ -27,8 +27,10 @@ impl Embedding {
         Self { module: module.id, weight: module.weight, options }
     }
 
-    /// The rows `ids`: `[ids.len(), embedding_dim]`.
+    /// The rows `ids`: `[ids.len(), embedding_dim]`, to be computed with in the precision of the pass.
     pub(crate) fn forward(&self, ids: &Arc<[u32]>, scope: &Scope) -> Result<Tensor> {
-        scope.adapter.embedding(self.module, ids, scope.parameter(self.weight), self.options, &scope.context)
+        let table = scope.parameter(self.weight);
+        let rows = scope.adapter.embedding(self.module, ids, table, self.options, &scope.context)?;
+        Ok(rows.with_precision(scope.precision))
     }
 }

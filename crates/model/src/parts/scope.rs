@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use device::DType;
 use tensor::{Layout, Result, Sequences, Tensor, Weight};
 
 use crate::rope::RopeRows;
@@ -17,6 +18,8 @@ pub(crate) struct Scope {
     pub(crate) context: Context,
     /// One for each rotation of the model.
     pub(crate) ropes: Arc<[RopeRows]>,
+    /// What products round their operands to.
+    pub(crate) precision: DType,
 }
 
 impl Scope {
@@ -27,6 +30,7 @@ impl Scope {
             base: Arc::clone(base.parameters()),
             context: Context { sequences: Arc::clone(sequences), positions, dropout: pass.dropout },
             ropes: [].into(),
+            precision: base.dtype(),
         }
     }
 

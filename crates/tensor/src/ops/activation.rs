@@ -1,27 +1,28 @@
 //! `y = act(x)`, element by element.
 //!
 //! dx = dy act'(x)
+//!
+//! x is saved; y is computed again from it for those that need it.
 
 use device::{Buffer, Device};
 use transformer::{Activation, activation as kernel, launch};
 
+use crate::saved::Saved;
 use crate::{Result, Tensor, TensorError};
+
+const OP: &str = "activation";
 
 /// Applies `function` to every element of `x`.
 ///
 /// # Errors
 /// [`TensorError::DType`] unless `x` is f32.
 pub fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
-    const OP: &str = "activation";
     let (dtype, len) = (x.compute_dtype(), x.count());
-    let mut y = Buffer::scratch(x.device(), dtype, len)?;
-    match x.device() {
-        Device::Cpu => kernel::forward(function, x.read().f32(OP, "x")?, y.f32_mut()?),
-        _ => launch::activation::forward(dtype, function, len, &x.on_device(OP, "x", dtype)?, y.memory_mut()?),
-    }
-    .map_err(TensorError::kernel(OP))?;
-    let saved = x.detach();
-    Tensor::record(OP, x.shape(), y, &[x], move |mut grad_y, sink| {
+    let y = activated(x, function)?;
+    let saved = Saved::new(x)?;
+    let again = saved.clone();
+    let y = Tensor::record(OP, x.shape(), y, &[x], move |mut grad_y, sink| {
+        let saved = saved.get()?;
         match saved.device() {
             Device::Cpu => kernel::backward(function, saved.read().f32(OP, "x")?, grad_y.f32_mut()?),
             _ => {
@@ -31,7 +32,22 @@ pub fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
         }
         .map_err(TensorError::kernel(OP))?;
         sink.give(0, grad_y)
-    })
+    })?;
+    Ok(y.with_recipe(move || {
+        let x = again.get()?;
+        Tensor::new(x.shape(), activated(&x, function)?)
+    }))
+}
+
+fn activated(x: &Tensor, function: Activation) -> Result<Buffer> {
+    let (dtype, len) = (x.compute_dtype(), x.count());
+    let mut y = Buffer::scratch(x.device(), dtype, len)?;
+    match x.device() {
+        Device::Cpu => kernel::forward(function, x.read().f32(OP, "x")?, y.f32_mut()?),
+        _ => launch::activation::forward(dtype, function, len, &x.on_device(OP, "x", dtype)?, y.memory_mut()?),
+    }
+    .map_err(TensorError::kernel(OP))?;
+    Ok(y)
 }
 
 #[cfg(test)]

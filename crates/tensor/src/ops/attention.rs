@@ -18,6 +18,7 @@ use prefix_attention::{
     backward, forward,
 };
 
+use crate::saved::Saved;
 use crate::{Read, Result, Sequences, Sink, Tensor, TensorError};
 
 const OP: &str = "attention";
@@ -80,10 +81,13 @@ pub fn attention_with_bias(
         let args = Forward { q, k, v, prefix, bias, o: o.f32_mut()?, softmax_lse: softmax_lse.f32_mut()? };
         forward(&shape, args).map_err(TensorError::kernel(OP))?;
     }
-    let o = Tensor::new(q.shape(), o)?;
-    let saved = o.clone();
+    let o = Tensor::new(q.shape(), o)?.with_precision(q.precision());
+    let (saved_q, saved_k, saved_v, saved_o) = (Saved::new(q)?, Saved::new(k)?, Saved::new(v)?, Saved::new(&o)?);
+    let Operands { prefix, bias, spec, sequences, .. } = operands;
     Ok(Tensor::record_output(OP, &o, &parents, move |grad_o, sink| {
-        operands.backward(&saved, &softmax_lse, &grad_o, sink)
+        let (q, k, v) = (saved_q.get()?, saved_k.get()?, saved_v.get()?);
+        let operands = Operands { q, k, v, prefix, bias, spec, sequences };
+        operands.backward(&saved_o.get()?, &softmax_lse, &grad_o, sink)
     }))
 }
 

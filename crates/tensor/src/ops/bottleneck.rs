@@ -11,6 +11,7 @@ use transformer::{Activation, activation as kernel, broadcast};
 
 use super::linear::update;
 use crate::backward::assign;
+use crate::saved::Saved;
 use crate::{Read, Result, Tensor, TensorError};
 
 const OP: &str = "bottleneck";
@@ -61,10 +62,11 @@ pub fn bottleneck(x: &Tensor, addend: Option<&Tensor>, operands: &BottleneckOper
         gemm(operands.scaling, a, up, update(joins), y).map_err(TensorError::kernel(OP))?;
     }
     let constant = x.detach();
-    let (saved_x, saved) = (x.detach(), operands.clone());
+    let (saved_x, saved) = (Saved::new(x)?, operands.clone());
     Tensor::record(OP, x.shape(), y, &parents(x, addend, operands, &constant), move |grad_y, sink| {
         {
-            let (x, operands) = (saved_x.read(), saved.read());
+            let (x, operands) = (saved_x.get()?, saved.read());
+            let x = x.read();
             let Slices { down, up, .. } = operands.slices()?;
             let dy = Matrix::new(grad_y.f32()?, tokens, hidden);
             let kernel_error = TensorError::kernel(OP);

@@ -11,6 +11,7 @@ use ia3::{Backward, Forward, Ia3Shape, backward, forward};
 use transformer::{broadcast, elementwise};
 
 use super::linear::{add_parent, give_bias_gradient};
+use crate::saved::Saved;
 use crate::{Result, Tensor, TensorError};
 
 const OP: &str = "dora_scale";
@@ -44,7 +45,7 @@ pub fn dora_scale(z: &Tensor, magnitude: &Tensor, norm: &Tensor, bias: Option<&T
     }
     let mut parents = vec![z, magnitude];
     let bias_index = add_parent(&mut parents, bias);
-    let (saved_z, norm) = (magnitude.requires_grad().then(|| z.detach()), norm.clone());
+    let (saved_z, norm) = (magnitude.requires_grad().then(|| Saved::new(z)).transpose()?, norm.clone());
     Tensor::record(OP, z.shape(), y, &parents, move |grad_y, sink| {
         let mut grad_z = Buffer::scratch(grad_y.device(), DType::F32, grad_y.len())?;
         match saved_z {
@@ -54,6 +55,7 @@ pub fn dora_scale(z: &Tensor, magnitude: &Tensor, norm: &Tensor, bias: Option<&T
             }
             Some(z) => {
                 let mut sums = Buffer::scratch(grad_y.device(), DType::F32, features)?;
+                let z = z.get()?;
                 let z = z.read();
                 let args = Backward {
                     x: z.f32(OP, "z")?,

@@ -1,12 +1,15 @@
 //! `y = act(gate) * up`: SwiGLU with silu, GeGLU with gelu.
 //!
 //! dgate = dy up act'(gate)      dup = dy act(gate)
+//!
+//! gate and up are saved; y is computed again from them for those that need it.
 
 use device::{Buffer, Device};
 use transformer::Activation;
 use transformer::gated::{Backward, GateUp, GateUpMut, Shape, backward, forward};
 use transformer::launch::gated as kernel;
 
+use crate::saved::Saved;
 use crate::{Result, Tensor, TensorError};
 
 const OP: &str = "gated_activation";
@@ -22,22 +25,11 @@ pub fn gated_activation(gate: &Tensor, up: &Tensor, function: Activation) -> Res
     }
     let shape = Shape { rows, features };
     let dtype = gate.compute_dtype();
-    let mut y = Buffer::scratch(gate.device(), dtype, gate.count())?;
-    match gate.device() {
-        Device::Cpu => {
-            let (gate, up) = (gate.read(), up.read());
-            let gate_up = GateUp::Separate { gate: gate.f32(OP, "gate")?, up: up.f32(OP, "up")? };
-            forward(shape, function, gate_up, y.f32_mut()?)
-        }
-        _ => {
-            let (gate, up) = (gate.on_device(OP, "gate", dtype)?, up.on_device(OP, "up", dtype)?);
-            let gate_up = kernel::GateUp::Separate { gate: &gate, up: &up };
-            kernel::forward(shape, dtype, function, gate_up, y.memory_mut()?)
-        }
-    }
-    .map_err(TensorError::kernel(OP))?;
-    let saved = (gate.detach(), up.detach());
-    Tensor::record(OP, gate.shape(), y, &[gate, up], move |grad_y, sink| {
+    let y = gated(shape, gate, up, function)?;
+    let saved = (Saved::new(gate)?, Saved::new(up)?);
+    let again = saved.clone();
+    let y = Tensor::record(OP, gate.shape(), y, &[gate, up], move |grad_y, sink| {
+        let saved = (saved.0.get()?, saved.1.get()?);
         let scratch = || Buffer::scratch(saved.0.device(), dtype, saved.0.count());
         let (mut dgate, mut dup) = (scratch()?, scratch()?);
         match saved.0.device() {
@@ -57,7 +49,27 @@ pub fn gated_activation(gate: &Tensor, up: &Tensor, function: Activation) -> Res
         .map_err(TensorError::kernel(OP))?;
         sink.give(0, dgate)?;
         sink.give(1, dup)
-    })
+    })?;
+    Ok(y.with_recipe(move || Tensor::new([rows, features], gated(shape, &again.0.get()?, &again.1.get()?, function)?)))
+}
+
+fn gated(shape: Shape, gate: &Tensor, up: &Tensor, function: Activation) -> Result<Buffer> {
+    let dtype = gate.compute_dtype();
+    let mut y = Buffer::scratch(gate.device(), dtype, gate.count())?;
+    match gate.device() {
+        Device::Cpu => {
+            let (gate, up) = (gate.read(), up.read());
+            let gate_up = GateUp::Separate { gate: gate.f32(OP, "gate")?, up: up.f32(OP, "up")? };
+            forward(shape, function, gate_up, y.f32_mut()?)
+        }
+        _ => {
+            let (gate, up) = (gate.on_device(OP, "gate", dtype)?, up.on_device(OP, "up", dtype)?);
+            let gate_up = kernel::GateUp::Separate { gate: &gate, up: &up };
+            kernel::forward(shape, dtype, function, gate_up, y.memory_mut()?)
+        }
+    }
+    .map_err(TensorError::kernel(OP))?;
+    Ok(y)
 }
 
 /// The same of one tensor `[num_tokens, 2 * features]`: in every row the gate, then up (Phi-3's `gate_up_proj`).
@@ -71,20 +83,11 @@ pub fn gated_activation_fused(gate_up: &Tensor, function: Activation) -> Result<
     }
     let shape = Shape { rows, features: both / 2 };
     let dtype = gate_up.compute_dtype();
-    let mut y = Buffer::scratch(gate_up.device(), dtype, rows * shape.features)?;
-    match gate_up.device() {
-        Device::Cpu => {
-            let halves = gate_up.read();
-            forward(shape, function, GateUp::Fused(halves.f32(OP, "gate_up")?), y.f32_mut()?)
-        }
-        _ => {
-            let halves = gate_up.on_device(OP, "gate_up", dtype)?;
-            kernel::forward(shape, dtype, function, kernel::GateUp::Fused(&halves), y.memory_mut()?)
-        }
-    }
-    .map_err(TensorError::kernel(OP))?;
-    let saved = gate_up.detach();
-    Tensor::record(OP, [rows, shape.features], y, &[gate_up], move |grad_y, sink| {
+    let y = gated_fused(shape, gate_up, function)?;
+    let saved = Saved::new(gate_up)?;
+    let again = saved.clone();
+    let y = Tensor::record(OP, [rows, shape.features], y, &[gate_up], move |grad_y, sink| {
+        let saved = saved.get()?;
         let mut gradient = Buffer::scratch(saved.device(), dtype, saved.count())?;
         match saved.device() {
             Device::Cpu => {
@@ -102,7 +105,25 @@ pub fn gated_activation_fused(gate_up: &Tensor, function: Activation) -> Result<
         }
         .map_err(TensorError::kernel(OP))?;
         sink.give(0, gradient)
-    })
+    })?;
+    Ok(y.with_recipe(move || Tensor::new([rows, shape.features], gated_fused(shape, &again.get()?, function)?)))
+}
+
+fn gated_fused(shape: Shape, gate_up: &Tensor, function: Activation) -> Result<Buffer> {
+    let dtype = gate_up.compute_dtype();
+    let mut y = Buffer::scratch(gate_up.device(), dtype, shape.rows * shape.features)?;
+    match gate_up.device() {
+        Device::Cpu => {
+            let halves = gate_up.read();
+            forward(shape, function, GateUp::Fused(halves.f32(OP, "gate_up")?), y.f32_mut()?)
+        }
+        _ => {
+            let halves = gate_up.on_device(OP, "gate_up", dtype)?;
+            kernel::forward(shape, dtype, function, kernel::GateUp::Fused(&halves), y.memory_mut()?)
+        }
+    }
+    .map_err(TensorError::kernel(OP))?;
+    Ok(y)
 }
 
 #[cfg(test)]

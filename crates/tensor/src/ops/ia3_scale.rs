@@ -6,6 +6,7 @@ use device::launch::DeviceBuffer;
 use device::{Buffer, DType, Device};
 use ia3::{Backward, Forward, Ia3Shape, backward, forward, launch as kernel};
 
+use crate::saved::Saved;
 use crate::{Result, Sink, Tensor, TensorError};
 
 const OP: &str = "ia3_scale";
@@ -35,9 +36,10 @@ pub fn ia3_scale(x: &Tensor, ia3_l: &Tensor) -> Result<Tensor> {
         }
     }
     .map_err(TensorError::kernel(OP))?;
-    let saved_x = ia3_l.requires_grad().then(|| x.detach());
+    let saved_x = ia3_l.requires_grad().then(|| Saved::new(x)).transpose()?;
     let saved_l = ia3_l.detach();
     Tensor::record(OP, x.shape(), y, &[x, ia3_l], move |grad_y, sink| {
+        let saved_x = saved_x.map(|x| x.get()).transpose()?;
         if grad_y.device() != Device::Cpu {
             let factors = saved_l.on_device(OP, "ia3_l", DType::F32)?;
             return backward_on_device(shape, saved_x.as_ref(), &factors, &grad_y, sink);

@@ -1,6 +1,8 @@
 //! `y = n w + b`, where `n = (x - mean(x)) * rsqrt(var(x) + eps)`.
 //!
 //! dx = rstd (dy w - mean(dy w) - n mean(dy w n))      dw = sum over rows of dy n      db = sum over rows of dy
+//!
+//! x and the rows' statistics are saved; y is computed again from x for those that need it.
 
 use device::{Buffer, DType, Device};
 use transformer::Gradient;
@@ -8,6 +10,7 @@ use transformer::launch::{self, layer_norm as kernel};
 use transformer::layer_norm::{Backward, Forward, Shape, backward, forward};
 
 use super::norm;
+use crate::saved::Saved;
 use crate::{Result, Tensor, TensorError};
 
 const OP: &str = "layer_norm";
@@ -21,28 +24,13 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f32) 
     let hidden = norm::width(OP, x, weight)?;
     let shape = Shape { rows: x.count() / hidden, hidden, eps };
     let dtype = x.compute_dtype();
-    let mut y = Buffer::scratch(x.device(), dtype, x.count())?;
-    let mut statistics = Buffer::scratch(x.device(), DType::F32, 2 * shape.rows)?;
-    match x.device() {
-        Device::Cpu => {
-            let (x, weight, bias) = (x.read(), weight.read(), bias.map(Tensor::read));
-            let (y, statistics) = (y.f32_mut()?, statistics.f32_mut()?);
-            let bias = bias.as_ref().map(|bias| bias.elements());
-            let args = Forward { x: x.f32(OP, "x")?, weight: weight.elements(), bias, y, statistics };
-            forward(shape, args).map_err(TensorError::kernel(OP))?;
-        }
-        _ => {
-            let (x, weight) = (x.on_device(OP, "x", dtype)?, weight.on_device(OP, "weight", dtype)?);
-            let bias = bias.map(|bias| bias.on_device(OP, "bias", dtype)).transpose()?;
-            let (y, statistics) = (y.memory_mut()?, statistics.memory_mut()?);
-            let args = kernel::Forward { dtype, x: &x, weight: &weight, bias: bias.as_ref(), y, statistics };
-            kernel::forward(shape, args).map_err(TensorError::kernel(OP))?;
-        }
-    }
-    let saved = (x.detach(), weight.detach());
+    let (y, statistics) = normalised(shape, x, weight, bias)?;
+    let saved = (Saved::new(x)?, weight.detach());
+    let again = (saved.clone(), bias.map(Tensor::detach));
     // Without a bias its place is taken by a constant, which needs no gradient.
     let constant = x.detach();
-    Tensor::record(OP, x.shape(), y, &[x, weight, bias.unwrap_or(&constant)], move |grad_y, sink| {
+    let y = Tensor::record(OP, x.shape(), y, &[x, weight, bias.unwrap_or(&constant)], move |grad_y, sink| {
+        let saved = (saved.0.get()?, saved.1);
         if grad_y.device() != Device::Cpu {
             let (x, weight) = (saved.0.on_device(OP, "x", dtype)?, saved.1.on_device(OP, "weight", dtype)?);
             let (x, weight, statistics, dy) = (&x, &weight, statistics.memory()?, grad_y.memory()?);
@@ -66,7 +54,36 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f32) 
         sink.accumulate(0, |values, add| run(Backward { dx: Some(Gradient { values, add }), ..nothing() }))?;
         sink.accumulate(1, |values, add| run(Backward { dweight: Some(Gradient { values, add }), ..nothing() }))?;
         sink.accumulate(2, |values, add| run(Backward { dbias: Some(Gradient { values, add }), ..nothing() }))
-    })
+    })?;
+    Ok(y.with_recipe(move || {
+        let ((x, weight), bias) = &again;
+        let x = x.get()?;
+        Tensor::new(x.shape(), normalised(shape, &x, weight, bias.as_ref())?.0)
+    }))
+}
+
+/// `y`, and the statistics of each row.
+fn normalised(shape: Shape, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<(Buffer, Buffer)> {
+    let dtype = x.compute_dtype();
+    let mut y = Buffer::scratch(x.device(), dtype, x.count())?;
+    let mut statistics = Buffer::scratch(x.device(), DType::F32, 2 * shape.rows)?;
+    match x.device() {
+        Device::Cpu => {
+            let (x, weight, bias) = (x.read(), weight.read(), bias.map(Tensor::read));
+            let (y, statistics) = (y.f32_mut()?, statistics.f32_mut()?);
+            let bias = bias.as_ref().map(|bias| bias.elements());
+            let args = Forward { x: x.f32(OP, "x")?, weight: weight.elements(), bias, y, statistics };
+            forward(shape, args).map_err(TensorError::kernel(OP))?;
+        }
+        _ => {
+            let (x, weight) = (x.on_device(OP, "x", dtype)?, weight.on_device(OP, "weight", dtype)?);
+            let bias = bias.map(|bias| bias.on_device(OP, "bias", dtype)).transpose()?;
+            let (y, statistics) = (y.memory_mut()?, statistics.memory_mut()?);
+            let args = kernel::Forward { dtype, x: &x, weight: &weight, bias: bias.as_ref(), y, statistics };
+            kernel::forward(shape, args).map_err(TensorError::kernel(OP))?;
+        }
+    }
+    Ok((y, statistics))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub(super) mod on_device;
 use device::{Buffer, DType, Device};
 use gemm::{Matrix, MatrixMut, Update, column_sums, gemm};
 
+use crate::saved::Saved;
 use crate::{Layout, Result, Sink, Tensor, TensorError, Weight};
 
 const OP: &str = "linear";
@@ -24,11 +25,12 @@ pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tens
     if x.device() != Device::Cpu {
         return on_device::linear(x, weight, bias, (n, inputs, outputs));
     }
+    let precision = x.precision();
     let mut y = Buffer::scratch(x.device(), DType::F32, n * outputs)?;
     {
         let (x, bias) = (x.read(), bias.map(widened).transpose()?);
         let bias = bias.as_ref().map(|bias| bias.f32()).transpose()?;
-        let x = Matrix::new(x.f32(OP, "x")?, n, inputs);
+        let x = Matrix::new(x.f32(OP, "x")?, n, inputs).rounded_to(precision);
         let update = bias.map_or(Update::Overwrite, Update::Bias);
         weight
             .with_matrix(|w| gemm(1.0, x, w.transposed(), update, MatrixMut::new(y.f32_mut()?, n, outputs)))
@@ -38,15 +40,15 @@ pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tens
     let weight_index = add_parent(&mut parents, weight.tensor());
     let bias_index = add_parent(&mut parents, bias);
     let saved_weight = weight.clone();
-    let saved_x = weight.requires_grad().then(|| x.detach());
+    let saved_x = weight.requires_grad().then(|| Saved::new(x)).transpose()?;
     Tensor::record(OP, [n, outputs], y, &parents, move |grad_y, sink| {
-        let grad_y = Matrix::new(grad_y.f32()?, n, outputs);
+        let grad_y = Matrix::new(grad_y.f32()?, n, outputs).rounded_to(precision);
         sink.accumulate(0, |grad_x, add| {
             let grad_x = MatrixMut::new(grad_x, n, inputs);
             saved_weight.with_matrix(|w| gemm(1.0, grad_y, w, update(add), grad_x)).map_err(TensorError::kernel(OP))
         })?;
         if let (Some(x), Some(index)) = (saved_x, weight_index) {
-            give_weight_gradient(OP, sink, index, &saved_weight, grad_y, &x)?;
+            give_weight_gradient(OP, sink, index, &saved_weight, grad_y, (&x.stored()?, precision))?;
         }
         bias_index.map_or(Ok(()), |index| give_bias_gradient(OP, sink, index, grad_y))
     })
@@ -81,17 +83,17 @@ pub(super) fn update(add: bool) -> Update<'static> {
     if add { Update::Accumulate } else { Update::Overwrite }
 }
 
-/// Gives `dW`, in the layout of the weight, to input `index`.
+/// Gives `dW`, in the layout of the weight, to input `index`. `x` is multiplied in the precision beside it.
 pub(super) fn give_weight_gradient(
     op: &'static str,
     sink: &mut Sink<'_>,
     index: usize,
     weight: &Weight,
     grad_y: Matrix<'_>,
-    x: &Tensor,
+    (x, precision): (&Tensor, DType),
 ) -> Result<()> {
     let x = x.read();
-    let x = Matrix::new(x.f32(op, "x")?, grad_y.rows(), weight.in_features());
+    let x = Matrix::new(x.elements(), grad_y.rows(), weight.in_features()).rounded_to(precision);
     let (a, b) = match weight.layout() {
         Layout::OutIn => (grad_y.transposed(), x),
         Layout::InOut => (x.transposed(), grad_y),

@@ -84,7 +84,8 @@ fn shape(hidden: &Tensor, head: &Weight, softcap: Option<f32>) -> Result<Shape> 
     if hidden_size != head.in_features() {
         return Err(hidden.unexpected(OP, "hidden", format!("[num_tokens, {}]", head.in_features())));
     }
-    Ok(Shape { rows, hidden: hidden_size, vocab_size: head.out_features(), softcap })
+    let (vocab_size, precision) = (head.out_features(), hidden.precision());
+    Ok(Shape { rows, hidden: hidden_size, vocab_size, softcap, precision })
 }
 
 fn run(

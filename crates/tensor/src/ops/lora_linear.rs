@@ -8,9 +8,10 @@ mod on_device;
 
 use device::{Buffer, DType, Device};
 use gemm::Matrix;
-use lora::{Adapter, Backward, Dropout, Forward, LoraShape, Saved};
+use lora::{Adapter, Backward, Dropout, Forward, LoraShape};
 
 use super::linear::{add_parent, give_bias_gradient, give_weight_gradient, sizes, update};
+use crate::saved::Saved;
 use crate::{Read, Result, Tensor, TensorError, Weight};
 
 const OP: &str = "lora_linear";
@@ -41,6 +42,7 @@ pub fn lora_linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, adapter: 
     if x.device() != Device::Cpu {
         return on_device::lora_linear(shape, x, weight, bias, adapter);
     }
+    let precision = x.precision();
     let mut y = Buffer::scratch(x.device(), DType::F32, n * outputs)?;
     let mut s = Buffer::scratch(x.device(), DType::F32, n * rank)?;
     {
@@ -48,22 +50,23 @@ pub fn lora_linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, adapter: 
         let (x, bias, adapter) = (x.f32(OP, "x")?, bias.as_ref().map(Read::elements), operands.adapter(adapter)?);
         let (y, s) = (y.f32_mut()?, s.f32_mut()?);
         weight
-            .with_matrix(|weight| lora::forward(&shape, Forward { x, weight, bias, adapter, y, s }))
+            .with_matrix(|weight| lora::forward(&shape, Forward { x, weight, bias, adapter, precision, y, s }))
             .map_err(TensorError::kernel(OP))?;
     }
     let mut parents = vec![x, &adapter.a, &adapter.b];
     let lora_bias_index = add_parent(&mut parents, adapter.bias.as_ref());
     let weight_index = add_parent(&mut parents, weight.tensor());
     let bias_index = add_parent(&mut parents, bias);
-    let (saved_x, saved_weight, saved_adapter) = (x.detach(), weight.clone(), adapter.clone());
+    let (saved_x, saved_weight, saved_adapter) = (Saved::new(x)?, weight.clone(), adapter.clone());
     Tensor::record(OP, [n, outputs], y, &parents, move |grad_y, sink| {
-        let grad_y = grad_y.f32()?;
+        let (grad_y, saved_x) = (grad_y.f32()?, saved_x.stored()?);
         {
             let (x, operands) = (saved_x.read(), saved_adapter.read());
-            let (x, adapter, s) = (x.f32(OP, "x")?, operands.adapter(&saved_adapter)?, s.f32()?);
+            let (x, adapter, s) = (x.elements(), operands.adapter(&saved_adapter)?, s.f32()?);
             let kernel = TensorError::kernel(OP);
             saved_weight.with_matrix(|weight| {
-                let backward = Backward::new(&shape, Saved { x, weight, adapter, s }, grad_y).map_err(&kernel)?;
+                let backward =
+                    Backward::new(&shape, lora::Saved { x, weight, adapter, s, precision }, grad_y).map_err(&kernel)?;
                 sink.accumulate(0, |grad, add| backward.x(update(add), grad).map_err(&kernel))?;
                 sink.accumulate(1, |grad, add| backward.lora_a(update(add), grad).map_err(&kernel))?;
                 sink.accumulate(2, |grad, add| backward.lora_b(update(add), grad).map_err(&kernel))?;
@@ -72,9 +75,9 @@ pub fn lora_linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, adapter: 
                 })
             })?;
         }
-        let grad_y = Matrix::new(grad_y, n, outputs);
+        let grad_y = Matrix::new(grad_y, n, outputs).rounded_to(precision);
         if let Some(index) = weight_index.filter(|&index| sink.needs(index)) {
-            give_weight_gradient(OP, sink, index, &saved_weight, grad_y, &saved_x)?;
+            give_weight_gradient(OP, sink, index, &saved_weight, grad_y, (&saved_x, precision))?;
         }
         bias_index.map_or(Ok(()), |index| give_bias_gradient(OP, sink, index, grad_y))
     })

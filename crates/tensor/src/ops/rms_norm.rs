@@ -1,6 +1,8 @@
 //! `y = x * rsqrt(mean(x^2) + eps) * w`, where w is the weight, plus 1 with `unit_offset` (Gemma).
 //!
 //! dx = rstd (dy w) - x rstd^3 mean(dy w x)      dw = sum over rows of dy x rstd
+//!
+//! x and the rows' rstd are saved; y is computed again from x for those that need it.
 
 use device::{Buffer, DType, Device};
 use transformer::Gradient;
@@ -8,6 +10,7 @@ use transformer::launch::{self, rms_norm as kernel};
 use transformer::rms_norm::{Backward, Forward, Shape, backward, forward};
 
 use super::norm;
+use crate::saved::Saved;
 use crate::{Result, Tensor, TensorError};
 
 const OP: &str = "rms_norm";
@@ -21,24 +24,11 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32, unit_offset: bool) -> Res
     let hidden = norm::width(OP, x, weight)?;
     let shape = Shape { rows: x.count() / hidden, hidden, eps, unit_offset };
     let dtype = x.compute_dtype();
-    let mut y = Buffer::scratch(x.device(), dtype, x.count())?;
-    let mut rstd = Buffer::scratch(x.device(), DType::F32, shape.rows)?;
-    match x.device() {
-        Device::Cpu => {
-            let (x, weight) = (x.read(), weight.read());
-            let (y, rstd) = (y.f32_mut()?, rstd.f32_mut()?);
-            let args = Forward { x: x.f32(OP, "x")?, weight: weight.elements(), y, rstd };
-            forward(shape, args).map_err(TensorError::kernel(OP))?;
-        }
-        _ => {
-            let (x, weight) = (x.on_device(OP, "x", dtype)?, weight.on_device(OP, "weight", dtype)?);
-            let (y, rstd) = (y.memory_mut()?, rstd.memory_mut()?);
-            let args = kernel::Forward { dtype, x: &x, weight: &weight, y, rstd };
-            kernel::forward(shape, args).map_err(TensorError::kernel(OP))?;
-        }
-    }
-    let saved = (x.detach(), weight.detach());
-    Tensor::record(OP, x.shape(), y, &[x, weight], move |grad_y, sink| {
+    let (y, rstd) = normalised(shape, x, weight)?;
+    let saved = (Saved::new(x)?, weight.detach());
+    let again = saved.clone();
+    let y = Tensor::record(OP, x.shape(), y, &[x, weight], move |grad_y, sink| {
+        let saved = (saved.0.get()?, saved.1);
         if grad_y.device() != Device::Cpu {
             let (x, weight) = (saved.0.on_device(OP, "x", dtype)?, saved.1.on_device(OP, "weight", dtype)?);
             let (x, weight, rstd, dy) = (&x, &weight, rstd.memory()?, grad_y.memory()?);
@@ -57,7 +47,33 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32, unit_offset: bool) -> Res
         let run = |args: Backward<'_>| backward(shape, args).map_err(TensorError::kernel(OP));
         sink.accumulate(0, |values, add| run(Backward { dx: Some(Gradient { values, add }), ..nothing() }))?;
         sink.accumulate(1, |values, add| run(Backward { dweight: Some(Gradient { values, add }), ..nothing() }))
-    })
+    })?;
+    Ok(y.with_recipe(move || {
+        let x = again.0.get()?;
+        Tensor::new(x.shape(), normalised(shape, &x, &again.1)?.0)
+    }))
+}
+
+/// `y`, and rstd of each row.
+fn normalised(shape: Shape, x: &Tensor, weight: &Tensor) -> Result<(Buffer, Buffer)> {
+    let dtype = x.compute_dtype();
+    let mut y = Buffer::scratch(x.device(), dtype, x.count())?;
+    let mut rstd = Buffer::scratch(x.device(), DType::F32, shape.rows)?;
+    match x.device() {
+        Device::Cpu => {
+            let (x, weight) = (x.read(), weight.read());
+            let (y, rstd) = (y.f32_mut()?, rstd.f32_mut()?);
+            let args = Forward { x: x.f32(OP, "x")?, weight: weight.elements(), y, rstd };
+            forward(shape, args).map_err(TensorError::kernel(OP))?;
+        }
+        _ => {
+            let (x, weight) = (x.on_device(OP, "x", dtype)?, weight.on_device(OP, "weight", dtype)?);
+            let (y, rstd) = (y.memory_mut()?, rstd.memory_mut()?);
+            let args = kernel::Forward { dtype, x: &x, weight: &weight, y, rstd };
+            kernel::forward(shape, args).map_err(TensorError::kernel(OP))?;
+        }
+    }
+    Ok((y, rstd))
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub fn forward_backward(shape: Shape, args: Arguments<'_>) -> Result<()> {
 /// As [`forward_backward`].
 pub fn in_chunks(shape: Shape, args: Arguments<'_>, logits_bytes: usize) -> Result<()> {
     let Arguments { dtype, hidden, head, labels, mut dhidden, mut dhead, sums } = args;
-    let Shape { rows, hidden: width, vocab_size, softcap } = shape;
+    let Shape { rows, hidden: width, vocab_size, softcap, .. } = shape;
     LogitsShape { rows, vocab_size, softcap }.check(labels)?;
     check_len(OP, "hidden", &[rows, width], dtype, hidden)?;
     if let Some(dhidden) = &dhidden {

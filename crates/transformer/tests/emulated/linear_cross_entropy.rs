@@ -25,7 +25,7 @@ proptest! {
     ) {
         let (dtype, executor) = (dtype(wide), testing::executor(seed));
         let rows = labels.len();
-        let shape = Shape { rows, hidden: width, vocab_size, softcap };
+        let shape = Shape { rows, hidden: width, vocab_size, softcap, precision: DType::F32 };
         let (hidden_buffer, hidden) = stored(&executor, dtype, values(rows * width, seed, 0));
         let scale = 1.0 / (width as f32).sqrt();
         let head = values(vocab_size * width, seed, 1).into_iter().map(|w| w * scale).collect();
@@ -99,7 +99,7 @@ fn what_does_not_fit_is_refused_before_a_launch() {
     let (hidden, head) = (executor.upload(&[1.0f32; 6]).unwrap(), executor.upload(&[1.0f32; 12]).unwrap());
     let mut dhidden = executor.upload(&[7.0f32; 5]).unwrap();
     let mut sums = Sums::new(&executor).unwrap();
-    let shape = Shape { rows: 2, hidden: 3, vocab_size: 4, softcap: None };
+    let shape = Shape { rows: 2, hidden: 3, vocab_size: 4, softcap: None, precision: DType::F32 };
     let mut run = |labels: &[i64]| {
         launch::linear_cross_entropy::forward_backward(
             shape,
