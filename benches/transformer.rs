@@ -9,7 +9,7 @@ mod cuda;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use device::Elements;
+use device::{DType, Elements};
 use gemm::Matrix;
 use half::bf16;
 use transformer::gated::{GateUp, GateUpMut};
@@ -151,7 +151,7 @@ fn vocabulary(criterion: &mut Criterion) {
 
     let rows = 128;
     let mut logits = normal(rows * vocab_size, 2);
-    let shape = cross_entropy::Shape { rows, vocab_size, softcap: None, precision: DType::F32 };
+    let shape = cross_entropy::Shape { rows, vocab_size, softcap: None };
     group.throughput(Throughput::Bytes((rows * vocab_size * size_of::<f32>()) as u64));
     group.bench_function("cross_entropy forward, 128 rows", |bench| {
         bench.iter(|| cross_entropy::forward(shape, black_box(&logits), &labels[..rows]));

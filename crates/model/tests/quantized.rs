@@ -51,8 +51,10 @@ fn it_computes_with_its_dequantized_weights() {
             let (got, expected) = (logits(&model, &[&tokens], &Pass::base()), logits(&model, &[&tokens], &dense));
             // Weights that are bf16 take fewer pieces in products by tiles than the same numbers in f32, and a transposed
             // weight other panels: the order of the sums, which f32 keeps to 1e-6 a layer.
+            // In bf16 a difference in the last bit of an f32 may round to the other side: 2^-8 of a few elements.
+            let bound = if dtype == DType::BF16 { 2e-3 } else { 1e-5 };
             let error = relative_error(&got, &expected);
-            assert!(error <= 1e-5, "{variant} {dtype} {double_quant}: {error}");
+            assert!(error <= bound, "{variant} {dtype} {double_quant}: {error}");
         }
     }
 }

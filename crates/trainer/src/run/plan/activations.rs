@@ -1,30 +1,34 @@
 //! What the forward pass keeps for the backward pass, and what both need besides.
 //!
-//! A block keeps, in f32 elements per token:
+//! A block keeps, per token and in the model's dtype but for what is marked:
 //!
 //! | kept by | elements |
 //! |---|---|
 //! | the norms, also those of heads | their inputs |
-//! | attention | queries, keys, values, its result, one log-sum-exp a head |
+//! | attention | queries, keys, values, its result, one log-sum-exp a head (f32) |
 //! | the activation of the MLP | its inputs |
-//! | a projection with a trainable part | its input and, under LoRA, `x A^T` |
+//! | LoRA | `x A^T` (f32) |
 //! | channels with learned factors | their values before |
 //! | a bottleneck adapter | its input and what is projected down |
+//!
+//! Inputs of projections with a trainable part are results of norms and activations, which backward computes again, or of
+//! attention, which keeps it.
 
+use device::DType;
 use model::config::{BlockConfig, DecoderConfig, MlpInput, Residual};
-use model::{Dimensions, Module, ModuleKind, Modules};
+use model::{Dimensions, Module, Modules};
 
 use super::{F32_BYTES, Trained};
 
 /// Logits that the loss computes at a time.
-const LOGITS_BYTES: u64 = 32 << 20;
+const LOGITS_BYTES: u64 = 64 << 20;
 /// The fewest rows of them.
-const LOGITS_ROWS: u64 = 32;
+const LOGITS_ROWS: u64 = 64;
 /// What a product packs of one operand at a time.
 const PACKED_BYTES: u64 = 16 << 20;
 /// Intermediate results that live at once where a block runs backward, in widths of the hidden states and of the MLP.
-const HIDDEN_AT_ONCE: u64 = 13;
-const INTERMEDIATE_AT_ONCE: u64 = 5;
+const HIDDEN_AT_ONCE: u64 = 14;
+const INTERMEDIATE_AT_ONCE: u64 = 6;
 
 /// Memory that a pass takes beside parameters, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -41,10 +45,9 @@ pub fn decoder_activations(
     modules: &Modules,
     trained: &Trained,
     tokens: usize,
-    gradient_checkpointing: bool,
+    keeping: Keeping,
 ) -> Activations {
-    let blocks =
-        block_activations(&config.block(), config.layers.len(), modules, trained, tokens, gradient_checkpointing);
+    let blocks = block_activations(&config.block(), config.layers.len(), modules, trained, tokens, keeping);
     let workspace = blocks.workspace + head_bytes(&config.dimensions(), modules, trained, tokens as u64);
     Activations { workspace, ..blocks }
 }
@@ -56,15 +59,37 @@ pub fn block_activations(
     modules: &Modules,
     trained: &Trained,
     tokens: usize,
-    gradient_checkpointing: bool,
+    keeping: Keeping,
 ) -> Activations {
     let tokens = tokens as u64;
-    let hidden = config.hidden_size as u64;
-    let blocks = (0..num_layers).map(|layer| block_elements(config, modules, trained, layer));
-    let kept =
-        if gradient_checkpointing { num_layers as u64 * hidden + blocks.max().unwrap_or(0) } else { blocks.sum() };
+    let blocks = (0..num_layers).map(|layer| block_bytes(config, modules, trained, layer, keeping));
+    let kept = keeping.of_blocks(blocks, config.hidden_size);
     let at_once = at_once(config.hidden_size, config.intermediate_size);
-    Activations { saved: tokens * kept * F32_BYTES, workspace: tokens * at_once * F32_BYTES }
+    Activations { saved: tokens * kept, workspace: tokens * at_once * F32_BYTES }
+}
+
+/// How a pass keeps what backward needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping {
+    /// What the model computes with.
+    pub dtype: DType,
+    /// Whether blocks keep their input alone.
+    pub gradient_checkpointing: bool,
+}
+
+impl Keeping {
+    /// Bytes of an activation that is kept.
+    pub(super) fn element(self) -> u64 {
+        if self.dtype == DType::BF16 { 2 } else { F32_BYTES }
+    }
+
+    /// Bytes per token of blocks that keep `bytes` each. The input of a block that is computed again is kept as it is.
+    pub(super) fn of_blocks(self, bytes: impl ExactSizeIterator<Item = u64>, hidden_size: usize) -> u64 {
+        match self.gradient_checkpointing {
+            true => bytes.len() as u64 * hidden_size as u64 * F32_BYTES + bytes.max().unwrap_or(0),
+            false => bytes.sum(),
+        }
+    }
 }
 
 /// Elements per token of the intermediate results of a block.
@@ -72,11 +97,11 @@ pub(super) fn at_once(hidden_size: usize, intermediate_size: usize) -> u64 {
     HIDDEN_AT_ONCE * hidden_size as u64 + INTERMEDIATE_AT_ONCE * intermediate_size as u64
 }
 
-/// Elements per token that block `layer` keeps.
-fn block_elements(config: &BlockConfig, modules: &Modules, trained: &Trained, layer: usize) -> u64 {
+/// Bytes per token that block `layer` keeps.
+fn block_bytes(config: &BlockConfig, modules: &Modules, trained: &Trained, layer: usize, keeping: Keeping) -> u64 {
     let (hidden, heads) = (config.hidden_size as u64, config.heads);
     let (query, key) = (heads.query_size() as u64, heads.key_value_size() as u64);
-    let attention = 2 * query + 2 * key + heads.num_attention_heads as u64;
+    let attention = 2 * query + 2 * key;
     let head_norms = if config.attention.head_norms.is_some() { query + key } else { 0 };
     let norms = match config.residual {
         Residual::Sequential { after_attention, after_mlp, .. } => {
@@ -91,30 +116,16 @@ fn block_elements(config: &BlockConfig, modules: &Modules, trained: &Trained, la
         MlpInput::Gated { .. } | MlpInput::FusedGated { .. } => 2 * intermediate,
     };
     let bottlenecks = trained.bottlenecks[layer] as u64;
-    attention + head_norms + norms * hidden + activation + bottlenecks + projections(config, modules, trained, layer)
+    let scaled = scaled(config, modules, trained, layer);
+    let in_dtype = attention + head_norms + norms * hidden + activation + bottlenecks + scaled;
+    let in_f32 = heads.num_attention_heads as u64 + trained.ranks_of(modules, layer);
+    in_dtype * keeping.element() + in_f32 * F32_BYTES
 }
 
-/// Inputs that the projections of block `layer` keep: one for those that share it.
-fn projections(config: &BlockConfig, modules: &Modules, trained: &Trained, layer: usize) -> u64 {
-    let keeps = |module: &&Module| {
-        module.layer == Some(layer) && (trained.ranks[module.id.index()] > 0 || trained.is_trained(module.weight))
-    };
-    let ranks: usize = modules.iter().filter(keeps).map(|module| trained.ranks[module.id.index()]).sum();
-    let (mut inputs, mut elements) = (Vec::new(), ranks as u64);
-    for module in modules.iter().filter(keeps) {
-        let ModuleKind::Linear { in_features, .. } = module.kind else { continue };
-        // The result of attention is kept by attention itself.
-        if module.path.ends_with(config.attention.output) {
-            continue;
-        }
-        let is_mlp = module.path.contains("mlp");
-        if !inputs.contains(&(is_mlp, in_features)) {
-            inputs.push((is_mlp, in_features));
-            elements += in_features as u64;
-        }
-    }
-    let in_block = modules.iter().filter(|module| module.layer == Some(layer));
-    elements + in_block.map(|module| trained.scaled[module.id.index()] as u64).sum::<u64>()
+/// Channels of block `layer` that have learned factors. Those of the MLP's activation are computed again.
+fn scaled(config: &BlockConfig, modules: &Modules, trained: &Trained, layer: usize) -> u64 {
+    let kept = |module: &&Module| module.layer == Some(layer) && !module.path.ends_with(config.mlp.output);
+    modules.iter().filter(kept).map(|module| trained.scaled[module.id.index()] as u64).sum()
 }
 
 /// The loss: logits of some rows and what their products pack; all logits where the head is adapted.

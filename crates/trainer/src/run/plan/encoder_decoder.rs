@@ -1,9 +1,9 @@
 //! What an encoder-decoder keeps and uses; see [`super::activations`] for what is kept by what.
 
+use model::Modules;
 use model::config::{EncoderDecoderConfig, MlpInput};
-use model::{Module, ModuleKind, Modules};
 
-use super::activations::{at_once, head_bytes};
+use super::activations::{Keeping, at_once, head_bytes};
 use super::{Activations, F32_BYTES, Trained};
 
 /// Of an encoder-decoder over `tokens` tokens on each side, while `trained` is trained.
@@ -12,24 +12,29 @@ pub fn encoder_decoder_activations(
     modules: &Modules,
     trained: &Trained,
     tokens: usize,
-    gradient_checkpointing: bool,
+    keeping: Keeping,
 ) -> Activations {
     let (tokens, hidden) = (tokens as u64, config.hidden_size as u64);
     let layers = config.num_layers + config.num_decoder_layers;
-    let blocks = (0..layers).map(|layer| block_elements(config, modules, trained, layer));
+    let blocks = (0..layers).map(|layer| block_bytes(config, modules, trained, layer, keeping));
     // The encoder's output stays for all blocks of the decoder.
-    let kept =
-        hidden + if gradient_checkpointing { layers as u64 * hidden + blocks.max().unwrap_or(0) } else { blocks.sum() };
+    let kept = hidden * F32_BYTES + keeping.of_blocks(blocks, config.hidden_size);
     let dimensions = config.dimensions();
     Activations {
-        saved: tokens * kept * F32_BYTES,
+        saved: tokens * kept,
         workspace: tokens * at_once(config.hidden_size, config.intermediate_size) * F32_BYTES
             + head_bytes(&dimensions, modules, trained, tokens),
     }
 }
 
-/// Elements per token that block `layer`, counted through both sides, keeps.
-fn block_elements(config: &EncoderDecoderConfig, modules: &Modules, trained: &Trained, layer: usize) -> u64 {
+/// Bytes per token that block `layer`, counted through both sides, keeps.
+fn block_bytes(
+    config: &EncoderDecoderConfig,
+    modules: &Modules,
+    trained: &Trained,
+    layer: usize,
+    keeping: Keeping,
+) -> u64 {
     let (inner, heads) = (config.heads.query_size() as u64, config.heads.num_attention_heads as u64);
     let (hidden, intermediate) = (config.hidden_size as u64, config.intermediate_size as u64);
     // Of itself, and in the decoder of the encoder's output.
@@ -38,27 +43,6 @@ fn block_elements(config: &EncoderDecoderConfig, modules: &Modules, trained: &Tr
         MlpInput::Plain { .. } => intermediate,
         MlpInput::Gated { .. } | MlpInput::FusedGated { .. } => 2 * intermediate,
     };
-    attentions * (4 * inner + heads) + (attentions + 1) * hidden + activation + projections(modules, trained, layer)
-}
-
-/// Inputs that the projections of a block keep: one for those that share it.
-fn projections(modules: &Modules, trained: &Trained, layer: usize) -> u64 {
-    let keeps = |module: &&Module| {
-        module.layer == Some(layer) && (trained.ranks[module.id.index()] > 0 || trained.is_trained(module.weight))
-    };
-    let ranks: usize = modules.iter().filter(keeps).map(|module| trained.ranks[module.id.index()]).sum();
-    let (mut inputs, mut elements) = (Vec::new(), ranks as u64);
-    for module in modules.iter().filter(keeps) {
-        let ModuleKind::Linear { in_features, .. } = module.kind else { continue };
-        // The result of attention is kept by attention itself.
-        if module.path.ends_with("Attention.o") {
-            continue;
-        }
-        let part = module.path.rsplit_once('.').map_or("", |(part, _)| part);
-        if !inputs.contains(&(part, in_features)) {
-            inputs.push((part, in_features));
-            elements += in_features as u64;
-        }
-    }
-    elements
+    let in_dtype = attentions * 4 * inner + (attentions + 1) * hidden + activation;
+    in_dtype * keeping.element() + (attentions * heads + trained.ranks_of(modules, layer)) * F32_BYTES
 }

@@ -14,7 +14,7 @@ use super::rows::Rows;
 use crate::Error;
 use crate::config::{Config, Quantization, WeightStorage};
 use crate::memory;
-pub use activations::{Activations, block_activations, decoder_activations};
+pub use activations::{Activations, Keeping, block_activations, decoder_activations};
 pub use encoder_decoder::encoder_decoder_activations;
 pub use trained::Trained;
 
@@ -58,7 +58,8 @@ impl MemoryPlan {
         gradient_checkpointing: bool,
     ) -> Self {
         let parameters = trained.parameters as u64 * F32_BYTES;
-        let Activations { saved, workspace } = base.task.activations(trained, tokens, gradient_checkpointing);
+        let keeping = Keeping { dtype: base.task.base().dtype(), gradient_checkpointing };
+        let Activations { saved, workspace } = base.task.activations(trained, tokens, keeping);
         Self {
             base_weights: base.weight_bytes(storage),
             trainable_parameters: parameters,

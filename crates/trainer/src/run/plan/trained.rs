@@ -73,6 +73,12 @@ impl Trained {
         self.ranks[id.index()] > 0 || self.scaled[id.index()] > 0 || self.rows[id.index()]
     }
 
+    /// The ranks of all updates in block `layer`.
+    pub(super) fn ranks_of(&self, modules: &Modules, layer: usize) -> u64 {
+        let in_block = modules.iter().filter(|module| module.layer == Some(layer));
+        in_block.map(|module| self.ranks[module.id.index()] as u64).sum()
+    }
+
     /// Whether the base's own parameter is trained.
     pub fn is_trained(&self, id: ParameterId) -> bool {
         self.base[id.index()]

@@ -7,7 +7,7 @@ use tensor::{LossSum, Tensor, no_grad};
 use super::{Logits, Task};
 use crate::Error;
 use crate::generation::TextModel;
-use crate::run::plan::{Activations, Trained, decoder_activations};
+use crate::run::plan::{Activations, Keeping, Trained, decoder_activations};
 use crate::run::rows::input;
 
 /// A decoder that predicts the next token.
@@ -53,9 +53,9 @@ impl Task for CausalLm {
         Ok(Logits::padded(&logits.to_vec(), &cu_seqlens, self.decoder.config().vocab_size))
     }
 
-    fn activations(&self, trained: &Trained, tokens: usize, gradient_checkpointing: bool) -> Activations {
+    fn activations(&self, trained: &Trained, tokens: usize, keeping: Keeping) -> Activations {
         let (config, modules) = (self.decoder.config(), self.decoder.base().modules());
-        decoder_activations(config, modules, trained, tokens, gradient_checkpointing)
+        decoder_activations(config, modules, trained, tokens, keeping)
     }
 
     fn keys_and_values(&self, input_ids: &[u32]) -> Result<Option<Vec<(Tensor, Tensor)>>, Error> {

@@ -7,7 +7,7 @@ use tensor::{LossSum, Tensor, no_grad, ops};
 
 use super::{Logits, Task};
 use crate::Error;
-use crate::run::plan::{Activations, Trained, block_activations};
+use crate::run::plan::{Activations, Keeping, Trained, block_activations};
 use crate::run::rows::input;
 
 /// A model that scores classes.
@@ -68,15 +68,8 @@ impl Task for Classification {
         })
     }
 
-    fn activations(&self, trained: &Trained, tokens: usize, gradient_checkpointing: bool) -> Activations {
+    fn activations(&self, trained: &Trained, tokens: usize, keeping: Keeping) -> Activations {
         let num_layers = self.base().dimensions().num_layers;
-        block_activations(
-            &self.model.block(),
-            num_layers,
-            self.base().modules(),
-            trained,
-            tokens,
-            gradient_checkpointing,
-        )
+        block_activations(&self.model.block(), num_layers, self.base().modules(), trained, tokens, keeping)
     }
 }

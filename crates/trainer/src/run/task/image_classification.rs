@@ -6,7 +6,7 @@ use tensor::{LossSum, Tensor, no_grad, ops};
 
 use super::{Logits, Task};
 use crate::Error;
-use crate::run::plan::{Activations, Trained, block_activations};
+use crate::run::plan::{Activations, Keeping, Trained, block_activations};
 
 /// A model that scores classes of images.
 pub struct ImageClassification {
@@ -49,10 +49,10 @@ impl Task for ImageClassification {
         Ok(Logits { shape: scores.shape().to_vec(), values: scores.to_vec() })
     }
 
-    fn activations(&self, trained: &Trained, tokens: usize, gradient_checkpointing: bool) -> Activations {
+    fn activations(&self, trained: &Trained, tokens: usize, keeping: Keeping) -> Activations {
         let (config, modules) = (self.model.config(), self.model.base().modules());
         let layers = config.layers.len();
-        let blocks = block_activations(&config.block, layers, modules, trained, tokens, gradient_checkpointing);
+        let blocks = block_activations(&config.block, layers, modules, trained, tokens, keeping);
         // Pixels of the batch, cut into patches, and once more with what is added to them.
         let images = tokens.div_ceil(config.num_tokens());
         let pixels = images * config.image_shape().iter().product::<usize>() * size_of::<f32>();

@@ -10,7 +10,7 @@ use data::Batch;
 use model::{Base, Pass, VisionConfig};
 use tensor::{LossSum, Tensor};
 
-use super::plan::{Activations, Trained};
+use super::plan::{Activations, Keeping, Trained};
 use crate::Error;
 use crate::generation::TextModel;
 
@@ -46,7 +46,7 @@ pub trait Task: Send + Sync {
     fn logits(&self, batch: &Batch, pass: &Pass) -> Result<Logits, Error>;
 
     /// What a pass over `tokens` tokens keeps and uses in memory, while `trained` is trained.
-    fn activations(&self, trained: &Trained, tokens: usize, gradient_checkpointing: bool) -> Activations;
+    fn activations(&self, trained: &Trained, tokens: usize, keeping: Keeping) -> Activations;
 
     /// Keys and values of every block after a text, for a prefix to start from; `None` if its blocks do not read one text.
     ///

@@ -7,7 +7,7 @@ use tensor::{LossSum, Tensor, no_grad};
 use super::{Logits, Task};
 use crate::Error;
 use crate::generation::TextModel;
-use crate::run::plan::{Activations, Trained, encoder_decoder_activations};
+use crate::run::plan::{Activations, Keeping, Trained, encoder_decoder_activations};
 use crate::run::rows::input;
 
 /// An encoder-decoder that writes the labels of what it has read.
@@ -52,9 +52,9 @@ impl Task for Seq2SeqLm {
         Ok(Logits::padded(&logits.to_vec(), &batch.cu_label_seqlens, self.model.config().vocab_size))
     }
 
-    fn activations(&self, trained: &Trained, tokens: usize, gradient_checkpointing: bool) -> Activations {
+    fn activations(&self, trained: &Trained, tokens: usize, keeping: Keeping) -> Activations {
         let (config, modules) = (self.model.config(), self.model.base().modules());
-        encoder_decoder_activations(config, modules, trained, tokens, gradient_checkpointing)
+        encoder_decoder_activations(config, modules, trained, tokens, keeping)
     }
 
     fn text_model(&self) -> Option<&dyn TextModel> {
