@@ -6,6 +6,7 @@ mod classifiers;
 mod cli;
 mod devices;
 mod faults;
+mod kernels;
 mod laws;
 mod memory;
 mod methods;

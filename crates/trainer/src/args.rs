@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-
+use device::launch::Architecture;
 use peft::formats::Format;
 
 use crate::config::{BaseDType, DeviceChoice, Overrides, Quantization, WeightStorage};
@@ -127,6 +127,10 @@ pub struct PlanArgs {
     /// The settings.
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// Also list the kernels of one step on a GPU of this architecture, which need not be here: ampere (A100) or hopper
+    /// (H100).
+    #[arg(long, value_name = "ARCHITECTURE", num_args = 0..=1, default_missing_value = "hopper", value_parser = architecture)]
+    pub kernels: Option<Architecture>,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -418,6 +422,12 @@ pub struct InspectArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// An architecture by its name.
+fn architecture(name: &str) -> Result<Architecture, String> {
+    let known = [Architecture::Ampere, Architecture::Hopper];
+    known.into_iter().find(|known| known.name() == name).ok_or_else(|| "expected ampere or hopper".to_owned())
 }
 
 #[cfg(test)]

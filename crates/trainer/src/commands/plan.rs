@@ -10,15 +10,17 @@ use crate::config::Config;
 use crate::console::Console;
 use crate::run::base_model::now;
 use crate::run::facts;
-use crate::run::plan::RunPlan;
+use crate::run::plan::{KernelPlan, RunPlan};
 use crate::units::Bytes;
 
 pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
     let console = Console::new(args.json);
     let config = Config::load(args.config.config.as_deref(), &args.config.overrides())?;
-    let setup = Setup::load(&config, now())?;
+    let mut setup = Setup::load(&config, now())?;
     config.adapter.without_effect().iter().for_each(|warning| console.warning(warning));
     let plan = RunPlan::new(&config, &setup.base, &setup.rows)?;
+    let kernels = args.kernels.map(|architecture| KernelPlan::new(&config, &mut setup.base, &setup.rows, architecture));
+    let kernels = kernels.transpose()?;
     let statistics = setup.rows.dataset.statistics();
     if args.json {
         let modules = setup.base.task.base().modules();
@@ -42,6 +44,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
             "memory_available": plan.available_bytes,
             "fits": plan.fits(),
             "largest_micro_batch": plan.largest_micro_batch,
+            "gpu": kernels,
         }))?;
     } else {
         let mut told = facts::model(&config, &setup.base, &plan.trained);
@@ -59,6 +62,34 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
             let batch = plan.largest_micro_batch;
             console.line(format_args!("largest per_device_train_batch_size that fits: {batch}"));
         }
+        kernels.iter().for_each(|kernels| tell(kernels, console));
     }
     plan.check(&config).map(|()| EXIT_DONE)
+}
+
+/// The kernels of a step, those with the longest floor first.
+fn tell(plan: &KernelPlan, console: Console) {
+    let total = &plan.total;
+    console.line(format_args!(
+        "one step on a GPU ({}): {} launches, at least {:.2} ms, so at most {:.0} tokens/s; {} of its memory",
+        plan.architecture,
+        total.launches,
+        total.floor_us / 1e3,
+        plan.tokens_per_second(),
+        Bytes(plan.peak_bytes)
+    ));
+    console.line(format_args!(
+        "  {:<36} {:>8} {:>12} {:>12} {:>12} {:>6}",
+        "kernel", "launches", "GFLOP", "MB", "floor us", "share"
+    ));
+    for (name, work) in plan.by_time() {
+        console.line(format_args!(
+            "  {name:<36} {:>8} {:>12.3} {:>12.3} {:>12.1} {:>5.1}%",
+            work.launches,
+            work.flops as f64 / 1e9,
+            work.bytes as f64 / 1e6,
+            work.floor_us,
+            100.0 * work.floor_us / total.floor_us.max(f64::MIN_POSITIVE)
+        ));
+    }
 }

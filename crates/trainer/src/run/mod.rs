@@ -2,7 +2,7 @@
 //!
 //! | concept | here |
 //! |---|---|
-//! | the loop | [`trainer`] |
+//! | the loop, and the gradient of a step | [`trainer`], [`learner`] |
 //! | what a model is trained to do | [`task`] |
 //! | what a model is opened for | [`purpose`] |
 //! | the base model, the rows of each step, AdamW | [`base_model`], [`rows`], [`optimizer`] |
@@ -24,6 +24,7 @@ pub mod facts;
 pub mod headers;
 pub mod identity;
 pub mod journal;
+pub mod learner;
 pub mod log;
 pub mod method;
 pub mod model_card;

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use checkpoint::Fs;
-use data::{Batch, Dataset};
-use model::{Dropout, Pass};
+use data::Dataset;
+use model::Pass;
 use peft::Method;
-use tensor::{Gradients, backward};
+use tensor::Gradients;
 
 use super::adapters::Adapters;
 use super::checkpoints;
 use super::evaluate::evaluate;
 use super::journal::{Journal, StepResult};
+use super::learner::Learner;
 use super::optimizer::Optimizer;
 use super::record::RunRecord;
 use super::rows::Rows;
@@ -64,10 +65,11 @@ impl Trainer<'_> {
     /// [`Error::Diverged`] at the first loss or gradient that is no number, before anything is updated with it; those of
     /// the model.
     pub fn train(&self, optimizer: &mut Optimizer, journal: &mut Journal) -> Result<Ended, Error> {
+        let learner = Learner { task: self.task, method: &self.method, training: self.training };
         let mut gradients = Gradients::new(self.method.parameters().tensors())?;
         for step in optimizer.steps() + 1..=self.schedule.max_steps {
             let batches = self.rows.micro_batches(step)?;
-            let loss = self.forward_backward(step, &batches, &mut gradients)?;
+            let loss = learner.forward_backward(step, &batches, &mut gradients)?;
             let grad_norm = optimizer.grad_norm(&gradients)?;
             self.check_finite(step, [("loss", loss), ("gradient norm", grad_norm as f32)])?;
             let learning_rate = self.schedule.at(step);
@@ -91,37 +93,6 @@ impl Trainer<'_> {
             }
         }
         Ok(Ended::Finished)
-    }
-
-    /// The mean loss over the supervised tokens of all micro-batches and the method's penalty; the gradient is in `gradients`.
-    fn forward_backward(&self, step: u64, batches: &[Batch], gradients: &mut Gradients) -> Result<f32, Error> {
-        gradients.zero()?;
-        let targets = |batch: &Batch| batch.num_targets_after(self.method.prompt_len());
-        let supervised = batches.iter().map(targets).sum::<usize>().max(1);
-        let mut loss_sum = 0.0;
-        // A micro-batch with nothing to predict adds nothing.
-        for (index, batch) in batches.iter().enumerate().filter(|(_, batch)| targets(batch) > 0) {
-            let pass = self.pass(step, index);
-            let loss = self.task.loss(batch, &pass)?;
-            loss_sum += f64::from(loss.item()?);
-            backward(&loss, 1.0 / supervised as f32, gradients)?;
-        }
-        let mut loss = (loss_sum / supervised as f64) as f32;
-        if let Some(penalty) = self.method.penalty()? {
-            loss += penalty.item()?;
-            backward(&penalty, 1.0, gradients)?;
-        }
-        Ok(loss)
-    }
-
-    /// Micro-batch `index` of step `step`: every pass of the run has dropout masks of its own.
-    fn pass(&self, step: u64, index: usize) -> Pass {
-        let passes = (step - 1) * self.training.gradient_accumulation_steps as u64 + index as u64;
-        Pass {
-            adapter: Arc::clone(&self.method) as Arc<dyn model::Adapter>,
-            dropout: Some(Dropout { seed: self.training.seed, step: passes as u32 }),
-            gradient_checkpointing: self.training.gradient_checkpointing,
-        }
     }
 
     /// Stops at the first value that is no number, before anything is updated with it. Weights that are none themselves are

@@ -5,6 +5,7 @@
 
 mod activations;
 mod encoder_decoder;
+mod kernels;
 mod trained;
 
 use serde::Serialize;
@@ -16,6 +17,7 @@ use crate::config::{Config, Quantization, WeightStorage};
 use crate::memory;
 pub use activations::{Activations, Keeping, block_activations, decoder_activations};
 pub use encoder_decoder::encoder_decoder_activations;
+pub use kernels::{KernelPlan, KernelWork};
 pub use trained::Trained;
 
 /// What the program takes with nothing loaded.

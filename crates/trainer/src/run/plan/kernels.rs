@@ -1,0 +1,163 @@
+//! The kernels that a step launches on a GPU, and the least time that they can take.
+//!
+//! The step is taken on a [dry](device::Device::Dry) device: with the program's own code, for the rows of step 1, without a
+//! GPU and without computing anything. Its launches, their order and the memory are those of a real one; the time is a floor,
+//! not a measurement.
+
+use std::collections::BTreeMap;
+
+use device::Device;
+use device::launch::{Architecture, Executor, Launched, Work};
+use serde::Serialize;
+use tensor::Gradients;
+
+use crate::Error;
+use crate::config::Config;
+use crate::run::base_model::BaseModel;
+use crate::run::learner::Learner;
+use crate::run::method;
+use crate::run::optimizer::Optimizer;
+use crate::run::rows::Rows;
+
+/// What a GPU can do at best.
+struct Rates {
+    /// Multiply-adds of bf16 on tensor cores, in operations a second.
+    bf16: f64,
+    /// Of f32 without them.
+    f32: f64,
+    bytes: f64,
+}
+
+impl Rates {
+    /// Of an A100 (80 GB) and of an H100, both SXM: operations by their data sheets (of the H100's bf16, what large products
+    /// sustain), bytes as copies reach them.
+    fn of(architecture: Architecture) -> Self {
+        match architecture {
+            Architecture::Ampere => Self { bf16: 312e12, f32: 19.5e12, bytes: 1.75e12 },
+            Architecture::Hopper => Self { bf16: 800e12, f32: 67e12, bytes: 3.0e12 },
+        }
+    }
+
+    /// The least time of a launch.
+    fn seconds(&self, launch: &Launched) -> f64 {
+        let Work { flops, bytes } = launch.grid.work;
+        let of_flops = if launch.kernel.ends_with("_bf16") { self.bf16 } else { self.f32 };
+        (flops as f64 / of_flops).max(bytes as f64 / self.bytes)
+    }
+}
+
+/// All launches of one kernel in a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct KernelWork {
+    /// How many.
+    pub launches: usize,
+    /// Floating-point operations.
+    pub flops: u64,
+    /// Bytes read or written at least.
+    pub bytes: u64,
+    /// The least time, by what bounds each launch.
+    pub floor_us: f64,
+}
+
+/// One step on a GPU.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KernelPlan {
+    /// Of the GPU.
+    pub architecture: &'static str,
+    /// By kernel.
+    pub kernels: BTreeMap<&'static str, KernelWork>,
+    /// Of all kernels.
+    pub total: KernelWork,
+    /// Tokens of the step.
+    pub tokens: usize,
+    /// Device memory that the step takes, with weights, gradients and the optimizer's state.
+    pub peak_bytes: u64,
+}
+
+impl KernelPlan {
+    /// For step 1 of `config` over `rows`. `base` is on the dry device afterwards.
+    ///
+    /// # Errors
+    /// A method or an op that the device cannot compute.
+    pub fn new(config: &Config, base: &mut BaseModel, rows: &Rows, architecture: Architecture) -> Result<Self, Error> {
+        let device = Device::Dry(architecture);
+        let executor = Executor::for_device(device)?;
+        base.store(config.model.storage())?;
+        base.to_device(device)?;
+        let (method, _) = method::build(config, base)?;
+        let modules = base.task.base().modules();
+        let mut optimizer = Optimizer::new(method.parameters(), &config.training, modules)?;
+        let mut gradients = Gradients::new(method.parameters().tensors())?;
+        let learner = Learner { task: base.task.as_ref(), method: &method, training: &config.training };
+        let batches = rows.micro_batches(1)?;
+        // What the first step makes once, as copies of adapters in another type, the second has.
+        let mut launches = Vec::new();
+        for step in 1..=2 {
+            executor.take_launches();
+            learner.forward_backward(step, &batches, &mut gradients)?;
+            let grad_norm = optimizer.grad_norm(&gradients)?;
+            optimizer.step(method.parameters(), &gradients, config.training.learning_rate)?;
+            method.after_step(step, &gradients, optimizer.grad_scale(grad_norm))?;
+            launches = executor.take_launches();
+        }
+        let tokens = batches.iter().map(|batch| batch.num_tokens()).sum();
+        Ok(Self::of(&launches, architecture, tokens, executor.pool_stats().peak_bytes as u64))
+    }
+
+    fn of(launches: &[Launched], architecture: Architecture, tokens: usize, peak_bytes: u64) -> Self {
+        let rates = Rates::of(architecture);
+        let mut kernels: BTreeMap<&'static str, KernelWork> = BTreeMap::new();
+        for launch in launches {
+            let Work { flops, bytes } = launch.grid.work;
+            let work = KernelWork { launches: 1, flops, bytes, floor_us: 1e6 * rates.seconds(launch) };
+            kernels.entry(launch.kernel).or_default().add(&work);
+        }
+        let mut total = KernelWork::default();
+        kernels.values().for_each(|work| total.add(work));
+        Self { architecture: architecture.name(), kernels, total, tokens, peak_bytes }
+    }
+
+    /// The longest first.
+    pub fn by_time(&self) -> Vec<(&'static str, KernelWork)> {
+        let mut kernels: Vec<_> = self.kernels.iter().map(|(name, work)| (*name, *work)).collect();
+        kernels.sort_by(|(_, a), (_, b)| b.floor_us.total_cmp(&a.floor_us));
+        kernels
+    }
+
+    /// Tokens a second if every launch took its least time and nothing else did.
+    pub fn tokens_per_second(&self) -> f64 {
+        1e6 * self.tokens as f64 / self.total.floor_us.max(f64::MIN_POSITIVE)
+    }
+}
+
+impl KernelWork {
+    fn add(&mut self, other: &Self) {
+        self.launches += other.launches;
+        self.flops = self.flops.saturating_add(other.flops);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.floor_us += other.floor_us;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use device::launch::Grid;
+
+    use super::*;
+
+    #[test]
+    fn the_slower_of_operations_and_bytes_is_the_floor() {
+        let launch = |kernel, flops, bytes| Launched { kernel, grid: Grid::linear(1, 32).doing(Work { flops, bytes }) };
+        let launches = [
+            launch("gemm_bf16", 800_000_000, 3),
+            launch("norm_f32", 3, 6_000_000),
+            launch("gemm_bf16", 1_600_000_000, 3),
+        ];
+        let plan = KernelPlan::of(&launches, Architecture::Hopper, 10, 0);
+        let gemm = KernelWork { launches: 2, flops: 2_400_000_000, bytes: 6, floor_us: 3.0 };
+        assert_eq!(plan.by_time(), [("gemm_bf16", gemm), ("norm_f32", plan.kernels["norm_f32"])]);
+        assert_eq!((plan.total.launches, plan.total.flops), (3, 2_400_000_003));
+        // 3 us of operations and 2 us of bytes: sums of numbers that a binary fraction does not hold.
+        assert!((plan.total.floor_us - 5.0).abs() <= 1e-9 && (plan.tokens_per_second() - 2e6).abs() <= 1e-3);
+    }
+}
