@@ -10,7 +10,10 @@
 
 namespace {
 
-__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(fminf(fmaxf(-x, -87.0f), 87.0f))); }
+/** The bounds keep the exponential finite; they would turn a NaN into a number. */
+__device__ __forceinline__ float sigmoid(float x) {
+    return isnan(x) ? x : 1.0f / (1.0f + expf(fminf(fmaxf(-x, -87.0f), 87.0f)));
+}
 
 /** The warp's sum of the products of two vectors, in every lane. */
 __device__ __forceinline__ float dot(const float* a, const float* b, uint64_t len) {

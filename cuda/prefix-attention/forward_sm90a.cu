@@ -5,7 +5,7 @@
 // first. One thread asks the tensor memory accelerator for keys and values, two blocks of keys ahead and on into the next
 // tile; two warpgroups take 64 rows each. A warpgroup starts the scores of the next keys, then the weighted sum of the last
 // values, and computes the softmax of the former while the tensor cores are busy with the latter. Probabilities stay in
-// registers. Boxes reach beyond a sequence's end: what they bring there is hidden, and multiplied by 0.
+// registers. Boxes reach beyond a sequence's end, into its neighbour: keys there are hidden, and values overwritten with zeroes.
 //
 // Proved on the emulator and inspected as machine code. It has not run on a GPU yet, let alone been timed.
 // Source: Shah et al. 2024, "FlashAttention-3", algorithm 2.
@@ -32,7 +32,7 @@ template <uint32_t D>
 struct Memory {
     Boxes<ROWS, D> q[CONSUMERS];
     Boxes<KEYS, D> k[STAGES], v[STAGES];
-    Mbarrier k_full[STAGES], k_empty[STAGES], v_full[STAGES], v_empty[STAGES], q_phase[CONSUMERS];
+    Mbarrier k_full[STAGES], k_empty[STAGES], v_full[STAGES], v_empty[STAGES], q_phase[CONSUMERS], tail[CONSUMERS];
 };
 static_assert(sizeof(Memory<64>) <= 64 * ATTENTION_WGMMA_CHANNEL_BYTES + ATTENTION_WGMMA_BARRIER_BYTES, "the launch gives what a block uses");
 static_assert(sizeof(Memory<128>) <= 128 * ATTENTION_WGMMA_CHANNEL_BYTES + ATTENTION_WGMMA_BARRIER_BYTES, "the launch gives what a block uses");
@@ -85,6 +85,8 @@ struct Consumer {
     Memory<D>& memory;
     uint32_t index;
     RingPlace keys, values;
+    /** Phases of `tail` so far. */
+    uint32_t tails = 0;
 
     __device__ __forceinline__ void arrive(Mbarrier& barrier) const {
         if (lane_id() == 0) mbarrier_arrive(barrier);
@@ -139,9 +141,25 @@ struct Consumer {
         keys.step++;
     }
 
-    /** Starts `o += p v`. */
-    __device__ __forceinline__ void start_sum(float (&o)[D / 8][4], const uint32_t (&probabilities)[KEYS / 16][4]) {
+    /** Overwrites the values from line `count` on, which are a neighbour's: 0 times what is not finite is not 0. Both
+        warpgroups do it, each before it reads them. */
+    __device__ __forceinline__ void clear_tail(uint32_t count) {
+        constexpr uint32_t PIECES = D / 8;
+        for (uint32_t i = count * PIECES + threadIdx.x % WARPGROUP; i < KEYS * PIECES; i += WARPGROUP) {
+            uint32_t line = i / PIECES, piece = i % PIECES;
+            bf16* start = memory.v[values.stage()].box[piece / 8] + line * BOX_COLUMNS;
+            *reinterpret_cast<QuadWords*>(start + piece % 8 * 8) = {};
+        }
+        async_proxy_fence();
+        __syncwarp();
+        arrive(memory.tail[index]);
+        mbarrier_wait(memory.tail[index], tails++ % 2);
+    }
+
+    /** Starts `o += p v` over the first `count` values. */
+    __device__ __forceinline__ void start_sum(float (&o)[D / 8][4], const uint32_t (&probabilities)[KEYS / 16][4], uint32_t count) {
         mbarrier_wait(memory.v_full[values.stage()], values.parity());
+        if (count < KEYS) clear_tail(count);
         wgmma_fence();
         uint64_t b = wgmma_descriptor(memory.v[values.stage()].box, KEYS * BOX_COLUMNS * sizeof(bf16));
 #pragma unroll
@@ -193,7 +211,7 @@ __device__ __forceinline__ void write_row(bf16* row, bool there, const float (&o
 template <uint32_t D>
 __device__ __forceinline__ void attend(const AttentionWgmmaParams& params, Memory<D>& memory) {
     const AttentionInputs& p = params.forward.inputs;
-    Consumer<D> consumer = {p, memory, threadIdx.x / WARPGROUP - 1, {}, {}};
+    Consumer<D> consumer = {p, memory, threadIdx.x / WARPGROUP - 1, {}, {}, 0};
     Scoring scoring(p);
     for_each_tile(params, [&](const AttentionTile& tile, uint32_t kv_head) {
         KeyBlocks<bf16, KEYS> blocks(p, tile, ATTENTION_TALL_ROWS, kv_head);
@@ -207,6 +225,10 @@ __device__ __forceinline__ void attend(const AttentionWgmmaParams& params, Memor
         Softmax<1> softmax;
         float scores[1][KEYS / 8][4], o[1][D / 8][4] = {};
         uint32_t probabilities[KEYS / 16][4];
+        auto count = [&](uint32_t i) {
+            Keys block = blocks.keys(i);
+            return block.end - block.start;
+        };
         auto absorb = [&](uint32_t i) {
             consumer.release_keys();
             scoring.scale(scores);
@@ -221,7 +243,7 @@ __device__ __forceinline__ void attend(const AttentionWgmmaParams& params, Memor
         }
         for (uint32_t i = 1; i < blocks.count; i++) {
             consumer.start_scores(scores[0]);
-            consumer.start_sum(o[0], probabilities);
+            consumer.start_sum(o[0], probabilities, count(i - 1));
             wgmma_wait<1>();
             Rescaling<1> rescaling = absorb(i);
             wgmma_wait<0>();
@@ -230,7 +252,7 @@ __device__ __forceinline__ void attend(const AttentionWgmmaParams& params, Memor
             round(probabilities, scores[0]);
         }
         if (blocks.count > 0) {
-            consumer.start_sum(o[0], probabilities);
+            consumer.start_sum(o[0], probabilities, count(blocks.count - 1));
             wgmma_wait<0>();
             consumer.release_values();
         }
@@ -257,7 +279,10 @@ __device__ __forceinline__ void forward(const AttentionWgmmaParams& p) {
             mbarrier_init(memory.k_empty[i], CONSUMER_WARPS);
             mbarrier_init(memory.v_empty[i], CONSUMER_WARPS);
         }
-        for (uint32_t i = 0; i < CONSUMERS; i++) mbarrier_init(memory.q_phase[i], CONSUMER_WARPS / CONSUMERS);
+        for (uint32_t i = 0; i < CONSUMERS; i++) {
+            mbarrier_init(memory.q_phase[i], CONSUMER_WARPS / CONSUMERS);
+            mbarrier_init(memory.tail[i], CONSUMER_WARPS / CONSUMERS);
+        }
         mbarrier_init_fence();
     }
     __syncthreads();

@@ -4,7 +4,8 @@
 //   scatter_add:  x[rows[i]] += factor * y[i]
 //
 // One block takes one row of y. In the transposed map several of them may name one row of x: the block of the first adds all
-// of them, in their order, and the others leave. A block reads all numbers for that, which is little beside its rows.
+// of them, in their order, and the others leave. A block reads all numbers for that: with thousands of them that is more than its
+// rows, and comes from the cache.
 #include "common/vector.cuh"
 #include "transformer/params.h"
 

@@ -104,7 +104,7 @@ fn configurations_that_cannot_be_used_are_refused() {
     let other = edited("patch_size", json!([3, 4])).unwrap();
     assert_eq!((other.grid(), other.num_tokens()), ([4, 2], 9));
     // The files are of patches of 4 by 4.
-    let checkpoint = Checkpoint::open(&data("vision/base-vit")).unwrap();
+    let checkpoint = Checkpoint::open(data("vision/base-vit")).unwrap();
     let error = ImageClassifier::from_checkpoint(other, Some(3), &checkpoint, DType::F32, 1).err().unwrap().to_string();
     assert!(error.contains("position_embeddings") && error.contains("`image_size`, `patch_size`"), "{error}");
     let message = DecoderConfig::from_json(Path::new("m/config.json"), &config).unwrap_err().to_string();

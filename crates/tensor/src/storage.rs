@@ -44,8 +44,10 @@ impl Memory {
 
     /// The buffer, to change it.
     fn exclusive(&self) -> RwLockWriteGuard<'_, Buffer> {
+        let buffer = self.buffer.write().unwrap_or_else(PoisonError::into_inner);
+        // Only now: whoever still read the old elements could put a copy of them back.
         *self.converted() = None;
-        self.buffer.write().unwrap_or_else(PoisonError::into_inner)
+        buffer
     }
 
     /// A copy of all elements.

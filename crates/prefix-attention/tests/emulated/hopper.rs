@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tunesmith_prefix_attention::AttentionSpec;
 
 use crate::agreement::check_on;
-use crate::problem::{Case, cases};
+use crate::problem::{Case, Problem, cases};
 
 /// Cases with heads that the kernels take; some with a bound, a bias or rows off 16 bytes, which they do not.
 fn hopper_cases() -> impl Strategy<Value = Case> {
@@ -63,4 +63,24 @@ fn the_order_of_warps_and_neighbours_change_nothing() {
     assert!((1..3).all(|seed| run(seed) == first));
     let alone = problem.sequence(0).launch(&testing::executor_as(Architecture::Hopper, 0)).o;
     assert_eq!(first[..alone.len()], alone);
+}
+
+/// What is no number in one sequence stays there, though the copies of its neighbours' last keys bring it along.
+#[test]
+fn a_sequence_never_sees_another() {
+    if !testing::runs(Architecture::Hopper) {
+        return;
+    }
+    for head_dim in [64, 128] {
+        let case = Case { q_lens: vec![70, 40], kv_lens: vec![70, 40], ..long(head_dim, true, None) };
+        let clean = case.problem(2);
+        let mut dirty = clean.clone();
+        let first_of_second = 70 * 2 * case.kv_row();
+        dirty.kv[first_of_second..].fill(f32::NAN);
+        let run = |problem: &Problem| problem.launch(&testing::executor_as(Architecture::Hopper, 0)).o;
+        let (clean, dirty) = (run(&clean), run(&dirty));
+        let of_first = 70 * case.q_row();
+        assert_eq!(dirty[..of_first], clean[..of_first], "{head_dim}");
+        assert!(dirty[of_first..].iter().all(|value| value.is_nan()), "{head_dim}");
+    }
 }

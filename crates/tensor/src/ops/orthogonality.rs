@@ -1,8 +1,8 @@
 //! `y = |P P^T - I|_F`: how far the rows of a matrix are from orthonormal.
 //!
-//! `dP = 2 dy (P P^T - I) P / y`, and zero where y is
+//! `dP = 2 dy (P P^T - I) P / y`, and zero where y is zero. On the CPU alone.
 
-use device::{Buffer, DType};
+use device::{Buffer, DType, Device};
 use gemm::{Matrix, MatrixMut, Update, gemm};
 
 use super::linear::update;
@@ -12,9 +12,12 @@ use crate::{Layout, Result, Tensor, TensorError, Weight};
 /// transpose where it is [`Layout::InOut`]. The squares are added in f64.
 ///
 /// # Errors
-/// [`TensorError::Shape`] unless it is a matrix; [`TensorError::Kernel`].
+/// [`TensorError::Shape`] unless it is a matrix; [`TensorError::NoKernel`] on a device; [`TensorError::Kernel`].
 pub fn orthogonality(matrix: &Tensor, layout: Layout) -> Result<Tensor> {
     const OP: &str = "orthogonality";
+    if matrix.device() != Device::Cpu {
+        return Err(TensorError::NoKernel { op: OP, device: matrix.device() });
+    }
     let weight = Weight::dense(matrix.clone(), layout)?;
     let (rows, columns) = (weight.out_features(), weight.in_features());
     let mut distance = Buffer::scratch(matrix.device(), DType::F32, rows * rows)?;
