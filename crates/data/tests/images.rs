@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use checkpoint::{SafetensorsFile, read_json};
 use serde_json::{Map, Value};
-use tunesmith_data::{DataOptions, Dataset, ImageOptions, ImageProcessor, Task, label_names};
+use tunesmith_data::{DataError, DataOptions, Dataset, ImageOptions, ImageProcessor, Task, label_names};
 
 fn data(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/images").join(file)
@@ -105,6 +105,32 @@ fn folders_are_classes() {
     // The content of files tells datasets apart.
     std::fs::copy(data("palette.png"), dir.path().join("cat/GRAY.PNG")).unwrap();
     assert_ne!(load(dir.path(), &["ant", "bee", "cat"]).unwrap().sha256(), dataset.sha256());
+}
+
+/// An image small at both ends may be large between the axes: 400,000 rows, each 224 wide.
+#[test]
+fn an_image_too_high_to_resize_is_refused_before_it_is_trained_on() {
+    let dir = folder();
+    let tall = dir.path().join("cat/TALL.png");
+    image::GrayImage::from_pixel(1, 400_000, image::Luma([7])).save(&tall).unwrap();
+    let vit = |resample: u64| {
+        let config = serde_json::json!({"size": 224, "resample": resample, "do_rescale": false, "do_normalize": false});
+        ImageProcessor::from_json(Path::new("p"), config.as_object().unwrap()).unwrap()
+    };
+    let label_names = vec!["ant".to_owned(), "cat".to_owned()];
+    let options = DataOptions { task: Task::ImageClassification, num_labels: 2, label_names, ..DataOptions::new(1) };
+    let load = |resample| {
+        let images = ImageOptions { processor: vit(resample), size: [224, 224], num_tokens: 5 };
+        Dataset::load_images(dir.path(), &options, &images)
+    };
+    let expected = "cat/TALL.png: 400000 x 1 is too high to resize to 224 x 224: made as wide it has 89600000 pixels";
+    for error in [load(2).unwrap_err(), vit(2).pixel_values(&tall, [224, 224]).unwrap_err()] {
+        assert!(matches!(error, DataError::Image { .. }), "{error:?}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    // The nearest pixels are taken from both axes at once.
+    assert_eq!(load(0).unwrap().len(), 4);
+    assert_eq!(vit(0).pixel_values(&tall, [224, 224]).unwrap(), vec![7.0; 3 * 224 * 224]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::DataError;
 use crate::guard::guarded;
 
 /// The most pixels of an image: beyond them Pillow warns of a decompression bomb.
-const MAX_PIXELS: u64 = (1 << 30) / 4 / 3;
+pub(super) const MAX_PIXELS: u64 = (1 << 30) / 4 / 3;
 /// The largest file. An image of [`MAX_PIXELS`] that cannot be compressed is not larger.
 const MAX_BYTES: u64 = 512 << 20;
 
@@ -30,12 +30,16 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     std::fs::read(path).map_err(failed)
 }
 
-/// Checks what the header of `bytes`, the content of `path`, says: format, size and kind of pixels.
+/// Checks what the header of `bytes`, the content of `path`, says: format, size and kind of pixels. Gives height and width.
 ///
 /// # Errors
 /// [`DataError::Image`].
-pub(super) fn check(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
-    guarded(|| decoder(path, bytes).map(drop)).unwrap_or_else(|reason| Err(wrong(path, reason)))
+pub(super) fn check(path: &Path, bytes: &[u8]) -> Result<[usize; 2], DataError> {
+    let sides = |decoder: Box<dyn ImageDecoder + '_>| {
+        let (width, height) = decoder.dimensions();
+        [height as usize, width as usize]
+    };
+    guarded(|| decoder(path, bytes).map(sides)).unwrap_or_else(|reason| Err(wrong(path, reason)))
 }
 
 /// The pixels in `bytes`, the content of `path`.

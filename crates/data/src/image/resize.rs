@@ -61,6 +61,12 @@ fn sinc(x: f64) -> f64 {
     if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
 }
 
+/// The pixels between the axes, of an image of `from` that becomes `to` (height and width each): as many rows as it had, as
+/// wide as it becomes. Those of a high and narrow image are many times those of either end.
+pub(super) fn pixels_between(from: [usize; 2], to: [usize; 2], resample: Resample) -> u64 {
+    if resample == Resample::Nearest { 0 } else { from[0] as u64 * to[1] as u64 }
+}
+
 /// `image` with `height` rows of `width` pixels.
 pub(super) fn resize(image: &Rgb, [height, width]: [usize; 2], resample: Resample) -> Rgb {
     if [image.height, image.width] == [height, width] {
