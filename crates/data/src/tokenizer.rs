@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use checkpoint::read_text;
-use tokenizers::{Encoding, PostProcessor, TruncationParams, truncate_encodings};
+use tokenizers::{Encoding, PostProcessor, PreTokenizerWrapper, TruncationParams, truncate_encodings};
 
 use crate::guard::guarded;
 use crate::{DataError, SpecialTokens, TextStream};
@@ -23,6 +24,8 @@ const TOKENIZER_LIMIT: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// `inner` for words that were told apart before; made when there are some.
+    of_words: OnceLock<tokenizers::Tokenizer>,
     special_tokens: SpecialTokens,
     vocab_size: usize,
     path: PathBuf,
@@ -72,7 +75,7 @@ impl Tokenizer {
             return Err(DataError::Vocabulary { path, tokens, vocab_size });
         }
         let special_tokens = SpecialTokens::load(dir, |token| inner.token_to_id(token))?;
-        let tokenizer = Self { inner, special_tokens, vocab_size, path };
+        let tokenizer = Self { inner, of_words: OnceLock::new(), special_tokens, vocab_size, path };
         let probe = tokenizer.raw("hello", true)?;
         tokenizer.decode(probe.get_ids(), false)?;
         Ok(tokenizer)
@@ -114,9 +117,12 @@ impl Tokenizer {
         self.cut(first, second, max_length)
     }
 
-    /// The same of words that were told apart before.
+    /// The same of words that were told apart before. Where the pre-tokenizer is `ByteLevel` a space is put before each, if
+    /// it has none: `Ġword` is a word of such a vocabulary, `word` the end of another. transformers' `run_ner.py` asks for
+    /// that as `add_prefix_space=True`.
     pub(crate) fn encode_words(&self, words: &[String], max_length: usize) -> Result<Cut, DataError> {
-        let encoding = self.guard(|| self.inner.encode(words, false))?;
+        let inner = self.of_words.get_or_init(|| with_prefix_space(&self.inner));
+        let encoding = self.guard(|| inner.encode(words, false))?;
         self.cut(encoding, None, max_length)
     }
 
@@ -189,6 +195,16 @@ impl Tokenizer {
             Some(&id) => Err(DataError::TokenOutOfRange { id: i64::from(id), vocab_size: self.vocab_size }),
         }
     }
+}
+
+/// `tokenizer` with `add_prefix_space`, if its pre-tokenizer is `ByteLevel`.
+fn with_prefix_space(tokenizer: &tokenizers::Tokenizer) -> tokenizers::Tokenizer {
+    let mut tokenizer = tokenizer.clone();
+    if let Some(PreTokenizerWrapper::ByteLevel(bytes)) = tokenizer.get_pre_tokenizer() {
+        let bytes = bytes.add_prefix_space(true);
+        tokenizer.with_pre_tokenizer(Some(bytes));
+    }
+    tokenizer
 }
 
 /// The ids that the tokenizer `text`, the content of the file `path`, has for `tokens`: for a file that is to be written.

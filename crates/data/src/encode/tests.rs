@@ -251,9 +251,9 @@ fn the_first_token_of_a_word_has_its_class() {
     of_words.label_names = ["O", "B", "I"].map(str::to_owned).to_vec();
     let row = json!({"tokens": ["ab", "c", "de"], "tags": ["B", -100, 0]});
     let example = one(row.clone(), &of_words).example;
-    // `<s>`, then two, one and two tokens.
-    assert_eq!(example.input_ids.len(), 6);
-    assert_eq!(example.labels, [-100, 1, -100, -100, 0, -100]);
+    // `<s>`, then two, one and two tokens, each word behind a space.
+    assert_eq!(example.input_ids.len(), 9);
+    assert_eq!(example.labels, [-100, 1, -100, -100, -100, -100, 0, -100, -100]);
     let short = DataOptions { max_length: 4, ..of_words.clone() };
     let encoded = one(row, &short);
     assert_eq!((&encoded.example.labels[..], encoded.truncated), (&[-100, 1, -100, -100][..], true));

@@ -62,3 +62,37 @@ fn a_token_beyond_the_embedding_is_refused_where_it_is_used() {
     assert!(matches!(error, DataError::TokenOutOfRange { id: 260, vocab_size: VOCAB_SIZE }), "{error}");
     assert!(matches!(Tokenizer::load(dir.path(), 100), Err(DataError::Vocabulary { vocab_size: 100, .. })));
 }
+
+/// Ids and words recorded of transformers' `RobertaTokenizer` over the same file, as `run_ner.py` loads it
+/// (`add_prefix_space=True`) and calls it (`is_split_into_words=True`).
+#[test]
+fn words_of_a_byte_level_vocabulary_begin_with_a_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = tokenizer_json();
+    let space_he = VOCAB_SIZE as u32;
+    file["model"]["vocab"]["\u{120}he"] = json!(space_he);
+    file["model"]["merges"] = json!(["h e", "\u{120} he"]);
+    file["post_processor"] = json!({"type": "RobertaProcessing", "sep": ["</s>", EOS], "cls": ["<s>", BOS],
+                                    "trim_offsets": true, "add_prefix_space": false});
+    write_tokenizer(dir.path(), &file, &json!({}));
+    let tokenizer = Tokenizer::load(dir.path(), VOCAB_SIZE + 1).unwrap();
+    let encoded = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        let cut = tokenizer.encode_words(&words, 32).unwrap();
+        (cut.ids, cut.words)
+    };
+    let (space, x) = (223, byte('x'));
+    assert_eq!(
+        encoded(&["he", "hex", " he", "x<s>he"]),
+        (
+            vec![BOS, space_he, space_he, x, space_he, space, x, BOS, space_he, EOS],
+            vec![None, Some(0), Some(1), Some(1), Some(2), Some(3), Some(3), Some(3), Some(3), None]
+        )
+    );
+    assert_eq!(
+        encoded(&["a", "", "he"]),
+        (vec![BOS, space, byte('a'), space_he, EOS], vec![None, Some(0), Some(0), Some(2), None])
+    );
+    // A text is encoded as it stands.
+    assert_eq!(tokenizer.encode("he he", true).unwrap(), [BOS, VOCAB_SIZE as u32 - 1, space_he, EOS]);
+}
