@@ -103,7 +103,9 @@ pub enum DataError {
     },
     /// A template that renders earlier messages differently once more follow.
     #[error(
-        "the chat template renders the messages before message {message} differently once it follows, so what the assistant wrote cannot be told apart; mark it with {{% generation %}} in a template of your own (data.chat_template), give prompt and completion, or set data.completion_only_loss = false"
+        "the chat template renders the messages before message {message} differently once it follows, so what the \
+         assistant wrote cannot be told apart; mark it with {{% generation %}} in a template of your own \
+         (data.chat_template), give prompt and completion, or set data.completion_only_loss = false"
     )]
     UnstableTemplate {
         /// From 0.

@@ -4,7 +4,9 @@ use super::{Encoded, Encoder};
 use crate::testing::{BOS, EOS, FIRST_BYTE, VOCAB_SIZE, byte_tokenizer};
 use crate::{ChatTemplate, DataError, DataOptions, Row, SpecialTokens, Task, Tokenizer};
 
-const CHAT: &str = "{{ bos_token }}{% for m in messages %}<|x|>{{ m.role[0] }}:{{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}{% if add_generation_prompt %}<|x|>a:{% endif %}";
+const CHAT: &str = "{{ bos_token }}{% for m in messages %}\
+    <|x|>{{ m.role[0] }}:{{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}\
+    {% endfor %}{% if add_generation_prompt %}<|x|>a:{% endif %}";
 
 fn options(task: Task) -> DataOptions {
     DataOptions { task, num_labels: 3, ..DataOptions::new(VOCAB_SIZE) }
