@@ -194,19 +194,24 @@ fn adapters_with_the_names_of_transformers_4_mean_the_same() {
         renames.iter().fold(text.to_owned(), |text, (now, then)| text.replace(now, then))
     };
     let cases = [
-        ("vit-lora", json!(["query", "value"]), json!([])),
-        ("vit-dora", json!(r".*\.(key|layer\.\d\.output\.dense)"), json!([])),
-        ("vit-ia3", json!(["key", "value", "layer.0.output.dense", "layer.1.output.dense"]), json!("")),
+        ("vit-lora", vec![("target_modules", json!(["query", "value"]))]),
+        ("vit-dora", vec![("target_modules", json!(r".*\.(key|layer\.\d\.output\.dense)"))]),
+        (
+            "vit-ia3",
+            vec![
+                ("target_modules", json!(["key", "value", "layer.0.output.dense", "layer.1.output.dense"])),
+                ("feedforward_modules", json!(["layer.0.output.dense", "layer.1.output.dense"])),
+            ],
+        ),
     ];
-    for (name, targets, _) in cases {
+    for (name, older_keys) in cases {
         let case = Case::read(name);
         let (from, dir) = (data(&format!("vision/{name}")), tempfile::tempdir().unwrap());
         let text = std::fs::read_to_string(from.join("adapter_config.json")).unwrap();
         let mut config: Value = serde_json::from_str(&text).unwrap();
-        if name == "vit-ia3" {
-            config["feedforward_modules"] = json!(["layer.0.output.dense", "layer.1.output.dense"]);
+        for (key, modules) in older_keys {
+            config[key] = modules;
         }
-        config["target_modules"] = targets;
         std::fs::write(dir.path().join("adapter_config.json"), config.to_string()).unwrap();
         let file = SafetensorsFile::open(from.join("adapter_model.safetensors")).unwrap();
         let spec = |t: checkpoint::MappedTensor| checkpoint::TensorSpec {
