@@ -48,7 +48,7 @@ impl Method for PixelPrompt {
     }
 
     fn merge(&self, id: ParameterId, _values: &mut [f32]) -> std::result::Result<(), PeftError> {
-        let reason = "pixels of the images are changed, which no weight does; adapters of lora and ia3 can be merged";
+        let reason = "pixels of the images are changed, which no weight does; those of lora, ia3 and other methods that change weights can be merged";
         Err(PeftError::Unmergeable { module: self.modules.parameter(id).name.clone(), reason })
     }
 }
