@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use checkpoint::{ADAPTER_CONFIG, AdapterDirectory};
+use checkpoint::AdapterDirectory;
 use model::{Base, Dimensions, Modules};
 use tensor::Shape;
 
@@ -48,7 +48,7 @@ pub fn attach(config: AdapterConfig, base: &Base, seed: u64) -> Result<(Arc<dyn 
 /// a configuration that does not suit the model.
 pub fn open(dir: &Path, base: &Base) -> Result<(Arc<dyn Method>, Warnings), PeftError> {
     let directory = formats::read(dir, Some(base.into()))?;
-    let path = dir.join(ADAPTER_CONFIG);
+    let path = formats::config_path(&directory);
     let (config, mut warnings) = AdapterConfig::read(&path, &directory.config)?;
     let (method, more) = restore(config, base, &directory).map_err(|e| e.in_file(&path))?;
     warnings.extend(more);

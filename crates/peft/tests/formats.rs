@@ -5,12 +5,16 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use checkpoint::{ADAPTER_CONFIG, GgufValue, SafetensorsFile, StagedDirectory, Storage};
-use model::{Decoder, Pass};
+use checkpoint::{
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, AdapterDirectory, CheckpointError, Dtype, GgufTensor, GgufValue, SafetensorsFile,
+    StagedDirectory, Storage, TensorSpec,
+};
+use model::{Decoder, ModuleKind, Pass};
 use serde_json::{Map, Value};
 use support::network::{Network, logits_of, network};
 use support::{Batch, assert_close, cases, data, decoder, floats, integers, logits, pass};
 use tunesmith_peft::formats::gguf::{GGUF_ADAPTER, GgufAdapter};
+use tunesmith_peft::formats::mlx::MLX_WEIGHTS;
 use tunesmith_peft::formats::{self, Format};
 use tunesmith_peft::lora::LoraConfig;
 use tunesmith_peft::updates::LoraUpdates;
@@ -181,7 +185,7 @@ fn one_factor_and_one_rank_are_kept_bit_for_bit() {
     }
     let there = converted(dir.path(), Format::Gguf, base.base()).unwrap();
     let adapter = GgufAdapter::open(&there.path().join("adapter")).unwrap();
-    assert_eq!((adapter.architecture.as_str(), adapter.alpha), ("llama", 6.0));
+    assert_eq!((adapter.architecture.as_str(), adapter.alpha), ("llama", Some(6.0)));
     assert_eq!(adapter.file.metadata()["general.type"], GgufValue::String("adapter".to_owned()));
     let there = converted(dir.path(), Format::Mlx, base.base()).unwrap();
     let text = std::fs::read_to_string(there.path().join("adapter").join(ADAPTER_CONFIG)).unwrap();
@@ -271,6 +275,7 @@ fn an_adapter_of_another_base_is_refused_with_both() {
         ("\"composition_mode\": \"add\"", "\"composition_mode\": \"x\"", "expected \"add\" or \"scale\""),
         ("\"r\": 4", "\"r\": 5", "expected rank 5"),
         ("\"r\": 4", "\"r\": 0", "`r`: must be at least 1"),
+        ("\"r\": 4", "\"r\": 18446744073709551615", "`r`: must be at least 1 and at most 1048576"),
         ("\"name\": \"tiny\"", "\"name\": \"other\"", "is no matrix of the adapter `other`"),
     ] {
         let text = std::fs::read_to_string(folder.join(ADAPTER_CONFIG)).unwrap();
@@ -301,7 +306,112 @@ fn gguf_files_that_are_no_adapters_say_so() {
     let text = |text: &str| GgufValue::String(text.to_owned());
     assert!(write(&[("general.type", text("model"))]).contains("`general.type` is `model`, expected \"adapter\""));
     let adapter = [("general.type", text("adapter")), ("adapter.type", text("lora"))];
-    assert!(write(&adapter).contains("`adapter.lora.alpha` is missing"));
+    let [kind, lora] = adapter;
+    let alpha = ("adapter.lora.alpha", GgufValue::Float(f64::INFINITY));
+    assert!(write(&[kind, lora, alpha]).contains("`adapter.lora.alpha` is no finite number"));
     std::fs::write(dir.path().join("second.gguf"), b"GGUF").unwrap();
     assert!(GgufAdapter::open(dir.path()).unwrap_err().to_string().contains("holds 2 GGUF files"));
+}
+
+/// `v_proj` of the first block, whose rows stand in one order everywhere, with its inputs and outputs.
+fn value_projection(base: &Decoder) -> (&str, [usize; 2]) {
+    let module = base.base().modules().find("model.layers.0.self_attn.v_proj").unwrap();
+    let ModuleKind::Linear { in_features, out_features, .. } = module.kind else { panic!("a projection") };
+    (&module.path, [in_features, out_features])
+}
+
+/// A GGUF adapter of rank 4 with ones for matrices of one projection.
+fn write_gguf(path: &Path, alpha: Option<f64>, [inputs, outputs]: [usize; 2]) {
+    let text = |text: &str| GgufValue::String(text.to_owned());
+    let mut metadata = vec![
+        ("general.architecture", text("llama")),
+        ("general.type", text("adapter")),
+        ("adapter.type", text("lora")),
+    ];
+    metadata.extend(alpha.map(|alpha| ("adapter.lora.alpha", GgufValue::Float(alpha))));
+    let ones = vec![1.0; 4 * inputs.max(outputs)];
+    let tensor = |end: &str, shape: [usize; 2]| GgufTensor {
+        name: format!("blk.0.attn_v.weight.{end}"),
+        shape: shape.to_vec(),
+        values: &ones[..shape[0] * shape[1]],
+    };
+    let tensors = [tensor("lora_a", [4, inputs]), tensor("lora_b", [outputs, 4])];
+    std::fs::write(path, checkpoint::gguf_bytes(&metadata, &tensors)).unwrap();
+}
+
+/// A safetensors file with ones for these tensors.
+fn write_ones(path: &Path, tensors: &[(String, [usize; 2])]) {
+    let spec = |(name, shape): &(String, [usize; 2])| TensorSpec {
+        name: name.clone(),
+        dtype: Dtype::F32,
+        shape: shape.to_vec(),
+    };
+    let specs: Vec<TensorSpec> = tensors.iter().map(spec).collect();
+    checkpoint::write_safetensors(&Storage, path, &specs, &[], |spec| {
+        let ones = vec![1.0f32; spec.shape.iter().product()];
+        Ok::<_, CheckpointError>(bytemuck::cast_slice(&ones).to_vec().into())
+    })
+    .unwrap();
+}
+
+#[test]
+fn no_alpha_in_gguf_means_no_scaling() {
+    let base = decoder("families/llama");
+    let (_, sizes) = value_projection(&base);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(GGUF_ADAPTER);
+    for (alpha, expected) in [(None, 1.0), (Some(0.0), 1.0), (Some(6.0), 1.5)] {
+        write_gguf(&path, alpha, sizes);
+        let directory = formats::read(&path, Some(base.base().into())).unwrap();
+        assert_eq!(formats::config_path(&directory), path);
+        let (config, _) = AdapterConfig::read(&path, &directory.config).unwrap();
+        let AdapterConfig::Lora(config) = config else { panic!("a LoRA adapter") };
+        let updates = LoraUpdates::read(&directory, &config).unwrap().updates;
+        assert_eq!((updates.len(), updates[0].rank, updates[0].scaling), (1, 4, expected), "{alpha:?}");
+    }
+}
+
+#[test]
+fn matrices_of_other_sizes_than_the_base_are_refused_with_both() {
+    let base = decoder("families/llama");
+    let (module, [inputs, outputs]) = value_projection(&base);
+    let dir = tempfile::tempdir().unwrap();
+    let mlx_config = r#"{"fine_tune_type": "lora", "lora_parameters": {"rank": 4, "scale": 1.0, "dropout": 0.0}}"#;
+    for [wrong_inputs, wrong_outputs] in [[inputs + 1, outputs], [inputs, outputs - 1], [0, outputs], [inputs, 0]] {
+        let refusal = |path: &Path| formats::read(path, Some(base.base().into())).unwrap_err().to_string();
+        let expected = format!(
+            "has {wrong_inputs} inputs and {wrong_outputs} outputs, expected {inputs} and {outputs} as {module} has"
+        );
+        let gguf = dir.path().join(GGUF_ADAPTER);
+        // A dimension of zero is refused with the file.
+        if wrong_inputs * wrong_outputs > 0 {
+            write_gguf(&gguf, Some(4.0), [wrong_inputs, wrong_outputs]);
+            assert!(refusal(&gguf).contains(&expected), "{}", refusal(&gguf));
+            std::fs::remove_file(gguf).unwrap();
+        }
+        std::fs::write(dir.path().join(ADAPTER_CONFIG), mlx_config).unwrap();
+        let matrices =
+            [(format!("{module}.lora_a"), [wrong_inputs, 4]), (format!("{module}.lora_b"), [4, wrong_outputs])];
+        write_ones(&dir.path().join(MLX_WEIGHTS), &matrices);
+        assert!(refusal(dir.path()).contains(&expected), "{}", refusal(dir.path()));
+        std::fs::remove_file(dir.path().join(ADAPTER_CONFIG)).unwrap();
+    }
+}
+
+#[test]
+fn an_empty_matrix_of_a_great_rank_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let rank = 1 << 20;
+    let text = format!(r#"{{"peft_type": "LORA", "r": {rank}, "target_modules": ["q_proj"]}}"#);
+    std::fs::write(dir.path().join(ADAPTER_CONFIG), text).unwrap();
+    for [inputs, outputs] in [[0, 0], [1, 0], [0, 1]] {
+        let key = |end: &str| format!("base_model.model.model.layers.0.self_attn.q_proj.{end}.weight");
+        let matrices = [(key("lora_A"), [rank, inputs]), (key("lora_B"), [outputs, rank])];
+        write_ones(&dir.path().join(ADAPTER_WEIGHTS), &matrices);
+        let directory = AdapterDirectory::open(dir.path()).unwrap();
+        let path = dir.path().join(ADAPTER_CONFIG);
+        let AdapterConfig::Lora(config) = AdapterConfig::read(&path, &directory.config).unwrap().0 else { panic!() };
+        let error = LoraUpdates::read(&directory, &config).unwrap_err().to_string();
+        assert!(error.contains(&format!("expected rank {rank} and no empty side")), "{error}");
+    }
 }

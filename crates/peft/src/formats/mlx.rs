@@ -21,7 +21,7 @@ use checkpoint::{
 };
 use serde_json::{Value, json};
 
-use super::{Blueprint, foreign};
+use super::{Blueprint, check_sizes, foreign};
 use crate::PeftError;
 use crate::config::Common;
 use crate::fields::Fields;
@@ -101,12 +101,13 @@ pub fn read(dir: &Path, base: Blueprint<'_>) -> Result<AdapterDirectory, PeftErr
         let (Some(a), Some(b)) = (tensors.remove("lora_a"), tensors.remove("lora_b")) else {
             return Err(wrong(&module.path, "has only one of its two matrices"));
         };
-        let (&[_, rank], &[rows, _]) = (a.shape(), b.shape()) else {
+        let (&[inputs, rank], &[rows, outputs]) = (a.shape(), b.shape()) else {
             return Err(wrong(&module.path, "has matrices of other than two dimensions"));
         };
         let Some(kind) = UpdateKind::of(module.kind).filter(|_| rank == rows && rank > 0) else {
             return Err(wrong(&module.path, &format!("has matrices of {:?} and {:?}", a.shape(), b.shape())));
         };
+        check_sizes(module, [inputs, outputs]).map_err(|reason| wrong(&module.path, &reason))?;
         if is_dora && kind == UpdateKind::Embedding {
             return Err(wrong(
                 &module.path,
@@ -126,7 +127,7 @@ pub fn read(dir: &Path, base: Blueprint<'_>) -> Result<AdapterDirectory, PeftErr
             kind,
             rank,
             a: transposed(&a.to_f32()?, rank),
-            b: transposed(&b.to_f32()?, b.shape()[1]),
+            b: transposed(&b.to_f32()?, outputs),
             scaling: scale,
             magnitude,
         });

@@ -15,11 +15,11 @@ pub mod gguf;
 pub mod mlx;
 
 use std::fmt::{Display, Formatter};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, StagedDirectory};
-use model::{Base, Dimensions, Modules};
+use model::{Base, Dimensions, Module, ModuleKind, Modules};
 use serde_json::{Map, Value};
 
 use crate::updates::LoraUpdates;
@@ -160,9 +160,40 @@ fn check_class(directory: &AdapterDirectory, base: Blueprint<'_>) -> Result<(), 
     let family = library.and_then(|library| library.strip_prefix("transformers.models.")?.split('.').next());
     let own = base.dimensions.model_type;
     match family {
-        // `gemma3_text` is in `gemma3`, `xlm-roberta` in `xlm_roberta`.
-        Some(family) if !own.replace('-', "_").starts_with(family) => {
+        Some(family) if !is_of_family(own, family) => {
             Err(PeftError::OtherModel { path, key: "model_type", adapter: family.to_owned(), base: own.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether models of `model_type` stand in the folder `family` of transformers: `gemma3_text` in `gemma3`, `xlm-roberta` in
+/// `xlm_roberta`, and `gemma2` not in `gemma`.
+fn is_of_family(model_type: &str, family: &str) -> bool {
+    let model_type = model_type.replace('-', "_");
+    model_type.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+}
+
+/// The file that says how the adapter in `directory` is configured: the GGUF file where there is one.
+pub fn config_path(directory: &AdapterDirectory) -> PathBuf {
+    let weights = directory.weights.path();
+    if gguf::is_gguf(weights) { weights.to_owned() } else { directory.dir().join(ADAPTER_CONFIG) }
+}
+
+/// Compares the inputs of A and the outputs of B with those of the module that they are for; the reason if they differ.
+fn check_sizes(module: &Module, got: [usize; 2]) -> Result<(), String> {
+    let expected = match module.kind {
+        ModuleKind::Linear { in_features, out_features, .. } => Some([in_features, out_features]),
+        ModuleKind::Embedding { num_embeddings, embedding_dim } => Some([num_embeddings, embedding_dim]),
+        ModuleKind::Norm { .. } | ModuleKind::Conv2d { .. } | ModuleKind::Parameter => None,
+    };
+    match expected {
+        Some(expected) if got != expected => {
+            let (path, [inputs, outputs]) = (&module.path, got);
+            let [base_inputs, base_outputs] = expected;
+            Err(format!(
+                "has {inputs} inputs and {outputs} outputs, expected {base_inputs} and {base_outputs} as {path} has"
+            ))
         }
         _ => Ok(()),
     }
@@ -177,6 +208,14 @@ fn foreign(path: &Path, reason: impl Into<String>) -> PeftError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn families_are_whole_words() {
+        let same = [("gemma", "gemma"), ("gemma3_text", "gemma3"), ("xlm-roberta", "xlm_roberta"), ("qwen2", "qwen2")];
+        assert!(same.iter().all(|(model_type, family)| is_of_family(model_type, family)));
+        let other = [("gemma2", "gemma"), ("gemma3_text", "gemma"), ("qwen2", "qwen"), ("bert", "roberta")];
+        assert!(!other.iter().any(|(model_type, family)| is_of_family(model_type, family)));
+    }
 
     #[test]
     fn formats_are_told_by_their_files() {

@@ -60,9 +60,15 @@ impl LoraUpdates {
             let alpha = alphas.get(module)?.unwrap_or(config.lora_alpha);
             let scaling = alpha / if config.use_rslora { (rank as f64).sqrt() } else { rank as f64 };
             match (a.shape(), b.shape()) {
-                (&[rows, _], &[_, columns]) if rows == rank && columns == rank && rank > 0 => {}
+                // An empty matrix costs a file nothing, whatever its rank.
+                (&[rows, inputs], &[outputs, columns])
+                    if rows == rank && columns == rank && [rank, inputs, outputs].iter().all(|&size| size > 0) => {}
                 (a, b) => {
-                    return Err(wrong(directory.dir(), module, format!("is of {a:?} and {b:?}, expected rank {rank}")));
+                    return Err(wrong(
+                        directory.dir(),
+                        module,
+                        format!("is of {a:?} and {b:?}, expected rank {rank} and no empty side"),
+                    ));
                 }
             }
             let magnitude = config.use_dora.then(|| tensors.get(&format!("{stem}{MAGNITUDE}")));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, StagedDirectory, read_text};
+use checkpoint::{AdapterDirectory, StagedDirectory, read_text};
 use peft::formats::{self, Blueprint, Format};
 use peft::updates::{LoraUpdates, PeftFiles};
 use peft::{AdapterConfig, PeftError};
@@ -27,7 +27,7 @@ pub(super) fn run(args: &ConvertArgs) -> Result<u8, Error> {
     let headers = args.model.as_deref().map(headers).transpose()?;
     let base = headers.as_ref().map(Headers::blueprint);
     let directory = formats::read(&args.adapter, base)?;
-    let (config, warnings) = AdapterConfig::read(&args.adapter.join(ADAPTER_CONFIG), &directory.config)?;
+    let (config, warnings) = AdapterConfig::read(&formats::config_path(&directory), &directory.config)?;
     warnings.iter().for_each(|warning| console.warning(warning));
     let mut staged = output.stage()?;
     write(args, &directory, &config, base, &mut staged)?;

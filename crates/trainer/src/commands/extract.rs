@@ -3,7 +3,7 @@
 use checkpoint::{Checkpoint, StagedDirectory};
 use data::Task;
 use device::DType;
-use model::{Base, Module};
+use model::{Base, Module, ParameterId};
 use peft::extract::{Retained, extract};
 use peft::targets::{Candidate, Selection};
 use peft::updates::LoraUpdates;
@@ -32,7 +32,7 @@ pub(super) fn run(args: &ExtractArgs) -> Result<u8, Error> {
     }
     let (mut updates, mut found) = (Vec::new(), Vec::new());
     for (site, module) in targets.iter().enumerate() {
-        let [before, after] = [&base, &tuned].map(|model| values(model, module));
+        let [before, after] = [&base, &tuned].map(|model| values(model, module.weight));
         let extracted = extract(module, &before?, &after?, args.rank as usize, (args.seed, site as u32))?;
         let Some((update, retained)) = extracted else { continue };
         if !args.json {
@@ -66,6 +66,7 @@ pub(super) fn run(args: &ExtractArgs) -> Result<u8, Error> {
     };
     let fan_in_fan_out = base.task.base().dimensions().model_type == "gpt2";
     let adapter = LoraUpdates { common, fan_in_fan_out, updates, ..LoraUpdates::default() };
+    let largest_rank = adapter.largest_rank();
     let mut staged: StagedDirectory<'_> = output.stage()?;
     adapter.to_peft().stage(&mut staged)?;
     staged.commit(Map::new()).map_err(Error::Save)?;
@@ -78,9 +79,9 @@ pub(super) fn run(args: &ExtractArgs) -> Result<u8, Error> {
     }
     let worst = found.iter().map(|retained| retained.error).fold(0.0, f64::max);
     console.line(format_args!(
-        "extracted {} of rank {} into {}; the change of a module differs by at most {:.3} %",
+        "extracted {} of rank up to {} into {}; the change of a module differs by at most {:.3} %",
         Counted(found.len() as u64, "module"),
-        args.rank,
+        largest_rank,
         args.output.display(),
         100.0 * worst
     ));
@@ -142,11 +143,11 @@ fn targets<'a>(args: &ExtractArgs, base: &'a Base) -> Result<Vec<&'a Module>, Er
     Ok(base.modules().iter().filter(|module| matched.contains(&module.path)).collect())
 }
 
-/// A module's weight. The memory of the file is given back.
-fn values(model: &BaseModel, module: &Module) -> Result<Vec<f32>, Error> {
+/// The values of a parameter. The memory of the file is given back.
+fn values(model: &BaseModel, id: ParameterId) -> Result<Vec<f32>, Error> {
     let base = model.task.base();
-    let values = base.parameter(module.weight)?.to_vec();
-    release(&model.weights, &base.stored_names().of(&base.modules().parameter(module.weight).name));
+    let values = base.parameter(id)?.to_vec();
+    release(&model.weights, &base.stored_names().of(&base.modules().parameter(id).name));
     Ok(values)
 }
 
@@ -162,8 +163,7 @@ fn other_differences(base: &BaseModel, tuned: &BaseModel, targets: &[&Module]) -
         .parameters()
         .filter(|parameter| parameter.tied_to.is_none() && !targets.iter().any(|module| module.weight == parameter.id));
     for parameter in others {
-        let (one, other) = (base.task.base().parameter(parameter.id)?, tuned.task.base().parameter(parameter.id)?);
-        if one.to_vec() != other.to_vec() {
+        if values(base, parameter.id)? != values(tuned, parameter.id)? {
             names.push(parameter.name.clone());
         }
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::PeftError;
 use crate::bottleneck::ModelFacts;
 use crate::fields::Fields;
+use crate::lora::MAX_RANK;
 use crate::python_json;
 
 /// The release of `adapters` whose format is written.
@@ -56,8 +57,8 @@ impl Config {
             }
         };
         let (r, alpha): (usize, f64) = (fields.take("r")?.unwrap_or(8), fields.take("alpha")?.unwrap_or(8.0));
-        if r == 0 || (mode == Mode::Scale && r != 1) {
-            let reason = format!("must be at least 1, and 1 where outputs are scaled, got {r}");
+        if !(1..=MAX_RANK).contains(&r) || (mode == Mode::Scale && r != 1) {
+            let reason = format!("must be at least 1 and at most {MAX_RANK}, and 1 where outputs are scaled, got {r}");
             return Err(fields.wrong("r", reason));
         }
         if !(alpha as f32).is_finite() || (mode == Mode::Scale && alpha != 1.0) {

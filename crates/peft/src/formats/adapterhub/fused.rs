@@ -25,16 +25,16 @@ pub(super) fn spread(b: &[f32], rank: usize, adapted: [bool; PARTS]) -> Vec<f32>
     spread
 }
 
-/// The factors of outputs, one where a part is not adapted.
-pub(super) fn spread_scales(scales: &[f32], adapted: [bool; PARTS]) -> Vec<f32> {
+/// The factors of outputs, one where a part is not adapted; `None` if they are not equally many for each adapted part.
+pub(super) fn spread_scales(scales: &[f32], adapted: [bool; PARTS]) -> Option<Vec<f32>> {
     let n = adapted.iter().filter(|adapted| **adapted).count();
-    let rows = scales.len() / n.max(1);
-    let mut blocks = scales.chunks_exact(rows.max(1));
+    let rows = scales.len().checked_div(n).filter(|rows| *rows > 0 && rows * n == scales.len())?;
+    let mut blocks = scales.chunks_exact(rows);
     let part = |is_adapted: bool| match is_adapted {
         true => blocks.next().unwrap_or_default().to_vec(),
         false => vec![1.0; rows],
     };
-    adapted.map(part).concat()
+    Some(adapted.map(part).concat())
 }
 
 /// A and B of [`spread`] for an update `b` `[3 rows, rank]`, `a` `[rank, in]` that AdapterHub can hold only with an adapter
@@ -52,7 +52,9 @@ mod tests {
         let adapted = [true, false, true];
         // Two parts of two rows, rank 1.
         assert_eq!(spread(&[1.0, 2.0, 3.0, 4.0], 1, adapted), [1., 0., 2., 0., 0., 0., 0., 0., 0., 3., 0., 4.]);
-        assert_eq!(spread_scales(&[5.0, 6.0], adapted), [5.0, 1.0, 6.0]);
+        assert_eq!(spread_scales(&[5.0, 6.0], adapted), Some(vec![5.0, 1.0, 6.0]));
+        assert_eq!(spread_scales(&[5.0, 6.0, 7.0], adapted), None);
+        assert_eq!((spread_scales(&[], adapted), spread_scales(&[5.0], [false; PARTS])), (None, None));
         assert_eq!(super::adapted(&["v".to_owned(), "q".to_owned()]), adapted);
         let (a, b) = split(&[7.0, 8.0], &[1.0, 2.0, 3.0]);
         assert_eq!(

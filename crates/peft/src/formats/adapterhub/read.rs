@@ -134,7 +134,12 @@ fn scales(
         };
         let mut values = scales.to_f32()?;
         if part(&module, model_type) == Some(Part::Fused) {
-            values = fused::spread_scales(&values, fused::adapted(&config.attn_matrices));
+            let adapted = fused::adapted(&config.attn_matrices);
+            values = fused::spread_scales(&values, adapted).ok_or_else(|| {
+                let (module, names) = (Quoted(&module), &config.attn_matrices);
+                let reason = format!("{module} has {} factors, expected as many for each of {names:?}", values.len());
+                foreign(directory.weights.path(), reason)
+            })?;
         }
         tensors.push((names::key(&module, "ia3_l"), vec![values.len(), 1], values));
         modules.push(module);

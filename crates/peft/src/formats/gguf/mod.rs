@@ -3,7 +3,7 @@
 //! | key or tensor | value |
 //! |---|---|
 //! | `general.type`, `adapter.type`, `general.architecture` | "adapter", "lora", that of the base |
-//! | `adapter.lora.alpha` | the update of a module is scaled by it, divided by the module's rank |
+//! | `adapter.lora.alpha` | the update of a module is scaled by it, divided by the module's rank; by one where it is zero or absent |
 //! | `<tensor of the base>.lora_a`, `.lora_b` | `[r, in]`, `[out, r]`, `blk.0.attn_q.weight.lora_a` for example |
 //! | `token_embd.weight.lora_a`, `.lora_b` | `[vocab, r]`, `[dim, r]` |
 //!
@@ -24,7 +24,7 @@ use checkpoint::{
 };
 use model::Module;
 
-use super::{Blueprint, foreign};
+use super::{Blueprint, check_sizes, foreign};
 use crate::PeftError;
 use crate::updates::{LoraUpdate, LoraUpdates, UpdateKind};
 
@@ -33,12 +33,16 @@ pub const GGUF_ADAPTER: &str = "adapter.gguf";
 const ALPHA: &str = "adapter.lora.alpha";
 const ARCHITECTURE: &str = "general.architecture";
 
+/// Whether `path` has the name of a GGUF file.
+pub(super) fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "gguf")
+}
+
 /// The GGUF file that `path` is or that is alone of its kind in the directory `path`.
 ///
 /// # Errors
 /// [`PeftError::Checkpoint`] if the directory cannot be listed; [`PeftError::Foreign`] if it holds several.
 pub fn file_in(path: &Path) -> Result<Option<PathBuf>, PeftError> {
-    let is_gguf = |path: &Path| path.extension().is_some_and(|end| end == "gguf");
     if !path.is_dir() {
         return Ok(is_gguf(path).then(|| path.to_owned()));
     }
@@ -59,8 +63,8 @@ pub struct GgufAdapter {
     pub file: GgufFile,
     /// llama.cpp's name of the base's family.
     pub architecture: String,
-    /// An update is scaled by this, divided by its rank.
-    pub alpha: f64,
+    /// An update is scaled by this, divided by its rank; by one where there is none. llama.cpp takes zero for none.
+    pub alpha: Option<f64>,
 }
 
 impl GgufAdapter {
@@ -85,9 +89,11 @@ impl GgufAdapter {
                 "`adapter.alora.invocation_tokens` is set, and activated LoRA is not supported",
             ));
         }
-        let alpha = file.metadata().get(ALPHA).and_then(GgufValue::as_f64).filter(|alpha| alpha.is_finite());
-        // Without one llama.cpp does not scale at all.
-        let alpha = alpha.ok_or_else(|| foreign(&found, format!("`{ALPHA}` is missing or no number")))?;
+        let alpha = match file.metadata().get(ALPHA).map(GgufValue::as_f64) {
+            None => None,
+            Some(Some(alpha)) if alpha.is_finite() => Some(alpha).filter(|alpha| *alpha != 0.0),
+            Some(_) => return Err(foreign(&found, format!("`{ALPHA}` is no finite number"))),
+        };
         Ok(Self { architecture: text(ARCHITECTURE), alpha, file })
     }
 }
@@ -137,21 +143,19 @@ fn update(
     module: &Module,
     kind: UpdateKind,
     [a, b]: [&MappedTensor; 2],
-    alpha: f64,
+    alpha: Option<f64>,
     base: Blueprint<'_>,
 ) -> Result<Result<LoraUpdate, PeftError>, String> {
     let (&[a_rows, a_columns], &[b_rows, b_columns]) = (a.shape(), b.shape()) else {
         return Err("has matrices of other than two dimensions".to_owned());
     };
     // A of an embedding is the other way round.
-    let rank = if kind == UpdateKind::Embedding { a_columns } else { a_rows };
+    let (rank, inputs) = if kind == UpdateKind::Embedding { (a_columns, a_rows) } else { (a_rows, a_columns) };
     if rank != b_columns || rank == 0 {
         return Err(format!("has matrices of {:?} and {:?}", a.shape(), b.shape()));
     }
+    check_sizes(module, [inputs, b_rows])?;
     let order = rows::order(&module.path, base.dimensions);
-    if order.as_ref().is_some_and(|order| order.len() != b_rows) {
-        return Err(format!("has {b_rows} rows, which heads of this model do not divide"));
-    }
     let values = || -> Result<LoraUpdate, PeftError> {
         let (mut a, mut b) = (a.to_f32()?, b.to_f32()?);
         if kind == UpdateKind::Embedding {
@@ -160,7 +164,7 @@ fn update(
         if let Some(order) = &order {
             b = rows::restored(&b, rank, order);
         }
-        let scaling = alpha / rank as f64;
+        let scaling = alpha.map_or(1.0, |alpha| alpha / rank as f64);
         Ok(LoraUpdate { module: module.path.clone(), kind, rank, a, b, scaling, magnitude: None })
     };
     Ok(values())

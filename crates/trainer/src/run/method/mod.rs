@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
-use checkpoint::{ADAPTER_CONFIG, AdapterDirectory};
+use checkpoint::AdapterDirectory;
 use model::Base;
 use peft::prompt_learning::{PTuning, PrefixTuning, PromptMethod, PromptTuning};
 use peft::{AdapterConfig, Common, Full, Method, TaskType, Warnings, formats};
@@ -43,7 +43,7 @@ pub fn build(config: &Config, base_model: &BaseModel) -> Result<(Arc<dyn Method>
         };
     };
     let directory = formats::read(dir, Some(base.into()))?;
-    let (_, mut warnings) = saved_config(dir, &directory)?;
+    let (_, mut warnings) = saved_config(&directory)?;
     let (method, more) = peft::restore(adapter.clone(), base, &directory)?;
     warnings.extend(more);
     if let AdapterConfig::PromptLearning(adapter) = &adapter {
@@ -89,15 +89,15 @@ pub fn adapter_config(config: &Config, base: &Base) -> Result<Option<AdapterConf
     })
 }
 
-/// The configuration in the directory of an adapter.
-fn saved_config(dir: &Path, directory: &AdapterDirectory) -> Result<(AdapterConfig, Warnings), Error> {
-    Ok(AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?)
+/// The configuration of a saved adapter.
+fn saved_config(directory: &AdapterDirectory) -> Result<(AdapterConfig, Warnings), Error> {
+    Ok(AdapterConfig::read(&formats::config_path(directory), &directory.config)?)
 }
 
 /// The adapter to go on from, if there is one.
 fn init_from<'a>(config: &'a Config, base: &Base) -> Result<Option<(&'a Path, AdapterConfig)>, Error> {
     let Some(dir) = &config.adapter.init_from else { return Ok(None) };
-    let (saved, _) = saved_config(dir, &formats::read(dir, Some(base.into()))?)?;
+    let (saved, _) = saved_config(&formats::read(dir, Some(base.into()))?)?;
     Ok(Some((dir, saved)))
 }
 
