@@ -255,7 +255,7 @@ fn adapters_that_do_not_fit_are_refused() {
         ("\"r\": 4", "\"r\": 8", "expected [8, 32]"),
         ("\"use_dora\": false", "\"use_dora\": true", "lora_magnitude_vector"),
         ("\"layer_replication\": null", "\"layer_replication\": [[0, 2]]", "layer_replication"),
-        ("\"LORA\"", "\"VERA\"", "VERA"),
+        ("\"LORA\"", "\"LOHA\"", "LOHA"),
         ("\"q_proj\"", "\"k_proj\"", "k_proj"),
     ] {
         assert!(config.contains(from), "{config}");

@@ -3,7 +3,7 @@
 //!
 //! The loss of a step has a penalty that keeps A and B near orthogonal, `orth_reg_weight` times the mean over all A and B of
 //! `|A A^T - I|_F` and `|B^T B - I|_F`. After each step the importance of every singular value is estimated, and those that
-//! the budget of the step leaves out are set to zero: [`allocator`].
+//! the budget of the step leaves out are set to zero: `allocator`.
 //!
 //! Source: Zhang et al. 2023, "Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning" (AdaLoRA).
 //!

@@ -101,7 +101,8 @@ impl Config {
             from_recipe: Vec::new(),
         };
         let has_learning_rate = reader.section("training").is_set("learning_rate");
-        config.from_recipe = config.adapter.follow_recipe(&mut config.training, has_learning_rate);
+        config.from_recipe =
+            config.adapter.follow_recipe(config.model.task_type, &mut config.training, has_learning_rate);
         if (config.adapter.method, config.model.quantization) == (Method::Full, Quantization::Nf4) {
             let reason = "must be \"none\" for adapter.method = \"full\": quantized weights cannot be trained";
             reader.section("model").contradiction("quantization", reason);

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Adapter, Method};
+use crate::config::model::TaskType;
 use crate::config::training::Training;
 use crate::config::value::Choice;
 
@@ -53,9 +54,14 @@ impl Choice for Recipe {
 }
 
 impl Adapter {
-    /// Sets what the recipe has for this method and nobody has set: a line for each key, `key = value`. `has_learning_rate`
-    /// says that `training` has one.
-    pub(in crate::config) fn follow_recipe(&mut self, training: &mut Training, has_learning_rate: bool) -> Vec<String> {
+    /// Sets what the recipe has for this method on this task and nobody has set: a line for each key, `key = value`.
+    /// `has_learning_rate` says that `training` has one.
+    pub(in crate::config) fn follow_recipe(
+        &mut self,
+        task_type: TaskType,
+        training: &mut Training,
+        has_learning_rate: bool,
+    ) -> Vec<String> {
         let mut followed = Vec::new();
         if !has_learning_rate {
             training.learning_rate = self.recipe.learning_rate(self.method);
@@ -66,7 +72,8 @@ impl Adapter {
             return followed;
         }
         match self.method {
-            Method::PromptTuning => {
+            // Images have no vocabulary to draw from.
+            Method::PromptTuning if task_type != TaskType::ImageClassification => {
                 let own = &mut self.prompt_learning;
                 if own.prompt_tuning_init.is_none() && own.prompt_tuning_init_text.is_none() {
                     own.prompt_tuning_init = Some(peft::prompt_learning::PromptTuningInit::SampleVocab);
@@ -98,6 +105,14 @@ mod tests {
              [adapter]\n{adapter}"
         );
         Config::parse("c.toml", &text, &Overrides::default()).unwrap()
+    }
+
+    #[test]
+    fn prompts_of_images_start_at_random() {
+        let set = vec!["model.task_type=IMAGE_CLS".to_owned()];
+        let text = "[model]\npath = 'm'\n[data]\ntrain = 'd'\n[training]\noutput_dir = 'o'\n[adapter]\nmethod = 'prompt_tuning'";
+        let config = Config::parse("c.toml", text, &Overrides { set, ..Overrides::default() }).unwrap();
+        assert_eq!(config.from_recipe, ["training.learning_rate = 0.03"]);
     }
 
     #[test]
