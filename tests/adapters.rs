@@ -47,7 +47,7 @@ fn an_adapter_goes_through_every_format_and_every_command_reads_them() {
         let settings = [LORA[0], "training.max_steps=1", &format!("adapter.init_from={format}")];
         workspace.train(&format!("more-{format}"), &settings).expect(0);
         // The file's own factor holds: rsLoRA is folded into it.
-        let refused = workspace.train("no", &[&settings[..], &[LORA[1]]].concat()).expect(2).stderr;
+        let refused = workspace.train("refused", &[&settings[..], &[LORA[1]]].concat()).expect(2).stderr;
         assert!(refused.contains("disagree") && refused.contains("use_rslora"), "{refused}");
     }
     assert_eq!(workspace.run(&["inspect", "gguf/adapter.gguf", "--json"]).expect(0).json()["architecture"], "llama");
