@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use checkpoint::{SafetensorsFile, Storage};
 use model::{Decoder, Dropout, Input, Pass};
-use support::network::{Network, logits_of, network};
+use support::adapterhub::Recorded;
+use support::network::{Network, logits_of};
 use support::{
-    Batch, assert_close, by_key, cases, data, decoder, floats, integers, logits, loss_and_gradients, merge_into, pass,
-    train,
+    Batch, assert_close, by_key, cases, data, decoder, floats, logits, loss_and_gradients, merge_into, pass, train,
 };
 use tunesmith_peft::bottleneck::{BottleneckConfig, Init, ReductionFactor, ResidualBeforeLn};
 use tunesmith_peft::{AdapterConfig, Method, PeftError, attach, open, save};
@@ -35,21 +35,8 @@ impl Case {
     }
 
     fn read(name: &str) -> Self {
-        let (folder, family) = (data("adapterhub").join(name), name.split('-').next().unwrap());
-        let io = SafetensorsFile::open(folder.join("io.safetensors")).unwrap();
-        let (ids, mask, labels) =
-            (integers(&io, "input_ids"), integers(&io, "attention_mask"), integers(&io, "labels"));
-        let real = |row: usize| row * 10..row * 10 + mask[row * 10..row * 10 + 10].iter().sum::<i64>() as usize;
-        let row = |row: usize| match family {
-            // Labels of their own, six for each row.
-            "t5" => (ids[real(row)].to_vec(), labels[6 * row..][..6].to_vec()),
-            "bert" => (ids[real(row)].to_vec(), vec![labels[row]]),
-            _ => (ids[real(row)].to_vec(), labels[real(row)].to_vec()),
-        };
-        let rows = [row(0), row(1)];
-        let batch = if family == "gpt2" { Batch::new(&rows) } else { Batch::of_targets(&rows) };
-        let bases = if family == "bert" { "peft-classifiers" } else { "peft" };
-        Self { network: network(&data(&format!("{bases}/base-{family}")), family), folder, io, batch }
+        let Recorded { folder, network, io, batch } = Recorded::open("adapterhub", name);
+        Self { network, folder, io, batch }
     }
 
     /// The adapters that the case's configuration asks for, with the values that AdapterHub started from.

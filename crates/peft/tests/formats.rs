@@ -11,8 +11,9 @@ use checkpoint::{
 };
 use model::{Decoder, ModuleKind, Pass};
 use serde_json::{Map, Value};
-use support::network::{Network, logits_of, network};
-use support::{Batch, assert_close, cases, data, decoder, floats, integers, logits, pass};
+use support::adapterhub::Recorded;
+use support::network::{Network, logits_of};
+use support::{Batch, assert_close, cases, data, decoder, floats, logits, pass};
 use tunesmith_peft::formats::gguf::{GGUF_ADAPTER, GgufAdapter};
 use tunesmith_peft::formats::mlx::MLX_WEIGHTS;
 use tunesmith_peft::formats::{self, Format};
@@ -49,21 +50,7 @@ struct Case {
 impl Case {
     fn all() -> impl Iterator<Item = Self> {
         cases("adapterhub-lora", ADAPTER_CONFIG).into_iter().map(|name| {
-            let (folder, family) = (data("adapterhub-lora").join(&name), name.split('-').next().unwrap());
-            let io = SafetensorsFile::open(folder.join("io.safetensors")).unwrap();
-            let (ids, mask, labels) =
-                (integers(&io, "input_ids"), integers(&io, "attention_mask"), integers(&io, "labels"));
-            let real = |row: usize| row * 10..row * 10 + mask[row * 10..row * 10 + 10].iter().sum::<i64>() as usize;
-            let row = |row: usize| match family {
-                // Labels of their own, six for each row.
-                "t5" => (ids[real(row)].to_vec(), labels[6 * row..][..6].to_vec()),
-                "bert" => (ids[real(row)].to_vec(), vec![labels[row]]),
-                _ => (ids[real(row)].to_vec(), labels[real(row)].to_vec()),
-            };
-            let rows = [row(0), row(1)];
-            let batch = if family == "gpt2" { Batch::new(&rows) } else { Batch::of_targets(&rows) };
-            let bases = if family == "bert" { "peft-classifiers" } else { "peft" };
-            let network = network(&data(&format!("{bases}/base-{family}")), family);
+            let Recorded { folder, network, io, batch } = Recorded::open("adapterhub-lora", &name);
             Self { network, folder, io, batch, name }
         })
     }

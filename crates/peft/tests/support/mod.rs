@@ -1,6 +1,7 @@
 //! Reference data of Python PEFT, and one training step to compare with it.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod adapterhub;
 pub(crate) mod network;
 
 use std::borrow::Cow;
