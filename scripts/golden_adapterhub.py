@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes tests/data/adapterhub and tests/data/adapterhub-lora: bottleneck adapters, LoRA and (IA)^3, and what AdapterHub
-computes and saves with them.
+"""Writes tests/data/adapterhub, tests/data/adapterhub-lora and the bottleneck adapters of tests/data/vision: bottleneck
+adapters, LoRA and (IA)^3, and what AdapterHub computes and saves with them.
 
     PYTHON scripts/golden_adapterhub.py [CASE ...]
 
 PYTHON is the interpreter of an environment with adapters==1.2.0 (and the transformers 4.51 that it asks for) and torch.
-The base models are those of tests/data/peft and tests/data/peft-classifiers. Everything is re-created from fixed seeds; tests/data/README.md says what
-the files hold.
+The base models are those of tests/data/peft, tests/data/peft-classifiers and tests/data/vision. Everything is re-created
+from fixed seeds; tests/data/README.md says what the files hold.
 """
 
 import argparse
@@ -24,14 +24,21 @@ from adapters import (
     CompacterConfig, CompacterPlusPlusConfig, DoubleSeqBnConfig, IA3Config, LoRAConfig, ParBnConfig, SeqBnConfig,
 )
 from safetensors.torch import save_file
-from transformers import AutoConfig, BertForSequenceClassification, GPT2LMHeadModel, T5ForConditionalGeneration
+from transformers import (
+    AutoConfig, BertForSequenceClassification, GPT2LMHeadModel, T5ForConditionalGeneration, ViTForImageClassification,
+)
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data"
 VOCAB_SIZE = 64
 THREE_STEPS = dict(lr=1e-2, weight_decay=0.01)
 # The adapter's name, which is a part of every key.
 NAME = "tiny"
-MODELS = {"gpt2": GPT2LMHeadModel, "bert": BertForSequenceClassification, "t5": T5ForConditionalGeneration}
+MODELS = {
+    "gpt2": GPT2LMHeadModel, "bert": BertForSequenceClassification, "t5": T5ForConditionalGeneration,
+    "vit": ViTForImageClassification,
+}
+BASES = {"gpt2": "peft", "bert": "peft-classifiers", "t5": "peft", "vit": "vision"}
+CLASSIFIERS = ("bert", "vit")
 
 # Configurations that every model has, and those of some. With `noise` the adapter has an effect from the start in all of
 # its parameters, which one that starts at zero has not.
@@ -67,12 +74,18 @@ CASES = {
     f"{family}-{name}": (make, name not in PRESETS)
     for family, extra in {"gpt2": {}, "bert": POST_ADD, "t5": CROSS}.items()
     for name, make in (PRESETS | NOISE | extra | LORA).items()
+} | {
+    "vit-bottleneck": (lambda: DoubleSeqBnConfig(reduction_factor=4, non_linearity="gelu"), True),
+    "vit-bottleneck-parallel": (lambda: ParBnConfig(reduction_factor=8), True),
 }
 
 
 def make_batch(family):
-    """Two sequences of 10 and 7 tokens, padded on the right; of a decoder the first three tokens are not supervised."""
+    """Two sequences of 10 and 7 tokens, padded on the right, of a decoder the first three tokens not supervised; or three
+    images."""
     generator = torch.Generator().manual_seed(7)
+    if family == "vit":
+        return dict(pixel_values=torch.randn(3, 3, 13, 8, generator=generator), labels=torch.tensor([2, 0, 1]))
     input_ids = torch.randint(3, VOCAB_SIZE, (2, 10), generator=generator)
     attention_mask = torch.ones_like(input_ids)
     attention_mask[1, 7:] = 0
@@ -94,12 +107,12 @@ def trainable(model):
 
 
 def write_case(name):
-    is_lora = name.split("-", 1)[1] in LORA
-    folder = DATA / ("adapterhub-lora" if is_lora else "adapterhub") / name
+    family, method = name.split("-", 1)
+    collection = "vision" if family == "vit" else "adapterhub-lora" if method in LORA else "adapterhub"
+    folder = DATA / collection / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    family = name.split("-")[0]
-    base = DATA / ("peft-classifiers" if family == "bert" else "peft") / f"base-{family}"
+    base = DATA / BASES[family] / f"base-{family}"
     config = AutoConfig.from_pretrained(base, attn_implementation="eager")
     model = MODELS[family].from_pretrained(base, config=config).eval()
     model.name_or_path = model.config._name_or_path = f"tiny/{family}"
@@ -134,8 +147,10 @@ def write_case(name):
         losses.append(loss.item())
     with torch.no_grad():
         record["logits_final"] = model(**batch).logits
-    model.save_adapter(str(folder), NAME, with_head=family == "bert", use_safetensors=True)
+    model.save_adapter(str(folder), NAME, with_head=family in CLASSIFIERS, use_safetensors=True)
     save_file(init, folder / "trainable_init.safetensors")
+    if family == "vit":
+        save_file({name: p.detach() for name, p in parameters.items()}, folder / "trainable_final.safetensors")
     save_file({name: tensor.contiguous() for name, tensor in record.items()}, folder / "io.safetensors")
     (folder / "losses.json").write_text(json.dumps(losses) + "\n")
     for path in folder.glob("*.safetensors"):

@@ -70,15 +70,15 @@ def t5():
     ))
 
 
-def nf4(make, double_quant):
-    """The model in bitsandbytes' blocks, computed in float32 on the CPU."""
+def nf4(make, double_quant, auto=AutoModelForCausalLM, kept=None):
+    """The model in bitsandbytes' blocks but for the modules `kept`, computed in float32 on the CPU."""
     config = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double_quant,
-        bnb_4bit_compute_dtype=torch.float32,
+        bnb_4bit_compute_dtype=torch.float32, llm_int8_skip_modules=kept,
     )
     with tempfile.TemporaryDirectory() as folder:
         make().save_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(
+        model = auto.from_pretrained(
             folder, quantization_config=config, dtype=torch.float32, device_map="cpu", attn_implementation="eager",
         )
     for module in model.modules():
@@ -139,6 +139,8 @@ CASES = {
     "llama_nf4-lora": lora,
     "llama_nf4-lora-all-linear": lambda: lora(target_modules="all-linear"),
     "gpt2_nf4-lora": lora,
+    "llama_nf4-dora": lambda: lora(use_dora=True, target_modules="all-linear"),
+    "gpt2_nf4-dora": lambda: lora(use_dora=True),
     "llama_nf4-ia3": ia3,
     "llama-ia3": ia3,
     "qwen2-ia3": ia3,

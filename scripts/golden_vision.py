@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Writes tests/data/vision: what PEFT computes and saves for a tiny ViT, and what visual prompts compute, which PEFT lacks.
+"""Writes tests/data/vision: what PEFT computes and saves for a tiny ViT and DeiT, and what visual prompts compute, which PEFT
+lacks.
 
     $(scripts/python-env) scripts/golden_vision.py [CASE ...]
+
+The base in NF4 needs `pip install bitsandbytes==0.50.2 accelerate` beside the packages of scripts/requirements.txt.
 
 Visual prompts are written down here in a few lines of PyTorch each, after the papers that they are from. Everything is
 re-created from fixed seeds; tests/data/README.md says what the files hold.
@@ -20,10 +23,13 @@ import transformers
 from peft import IA3Config, LoraConfig
 from safetensors.torch import save_file
 from torch import nn
-from transformers import AttentionInterface, ViTConfig, ViTForImageClassification
+from transformers import (
+    AttentionInterface, AutoModelForImageClassification, DeiTConfig, DeiTForImageClassification,
+    DeiTForImageClassificationWithTeacher, ViTConfig, ViTForImageClassification,
+)
 from transformers.models.vit.modeling_vit import eager_attention_forward
 
-from golden_peft import THREE_STEPS, record_case
+from golden_peft import THREE_STEPS, nf4, record_case
 
 OUTPUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "vision"
 # An image of three by two patches, with a row of pixels that is in none.
@@ -35,14 +41,44 @@ VIT = dict(
 )
 
 
-def vit():
-    torch.manual_seed(12)
-    model = ViTForImageClassification(ViTConfig(**VIT))
+def vit(**overrides):
+    return stirred(12, ViTForImageClassification, ViTConfig(**VIT | overrides))
+
+
+def deit():
+    return stirred(13, DeiTForImageClassification, DeiTConfig(**VIT))
+
+
+def deit_teacher():
+    """With a loss of its scores, which transformers leaves to whoever trains it."""
+    model = stirred(14, DeiTForImageClassificationWithTeacher, DeiTConfig(**VIT))
+    score = model.forward
+
+    def forward(pixel_values, labels):
+        output = score(pixel_values)
+        output.loss = nn.functional.cross_entropy(output.logits, labels)
+        return output
+
+    model.forward = forward
+    return model
+
+
+def stirred(seed, make, config):
+    torch.manual_seed(seed)
+    model = make(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             # A start in which no part of the model is without effect.
             parameter.normal_(1 if "layernorm" in name and name.endswith("weight") else 0, 0.15)
     return model.eval()
+
+
+MODELS = {
+    "vit": vit, "deit": deit, "deit_teacher": deit_teacher,
+    # Rows of whole blocks, as in golden_peft.py.
+    "vit_nf4": lambda: nf4(
+        lambda: vit(hidden_size=64, intermediate_size=128), True, AutoModelForImageClassification, ["classifier"]),
+}
 
 
 class PromptTokens(nn.Module):
@@ -136,6 +172,11 @@ PEFT_CASES = {
     "vit-dora": lambda: lora(use_dora=True, target_modules=["k_proj", "fc2"]),
     "vit-ia3": lambda: IA3Config(
         target_modules=["k_proj", "v_proj", "fc2"], feedforward_modules=["fc2"], modules_to_save=["classifier"]),
+    "vit_nf4-lora": lambda: lora(target_modules="all-linear"),
+    "vit_nf4-dora": lambda: lora(use_dora=True),
+    "deit-lora": lora,
+    # Both heads end in the name that other models have for theirs.
+    "deit_teacher-lora": lambda: lora(target_modules=["k_proj", "o_proj", "fc1"]),
 }
 SIZES = dict(num_attention_heads=4, num_layers=2, num_transformer_submodules=1, num_virtual_tokens=5, token_dim=32)
 PROMPT_TUNING = SIZES | dict(
@@ -215,13 +256,15 @@ def main():
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    folder = OUTPUT / "base-vit"
-    shutil.rmtree(folder, ignore_errors=True)
-    vit().save_pretrained(folder)
-    (folder / "model.safetensors").chmod(0o644)
+    for family in sorted({name.split("-")[0] for name in chosen}):
+        folder = OUTPUT / f"base-{family}"
+        shutil.rmtree(folder, ignore_errors=True)
+        MODELS[family]().save_pretrained(folder)
+        (folder / "model.safetensors").chmod(0o644)
     for name in chosen:
-        base = vit()
-        base.name_or_path = base.config._name_or_path = "tiny/vit"
+        family = name.split("-")[0]
+        base = MODELS[family]().eval()
+        base.name_or_path = base.config._name_or_path = f"tiny/{family}"
         if name in PEFT_CASES:
             record_case(OUTPUT / name, base, make_batch(), PEFT_CASES[name]())
         else:

@@ -1,4 +1,4 @@
-//! A ViT computes what transformers computes.
+//! A ViT and a DeiT compute what transformers computes.
 
 mod support;
 
@@ -16,7 +16,11 @@ const TOLERANCE: f32 = 3e-6;
 const IMAGE: usize = 3 * 13 * 8;
 
 fn model() -> ImageClassifier {
-    ImageClassifier::load(&data("vision/base-vit"), Some(3), DType::F32, 1).unwrap()
+    load("vit")
+}
+
+fn load(base: &str) -> ImageClassifier {
+    ImageClassifier::load(&data(&format!("vision/base-{base}")), Some(3), DType::F32, 1).unwrap()
 }
 
 fn recorded() -> Recorded {
@@ -25,17 +29,43 @@ fn recorded() -> Recorded {
 
 #[test]
 fn scores_are_those_of_transformers_one_by_one_too() {
-    let (model, recorded, pass) = (model(), recorded(), Pass::base());
-    assert!(model.base().newly_initialized().is_empty());
-    let (pixels, expected) = (recorded.floats("pixel_values"), recorded.floats("logits_base"));
-    let all = model.logits(&Images::new(&pixels, 3), &pass).unwrap().to_vec();
-    let error = relative_error(&all, &expected);
-    assert!(error <= TOLERANCE, "{error:.1e}");
-    for (image, expected) in pixels.chunks_exact(IMAGE).zip(expected.chunks_exact(3)) {
-        let one = model.logits(&Images::new(image, 1), &pass).unwrap().to_vec();
-        assert!(relative_error(&one, expected) <= TOLERANCE);
+    for base in ["vit", "deit", "deit_teacher"] {
+        let recorded = Recorded::open(data(&format!("vision/{base}-lora/io.safetensors")));
+        let (model, pass) = (load(base), Pass::base());
+        assert!(model.base().newly_initialized().is_empty(), "{base}");
+        let (pixels, expected) = (recorded.floats("pixel_values"), recorded.floats("logits_base"));
+        let all = model.logits(&Images::new(&pixels, 3), &pass).unwrap().to_vec();
+        let error = relative_error(&all, &expected);
+        assert!(error <= TOLERANCE, "{base}: {error:.1e}");
+        for (image, expected) in pixels.chunks_exact(IMAGE).zip(expected.chunks_exact(3)) {
+            let one = model.logits(&Images::new(image, 1), &pass).unwrap().to_vec();
+            assert!(relative_error(&one, expected) <= TOLERANCE, "{base}");
+        }
+        assert!(model.logits(&Images::new(&[], 0), &pass).unwrap().to_vec().is_empty());
     }
-    assert!(model.logits(&Images::new(&[], 0), &pass).unwrap().to_vec().is_empty());
+}
+
+#[test]
+fn the_tokens_and_heads_of_a_deit_are_those_of_its_class_in_transformers() {
+    let (one, two) = (load("deit"), load("deit_teacher"));
+    let names = |model: &ImageClassifier, end: &str| -> Vec<String> {
+        let parameters = model.base().modules().parameters().map(|parameter| parameter.name.clone());
+        parameters.filter(|name| name.ends_with(end)).collect()
+    };
+    for model in [&one, &two] {
+        assert_eq!(names(model, "_token"), ["deit.embeddings.cls_token", "deit.embeddings.distillation_token"]);
+        assert_eq!((model.config().num_patches(), model.config().num_tokens()), (6, 8));
+    }
+    assert_eq!(names(&one, "classifier.weight"), ["classifier.weight"]);
+    assert_eq!(names(&two, "classifier.weight"), ["cls_classifier.weight", "distillation_classifier.weight"]);
+    assert_eq!(two.base().dimensions().architecture, "DeiTForImageClassificationWithTeacher");
+    // Both heads are new for another number of classes, and neither is in the way of a model without a head.
+    let five = ImageClassifier::load(&data("vision/base-deit_teacher"), Some(5), DType::F32, 1).unwrap();
+    assert_eq!(five.base().newly_initialized().len(), 4);
+    let bare = ImageClassifier::load(&data("vision/base-deit_teacher"), None, DType::F32, 1).unwrap();
+    let pixels = recorded().floats("pixel_values");
+    let (images, pass) = (Images::new(&pixels, 3), Pass::base());
+    assert_eq!(bare.logits(&images, &pass).unwrap().to_vec(), two.features(&images, &pass).unwrap().to_vec());
 }
 
 #[test]
@@ -95,7 +125,7 @@ fn configurations_that_cannot_be_used_are_refused() {
         ("image_size", json!([1, 2, 3]), "or height and width"),
         ("num_channels", json!(4096), "at most 1024"),
         ("hidden_size", json!(33), "a multiple of the number of attention heads, 4"),
-        ("model_type", json!("dinov2"), "supported are vit"),
+        ("model_type", json!("dinov2"), "supported are deit, vit"),
     ];
     for (key, value, expected) in cases {
         let message = edited(key, value).unwrap_err().to_string();

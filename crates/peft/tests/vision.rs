@@ -1,9 +1,10 @@
-//! Adapters of a ViT against what Python PEFT computed and saved, and visual prompts against a few lines of PyTorch: logits,
-//! loss, every gradient, three steps of AdamW, and the files.
+//! Adapters of a ViT and a DeiT against what Python PEFT and AdapterHub computed and saved, and visual prompts against a few
+//! lines of PyTorch: logits, loss, every gradient, three steps of AdamW, and the files.
 
 mod support;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use checkpoint::{SafetensorsFile, Storage};
@@ -20,11 +21,18 @@ const SAME: f32 = 1e-5;
 /// Three steps on, differences have gone through AdamW, which divides every gradient by its own size.
 const AFTER_TRAINING: f32 = 1e-3;
 
-const CASES: [&str; 8] = [
+/// The name of a case begins with that of its base.
+const CASES: [&str; 14] = [
     "vit-lora",
     "vit-lora-all-linear",
     "vit-dora",
     "vit-ia3",
+    "vit_nf4-lora",
+    "vit_nf4-dora",
+    "deit-lora",
+    "deit_teacher-lora",
+    "vit-bottleneck",
+    "vit-bottleneck-parallel",
     "vit-prompt",
     "vit-prefix",
     "vit-pixels-padding",
@@ -33,6 +41,7 @@ const CASES: [&str; 8] = [
 
 struct Case {
     name: &'static str,
+    base: PathBuf,
     model: ImageClassifier,
     io: SafetensorsFile,
     images: Images,
@@ -45,11 +54,12 @@ impl Case {
     }
 
     fn read(name: &'static str) -> Self {
-        let model = ImageClassifier::load(&data("vision/base-vit"), Some(3), DType::F32, 1).unwrap();
+        let base = data(&format!("vision/base-{}", name.split('-').next().unwrap()));
+        let model = ImageClassifier::load(&base, Some(3), DType::F32, 1).unwrap();
         let io = SafetensorsFile::open(data(&format!("vision/{name}/io.safetensors"))).unwrap();
         let labels = integers(&io, "labels");
         let images = Images::new(&floats(&io, "pixel_values"), labels.len());
-        Self { name, model, io, images, labels }
+        Self { name, base, model, io, images, labels }
     }
 
     /// The method that the case's configuration asks for, with the values that the other side started from.
@@ -128,14 +138,19 @@ fn adapters_are_loaded_and_saved_byte_for_byte() {
         assert!(warnings.is_empty(), "{}: {warnings:?}", case.name);
         assert_close(case.name, &case.logits(&pass(&method)), &floats(&case.io, "logits_final"), SAME);
         save(&*method, &Storage, out.path()).unwrap();
-        let read = |path: &std::path::Path| std::fs::read(path.join("adapter_model.safetensors")).unwrap();
-        assert_eq!(read(out.path()), read(&dir), "{}", case.name);
-        let config = std::fs::read_to_string(out.path().join("adapter_config.json")).unwrap();
-        let config: Value = serde_json::from_str(&config).unwrap();
-        assert_eq!(config["task_type"], Value::Null);
+        let files = [method.weights_file(), "model_head.safetensors"];
+        for file in files.into_iter().filter(|file| dir.join(file).exists()) {
+            let read = |path: &Path| std::fs::read(path.join(file)).unwrap();
+            assert_eq!(read(out.path()), read(&dir), "{} {file}", case.name);
+        }
+        let config = |dir: &Path| -> Value {
+            serde_json::from_str(&std::fs::read_to_string(dir.join("adapter_config.json")).unwrap()).unwrap()
+        };
+        let (saved, recorded) = (config(out.path()), config(&dir));
+        assert_eq!(saved["task_type"], Value::Null);
         // The class of the base, which stands in an adapter's file where there is no task.
-        let class = &config["auto_mapping"]["base_model_class"];
-        assert!(!case.name.contains("lora") || class == "ViTForImageClassification", "{config}");
+        assert_eq!(saved["auto_mapping"], recorded["auto_mapping"], "{}", case.name);
+        assert_eq!(saved["model_class"], recorded["model_class"], "{}", case.name);
     }
 }
 
@@ -144,7 +159,7 @@ fn merging_gives_the_same_logits() {
     for case in Case::all() {
         let (method, _) = open(&data(&format!("vision/{}", case.name)), case.model.base()).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        std::fs::copy(data("vision/base-vit/config.json"), dir.path().join("config.json")).unwrap();
+        std::fs::copy(case.base.join("config.json"), dir.path().join("config.json")).unwrap();
         let modules = case.model.base().modules();
         let specs: Vec<_> = modules
             .parameters()
@@ -168,7 +183,7 @@ fn merging_gives_the_same_logits() {
                 Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into())
             },
         );
-        if ["prompt", "prefix", "pixels"].iter().any(|method| case.name.contains(method)) {
+        if ["prompt", "prefix", "pixels", "bottleneck"].iter().any(|method| case.name.contains(method)) {
             let message = merged.unwrap_err().to_string();
             assert!(message.contains("methods that change weights can be merged"), "{message}");
             continue;
@@ -196,6 +211,7 @@ fn adapters_with_the_names_of_transformers_4_mean_the_same() {
     let cases = [
         ("vit-lora", vec![("target_modules", json!(["query", "value"]))]),
         ("vit-dora", vec![("target_modules", json!(r".*\.(key|layer\.\d\.output\.dense)"))]),
+        ("deit-lora", vec![("target_modules", json!(["query", "value"]))]),
         (
             "vit-ia3",
             vec![

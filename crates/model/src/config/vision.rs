@@ -18,6 +18,8 @@ use crate::{Dimensions, ModelError, Result};
 pub struct VisionConfig {
     /// The family, whose [`VisionFamily::model_type`] is Hugging Face's name of it.
     pub family: &'static VisionFamily,
+    /// The class of transformers under its head.
+    pub architecture: &'static str,
     /// The part of the tree that a model without a head consists of.
     pub base: &'static str,
     /// Height and width of an image.
@@ -26,6 +28,10 @@ pub struct VisionConfig {
     pub patch_size: [usize; 2],
     /// Channels of an image.
     pub num_channels: usize,
+    /// The parameters that are tokens in front of the patches: that of the class first.
+    pub special_tokens: &'static [&'static str],
+    /// The heads, one for each special token from the first on; scores are their mean.
+    pub heads: &'static [&'static str],
     /// The dtype that the file says the weights are meant for.
     pub dtype: Option<DType>,
     /// What the blocks are built from.
@@ -76,9 +82,14 @@ impl VisionConfig {
         [0, 1].map(|side| self.image_size[side] / self.patch_size[side])
     }
 
-    /// Tokens of an image: its patches, and one for its class.
+    /// Patches of an image.
+    pub fn num_patches(&self) -> usize {
+        self.grid().iter().product()
+    }
+
+    /// Tokens of an image: its patches, and the special ones.
     pub fn num_tokens(&self) -> usize {
-        1 + self.grid().iter().product::<usize>()
+        self.special_tokens.len() + self.num_patches()
     }
 
     /// Values of a patch.
@@ -100,7 +111,7 @@ impl VisionConfig {
     pub fn dimensions(&self) -> Dimensions {
         Dimensions {
             model_type: self.family.model_type,
-            architecture: self.family.architecture,
+            architecture: self.architecture,
             vocab_size: 0,
             hidden_size: self.block.hidden_size,
             intermediate_size: self.block.intermediate_size,

@@ -4,6 +4,7 @@
 //! models of images in `vision_family`.
 
 mod bert;
+mod deit;
 mod distilbert;
 mod encoder_decoder_family;
 mod encoder_family;

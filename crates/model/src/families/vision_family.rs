@@ -1,6 +1,6 @@
 //! The families of models of images.
 
-use super::vit;
+use super::{deit, vit};
 use crate::Result;
 use crate::config::{Keys, VisionConfig};
 
@@ -9,13 +9,13 @@ use crate::config::{Keys, VisionConfig};
 pub struct VisionFamily {
     /// What `config.json` calls it.
     pub model_type: &'static str,
-    /// The class of transformers without a head.
-    pub architecture: &'static str,
+    /// Starts of the names of tensors that only other heads than the model's have.
+    pub(crate) other_heads: &'static [&'static str],
     /// Maps the keys of the configuration to the parts of a model.
     pub(crate) read: fn(&Keys<'_>) -> Result<VisionConfig>,
 }
 
-static FAMILIES: [&VisionFamily; 1] = [&vit::FAMILY];
+static FAMILIES: [&VisionFamily; 2] = [&deit::FAMILY, &vit::FAMILY];
 
 impl VisionFamily {
     /// Every family, in alphabetical order.

@@ -15,7 +15,18 @@ use crate::config::{
 };
 use crate::load::Renames;
 
-pub(super) static FAMILY: VisionFamily = VisionFamily { model_type: "vit", architecture: "ViTModel", read };
+pub(super) static FAMILY: VisionFamily = VisionFamily {
+    model_type: "vit",
+    other_heads: &[
+        "vit.pooler.",
+        "pooler.",
+        "classifier.",
+        "vit.embeddings.mask_token",
+        "embeddings.mask_token",
+        "decoder.",
+    ],
+    read,
+};
 
 /// The largest side of an image and of a patch, and the most channels. No model comes near them.
 const MAX_SIDE: usize = 1 << 13;
@@ -32,17 +43,23 @@ const OLDER: Renames = &[
     ("mlp.fc2", "output.dense"),
 ];
 
-/// The name that a tensor of an adapter has in transformers 5. Others than those of ViT under a head, as transformers 4 names
-/// them, are given back as they are.
+/// The name that a tensor of an adapter has in transformers 5. Others than those of ViT and DeiT under a head, as transformers
+/// 4 names them, are given back as they are.
 pub fn current_name(name: &str) -> String {
-    const OLDER_BLOCKS: &str = "vit.encoder.layer.";
-    if !name.starts_with(OLDER_BLOCKS) && !name.contains(&format!(".{OLDER_BLOCKS}")) {
+    const OLDER_BLOCKS: [&str; 2] = ["vit.encoder.layer.", "deit.encoder.layer."];
+    let is_older = |blocks: &&str| name.starts_with(*blocks) || name.contains(&format!(".{blocks}"));
+    if !OLDER_BLOCKS.iter().any(|blocks| is_older(&blocks)) {
         return name.to_owned();
     }
     OLDER.iter().fold(name.to_owned(), |name, (now, then)| name.replace(then, now))
 }
 
 fn read(keys: &Keys<'_>) -> Result<VisionConfig> {
+    read_as(&FAMILY, "vit", keys)
+}
+
+/// Reads what a family has in common with ViT, of which `base` is the part of the tree below a head.
+pub(super) fn read_as(family: &'static VisionFamily, base: &'static str, keys: &Keys<'_>) -> Result<VisionConfig> {
     let hidden_size = width(keys, "hidden_size", 768)?;
     let num_heads = width(keys, "num_attention_heads", 12)?;
     let head_dim = even_head_dim(keys, "hidden_size", hidden_size, num_heads)?;
@@ -55,11 +72,14 @@ fn read(keys: &Keys<'_>) -> Result<VisionConfig> {
     }
     let layer = LayerConfig { softmax_scale: (head_dim as f64).powf(-0.5) as f32, window: None, rope: 0 };
     Ok(VisionConfig {
-        family: &FAMILY,
-        base: "vit",
+        family,
+        architecture: "ViTForImageClassification",
+        base,
         image_size,
         patch_size,
         num_channels: keys.bounded_size("num_channels", 3, MAX_CHANNELS)?,
+        special_tokens: &["cls_token"],
+        heads: &["classifier"],
         dtype: read_dtype(keys)?,
         block: BlockConfig {
             hidden_size,

@@ -1,4 +1,4 @@
-//! What the first block is given: `[class; patches W^T + b] + positions`.
+//! What the first block is given: `[class; patches W^T + b] + positions`, for a DeiT `[class; distillation; ...]`.
 //!
 //! A patch is projected by a convolution whose steps are as long as its kernel, which is a product: no pixel is in two
 //! patches.
@@ -15,13 +15,13 @@ use crate::module::{ModuleKind, Modules};
 use crate::parts::Scope;
 use crate::{ModuleId, ParameterId};
 
-/// The projection of patches, the class token and the positions.
+/// The projection of patches, the special tokens and the positions.
 #[derive(Debug)]
 pub(crate) struct PatchEmbeddings {
     config: VisionConfig,
-    /// `[1, 1, hidden_size]`.
-    class_token: ParameterId,
-    /// `[1, 1 + num_patches, hidden_size]`.
+    /// `[1, 1, hidden_size]` each.
+    special_tokens: Vec<ParameterId>,
+    /// `[1, num_tokens, hidden_size]`.
     positions: ParameterId,
     projection: ModuleId,
     /// `[hidden_size, num_channels, patch_height, patch_width]`.
@@ -37,8 +37,12 @@ impl PatchEmbeddings {
             let shape = vec![1, tokens, hidden];
             modules.add(format!("{path}.{name}"), None, ModuleKind::Parameter, shape, None).weight
         };
-        let class_token = parameter("cls_token", 1);
+        let mut special_tokens = Vec::with_capacity(config.special_tokens.len());
+        // The positions come after the class token, where transformers lists them.
+        let (class, others) = config.special_tokens.split_at(1);
+        special_tokens.extend(class.iter().map(|name| parameter(name, 1)));
         let positions = parameter("position_embeddings", config.num_tokens());
+        special_tokens.extend(others.iter().map(|name| parameter(name, 1)));
         let kind = ModuleKind::Conv2d {
             in_channels: config.num_channels,
             out_channels: hidden,
@@ -47,19 +51,20 @@ impl PatchEmbeddings {
         let shape = vec![hidden, config.num_channels, rows, columns];
         let projection = modules.add(format!("{path}.patch_embeddings.projection"), None, kind, shape, Some(hidden));
         let (projection, weight, bias) = (projection.id, projection.weight, projection.bias);
-        Self { config: config.clone(), class_token, positions, projection, weight, bias }
+        Self { config: config.clone(), special_tokens, positions, projection, weight, bias }
     }
 
-    /// A row for each token, the class's first, and before those of each image the rows of `prompt`:
+    /// A row for each token, the special ones first, and before those of each image the rows of `prompt`:
     /// `[num_images * (prompt_len + num_tokens), hidden_size]`.
     pub(super) fn forward(&self, images: &Images, prompt: Option<&Tensor>, scope: &Scope) -> Result<Tensor> {
         let (hidden, tokens) = (self.config.block.hidden_size, self.config.num_tokens());
         let patches = self.patches(images, scope)?;
         let weight = ops::reshape(scope.parameter(self.weight), [hidden, self.config.patch_values()])?;
         let (weight, bias) = (Weight::dense(weight, Layout::OutIn)?, self.bias.map(|id| scope.parameter(id)));
-        let x = scope.adapter.linear(self.projection, &patches, &weight, bias, &scope.context)?;
-        let class = self.rows(self.class_token, 1, 1, scope)?;
-        let x = ops::prepend(&class, &x, &sequences(images.len(), tokens - 1)?)?;
+        let mut x = scope.adapter.linear(self.projection, &patches, &weight, bias, &scope.context)?;
+        for (&token, rows) in self.special_tokens.iter().rev().zip(self.config.num_patches()..) {
+            x = ops::prepend(&self.rows(token, 1, 1, scope)?, &x, &sequences(images.len(), rows)?)?;
+        }
         let x = ops::add(&x, &self.rows(self.positions, tokens, images.len(), scope)?)?;
         match prompt {
             Some(prompt) => ops::prepend(prompt, &x, &sequences(images.len(), tokens)?),
@@ -69,7 +74,7 @@ impl PatchEmbeddings {
 
     /// The patches of all images, with what the adapter adds to their pixels.
     fn patches(&self, images: &Images, scope: &Scope) -> Result<Tensor> {
-        let (values, patches) = (self.config.patch_values(), self.config.num_tokens() - 1);
+        let (values, patches) = (self.config.patch_values(), self.config.num_patches());
         let weight = scope.parameter(self.weight);
         let x = Tensor::from_f32([images.len() * patches, values], &images.patches(&self.config))?;
         let x = x.to_device(weight.device(), weight.dtype())?;

@@ -9,19 +9,20 @@ use std::sync::Arc;
 
 use checkpoint::Checkpoint;
 use device::DType;
-use tensor::Tensor;
+use tensor::{Tensor, ops};
 
 use crate::config::VisionConfig;
 use crate::hidden::Hidden;
 use crate::load::{Expected, Initial, NewModules, Spelling};
-use crate::parts::Scope;
+use crate::parts::{Linear, Scope};
 use crate::placement::Placement;
 use crate::{Base, Pass, Result};
 
 pub use images::Images;
 pub(crate) use network::Network;
 
-/// A frozen vision transformer, with a classifier for its head (`ViTForImageClassification`) or without one (`ViTModel`).
+/// A frozen vision transformer, with a classifier for its head (`ViTForImageClassification`, and those of DeiT) or without one
+/// (`ViTModel`).
 ///
 /// It is computed as transformers computes it in evaluation: dropout within the base is left out in training too. The rows
 /// of an adapter's prompt are put before those of each image; nothing is added to them, as there are no positions for them
@@ -61,18 +62,11 @@ impl ImageClassifier {
             spelling: Spelling { base: config.base, is_bare: num_labels.is_none(), head: None, older: config.older },
             embedding: "embeddings",
             new: NewModules {
-                modules: network.head.iter().map(|head| head.module).collect(),
+                modules: network.heads.iter().map(|head| head.module).collect(),
                 initial: Initial { deviation: config.initializer_range, seed },
                 are_replaced: num_labels.is_some_and(|num_labels| num_labels != config.labels.len()),
             },
-            other_heads: &[
-                "vit.pooler.",
-                "pooler.",
-                "classifier.",
-                "vit.embeddings.mask_token",
-                "embeddings.mask_token",
-                "decoder.",
-            ],
+            other_heads: config.family.other_heads,
         };
         let base = Base::load(config.dimensions(), &expected, modules, checkpoint, dtype)?;
         Ok(Self { config, network, base })
@@ -99,6 +93,11 @@ impl ImageClassifier {
     /// [`crate::ModelError::PixelValues`] for images of another size, and [`crate::ModelError::Tensor`] from an op or the
     /// adapter.
     pub fn features(&self, images: &Images, pass: &Pass) -> Result<Tensor> {
+        self.token(0, &self.hidden(images, pass)?, pass)
+    }
+
+    /// The hidden states of all tokens after the last block.
+    fn hidden(&self, images: &Images, pass: &Pass) -> Result<Hidden> {
         images.check(&self.config)?;
         let prompt = pass.adapter.prompt()?;
         let prompt_len = prompt.as_ref().map_or(0, |prompt| prompt.shape()[0]);
@@ -107,19 +106,28 @@ impl ImageClassifier {
         let scope = Scope::new(&self.base, &sequences, placement.positions, pass);
         let x = self.network.embeddings.forward(images, prompt.as_ref(), &scope)?;
         let rows = self.network.blocks.forward(x, &scope, pass.gradient_checkpointing)?;
-        let classes = Hidden { rows, sequences, prompt_len }.one_each(|_, rows| rows.start + prompt_len)?;
-        Ok(self.network.norm.forward(&classes, &Scope::of_rows(&self.base, images.len(), pass)?)?)
+        Ok(Hidden { rows, sequences, prompt_len })
     }
 
-    /// Scores of the classes, `[num_images, num_labels]`; without a head the features.
+    /// A special token of each image, normed: `[num_images, hidden_size]`.
+    fn token(&self, index: usize, hidden: &Hidden, pass: &Pass) -> Result<Tensor> {
+        let rows = hidden.one_each(|_, rows| rows.start + hidden.prompt_len + index)?;
+        Ok(self.network.norm.forward(&rows, &Scope::of_rows(&self.base, rows.shape()[0], pass)?)?)
+    }
+
+    /// Scores of the classes, `[num_images, num_labels]`, the mean of what each head says; without a head the features.
     ///
     /// # Errors
     /// As [`ImageClassifier::features`].
     pub fn logits(&self, images: &Images, pass: &Pass) -> Result<Tensor> {
-        let features = self.features(images, pass)?;
-        match &self.network.head {
-            Some(head) => Ok(head.forward(&features, &Scope::of_rows(&self.base, images.len(), pass)?)?),
-            None => Ok(features),
+        let hidden = self.hidden(images, pass)?;
+        let scope = Scope::of_rows(&self.base, images.len(), pass)?;
+        let scores = |(index, head): (usize, &Linear)| Ok(head.forward(&self.token(index, &hidden, pass)?, &scope)?);
+        let mut of_heads = self.network.heads.iter().enumerate().map(scores);
+        match (of_heads.next(), of_heads.next()) {
+            (None, _) => self.token(0, &hidden, pass),
+            (Some(scores), None) => scores,
+            (Some(class), Some(distillation)) => Ok(ops::scale(&ops::add(&class?, &distillation?)?, 0.5)?),
         }
     }
 }

@@ -15,7 +15,8 @@ pub(crate) struct Network {
     pub(super) blocks: Blocks,
     /// After the last block.
     pub(super) norm: Norm,
-    pub(super) head: Option<Linear>,
+    /// One for each special token from the first on; none without a head.
+    pub(super) heads: Vec<Linear>,
 }
 
 impl Network {
@@ -30,13 +31,14 @@ impl Network {
         let embeddings = PatchEmbeddings::declare(&mut modules, config, &path("embeddings"));
         let blocks = Blocks::declare(&mut modules, &config.block, &config.layers, &path(config.blocks));
         let norm = Norm::declare(&mut modules, path("layernorm"), None, hidden, config.block.norm);
-        let head = num_labels.map(|num_labels| {
+        let declare_head = |(name, num_labels): (&&str, usize)| {
             let size = [hidden, num_labels];
-            let head = Linear::declare(&mut modules, "classifier".to_owned(), None, size, Layout::OutIn, true);
+            let head = Linear::declare(&mut modules, (*name).to_owned(), None, size, Layout::OutIn, true);
             modules.set_head(head.module, None);
             head
-        });
+        };
+        let heads = config.heads.iter().zip(num_labels.into_iter().cycle()).map(declare_head).collect();
         modules.set_older_paths(|path| renamed(path, config.older));
-        (Self { embeddings, blocks, norm, head }, modules)
+        (Self { embeddings, blocks, norm, heads }, modules)
     }
 }

@@ -9,8 +9,9 @@ const LAYERS_THEMSELVES: [&str; 8] = ["bert", "roberta", "xlm-roberta", "electra
 /// The path of the adapter `name` at a residual connection.
 pub(super) fn site(residual: &Residual, model_type: &str, name: &str) -> String {
     let path = &residual.path;
-    if model_type == "vit" {
-        // AdapterHub stands on transformers 4, where the last projection of a block takes the sum itself.
+    if matches!(model_type, "vit" | "deit") {
+        // AdapterHub stands on transformers 4, where the last projection of a block takes the sum itself. It has no DeiT,
+        // which is given the names of its ViT.
         let block = path.replace("layers.", "encoder.layer.");
         return match residual.part {
             Part::Mlp => format!("{block}.output.output_adapters.adapters.{name}"),

@@ -1,7 +1,7 @@
 //! The modules that (IA)^3 scales in a model of each family unless told otherwise.
 
 /// PEFT's default `target_modules` and `feedforward_modules` of (IA)^3 for a `model_type`; `None` where there is none. PEFT has
-/// none for `vit`; here it is what the paper scales: keys, values and the inputs of an MLP's last projection. For some
+/// none for `vit` and `deit`; here it is what the paper scales: keys, values and the inputs of an MLP's last projection. For some
 /// families PEFT scales queries and not keys.
 pub fn ia3_modules(model_type: &str) -> Option<[&'static [&'static str]; 2]> {
     Some(match model_type {
@@ -11,7 +11,7 @@ pub fn ia3_modules(model_type: &str) -> Option<[&'static [&'static str]; 2]> {
         "gpt_neox" => [&["query_key_value", "dense_4h_to_h"], &["dense_4h_to_h"]],
         "t5" => [&["k", "v", "wo"], &["wo"]],
         "mt5" => [&["k", "v", "wi_1"], &[]],
-        "vit" => [&["k_proj", "v_proj", "fc2"], &["fc2"]],
+        "vit" | "deit" => [&["k_proj", "v_proj", "fc2"], &["fc2"]],
         "bert" | "roberta" => [&["key", "value", "output.dense"], &["output.dense"]],
         _ => return None,
     })

@@ -48,16 +48,17 @@ pub fn of_model(
 
 /// Says in `config.json` what a model with a head of its own is for.
 pub fn set_purpose(config: &mut Map<String, Value>, purpose: &Purpose, base: &Base) {
-    let end = match purpose.task {
-        Task::SequenceClassification => "ForSequenceClassification",
-        Task::TokenClassification => "ForTokenClassification",
-        Task::ImageClassification => "ForImageClassification",
+    let class = base.dimensions().architecture;
+    let family = ["ForCausalLM", "LMHeadModel", "Model"].iter().find_map(|end| class.strip_suffix(end));
+    let family = family.unwrap_or(class);
+    let class = match purpose.task {
+        Task::SequenceClassification => format!("{family}ForSequenceClassification"),
+        Task::TokenClassification => format!("{family}ForTokenClassification"),
+        Task::ImageClassification => class.to_owned(),
         Task::CausalLm | Task::Seq2SeqLm | Task::FeatureExtraction => return,
     };
     purpose.write_labels(config);
-    let class = base.dimensions().architecture;
-    let family = ["ForCausalLM", "LMHeadModel", "Model"].iter().find_map(|end| class.strip_suffix(end));
-    config.insert("architectures".to_owned(), json!([format!("{}{end}", family.unwrap_or(class))]));
+    config.insert("architectures".to_owned(), json!([class]));
 }
 
 /// Says in `config.json` that the weights are stored in `dtype`.

@@ -18,7 +18,8 @@ pub const LABELS_FILE: &str = "labels.json";
 /// The largest such file that is read, and the largest `config.json`.
 const LIMIT: u64 = 16 << 20;
 /// Ends of the names under which adapters hold the last projection of a head.
-const HEADS: [&str; 3] = [".classifier.weight", ".classifier.out_proj.weight", ".score.weight"];
+const HEADS: [&str; 4] =
+    [".classifier.weight", ".cls_classifier.weight", ".classifier.out_proj.weight", ".score.weight"];
 
 /// A task.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,13 +30,12 @@ pub(super) fn config(config: &Config, base: &Base) -> Result<BottleneckConfig, E
 }
 
 /// The class of transformers that does `task` with what `architecture` is built from.
-pub(super) fn model_class(architecture: &str, task: TaskType) -> String {
+fn model_class(architecture: &str, task: TaskType) -> String {
     let family = ["LMHeadModel", "ForCausalLM", "Model"].iter().find_map(|end| architecture.strip_suffix(end));
     match task {
-        TaskType::CausalLm | TaskType::Seq2SeqLm => architecture.to_owned(),
+        TaskType::CausalLm | TaskType::Seq2SeqLm | TaskType::ImageClassification => architecture.to_owned(),
         TaskType::SequenceClassification => format!("{}ForSequenceClassification", family.unwrap_or(architecture)),
         TaskType::TokenClassification => format!("{}ForTokenClassification", family.unwrap_or(architecture)),
-        TaskType::ImageClassification => format!("{}ForImageClassification", family.unwrap_or(architecture)),
     }
 }
 

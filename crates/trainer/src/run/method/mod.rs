@@ -121,10 +121,8 @@ fn check_same_parameters(
 
 /// What a saved configuration says about the base.
 fn common(config: &Config, base: &Base) -> Common {
-    let (architecture, task) = (base.dimensions().architecture, config.model.task_type);
-    let image_class =
-        (task == config::TaskType::ImageClassification).then(|| bottleneck::model_class(architecture, task));
-    let model_type = base.dimensions().model_type;
+    let is_image = config.model.task_type == config::TaskType::ImageClassification;
+    let (class, model_type) = (base.dimensions().architecture, base.dimensions().model_type);
     Common {
         base_model_name_or_path: Some(config.model.path.display().to_string()),
         task_type: match config.model.task_type {
@@ -135,7 +133,7 @@ fn common(config: &Config, base: &Base) -> Common {
             // PEFT has no such task; it notes the class of the model instead.
             config::TaskType::ImageClassification => None,
         },
-        auto_mapping: image_class.map(|class| {
+        auto_mapping: is_image.then(|| {
             let library = format!("transformers.models.{model_type}.modeling_{model_type}");
             json!({ "base_model_class": class, "parent_library": library })
         }),
