@@ -67,6 +67,7 @@ impl Operands {
             grad_q: Some(&mut self.grad_q),
             grad_kv: Some(GradKeyValue { k: grad_k, v: grad_v }),
             grad_prefix: Some(GradKeyValue { k: grad_prefix_k, v: grad_prefix_v }),
+            grad_bias: None,
         };
         backward(batch, args)
     }

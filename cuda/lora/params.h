@@ -108,6 +108,24 @@ struct DoraNormParams {
 
 static_assert(sizeof(DoraNormParams) == 64, "DoraNormParams is shared with Rust");
 
+/** Threads of the block that compares a Gram matrix with the identity. */
+static const uint32_t ORTHOGONALITY_THREADS = 256;
+
+/** Its shared memory: an f64 for each warp. */
+static const uint32_t ORTHOGONALITY_SHARED_BYTES = ORTHOGONALITY_THREADS / 32 * 8;
+
+/** `norm = |G - I|_F`, and `G = (G - I) / norm`. */
+struct OrthogonalityParams {
+    /** `G`, `[rank, rank]` f32, replaced. */
+    uint64_t gram;
+    /** `[1]` f32, written. */
+    uint64_t norm;
+    /** Rows and columns. */
+    uint64_t rank;
+};
+
+static_assert(sizeof(OrthogonalityParams) == 24, "OrthogonalityParams is shared with Rust");
+
 /** One projection: `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`. */
 struct LoraProjection {
     /** `W`, `[out_features, in_features]`; 0 if it is quantized. */

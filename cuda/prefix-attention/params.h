@@ -33,6 +33,9 @@ static const uint32_t ATTENTION_WGMMA_BARRIER_BYTES = 1024;
 /** Threads of a block of the elementwise kernels. */
 static const uint32_t ATTENTION_ELEMENT_THREADS = 256;
 
+/** Shared memory of the sum of a bucket: an f64 for each warp. */
+static const uint32_t ATTENTION_SUM_SHARED_BYTES = ATTENTION_ELEMENT_THREADS / 32 * 8;
+
 /** Rows of one sequence that a block takes, for one key/value head. The query heads that share it are stacked: row `r` is
     query `r / group` of head `r % group` within the group. */
 struct AttentionTile {
@@ -241,3 +244,43 @@ struct AttentionSumParams {
 };
 
 static_assert(sizeof(AttentionSumParams) == 40, "AttentionSumParams is shared with Rust");
+
+/** The gradient of a bias by difference of positions. */
+struct AttentionGradBiasParams {
+    /** Operands. */
+    struct AttentionInputs inputs;
+    /** `[num_tiles]` `AttentionTile`: the tiles of queries. */
+    uint64_t tiles;
+    /** `[num_q_tokens, num_heads * head_dim]` */
+    uint64_t grad_o;
+    /** `[num_heads, num_q_tokens]` f32 */
+    uint64_t softmax_lse;
+    /** `[num_heads, num_q_tokens]` f32 */
+    uint64_t delta;
+    /** `[num_blocks, num_kv_heads, bias_len]` f32, added to: what the tiles of each block sum to, laid out as the bias. */
+    uint64_t partials;
+    /** Tiles. Block `x` takes number `x`, and then every `num_blocks`-th. */
+    uint64_t num_tiles;
+};
+
+static_assert(sizeof(AttentionGradBiasParams) == 192, "AttentionGradBiasParams is shared with Rust");
+
+/** `grad[b, h]` = the sum of `partials[.., x * group + h]` over the differences `x` of bucket `b`, in order. */
+struct AttentionSumBiasParams {
+    /** `[count, num_kv_heads, len]` f32 */
+    uint64_t partials;
+    /** `[num_buckets, 2]` u64: the first difference of each bucket, and the one behind its last. */
+    uint64_t buckets;
+    /** `[num_buckets, num_kv_heads * group]` f32, written. */
+    uint64_t grad;
+    /** Parts. */
+    uint64_t count;
+    /** Elements of one key/value head. */
+    uint64_t len;
+    /** Query heads that share a key/value head. */
+    uint64_t group;
+    /** Key and value heads. */
+    uint64_t num_kv_heads;
+};
+
+static_assert(sizeof(AttentionSumBiasParams) == 56, "AttentionSumBiasParams is shared with Rust");

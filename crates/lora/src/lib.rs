@@ -35,6 +35,7 @@ mod error;
 mod forward;
 #[expect(unsafe_code, reason = "a launch takes addresses")]
 pub mod launch;
+mod orthogonality;
 mod shape;
 
 pub use adapter::Adapter;
@@ -42,6 +43,7 @@ pub use backward::{Backward, Saved};
 pub use dropout::Dropout;
 pub use error::LoraError;
 pub use forward::{Forward, forward};
+pub use orthogonality::orthogonality;
 pub use shape::LoraShape;
 
 #[cfg(test)]

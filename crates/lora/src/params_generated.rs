@@ -130,6 +130,29 @@ const _: () = {
     ["Offset of field: DoraNormParams::rank"][::std::mem::offset_of!(DoraNormParams, rank) - 48usize];
     ["Offset of field: DoraNormParams::scaling"][::std::mem::offset_of!(DoraNormParams, scaling) - 56usize];
 };
+#[doc = " Threads of the block that compares a Gram matrix with the identity."]
+pub const ORTHOGONALITY_THREADS: u32 = 256;
+#[doc = " Its shared memory: an f64 for each warp."]
+pub const ORTHOGONALITY_SHARED_BYTES: u32 = 64;
+#[doc = " `norm = |G - I|_F`, and `G = (G - I) / norm`."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct OrthogonalityParams {
+    #[doc = " `G`, `[rank, rank]` f32, replaced."]
+    pub gram: u64,
+    #[doc = " `[1]` f32, written."]
+    pub norm: u64,
+    #[doc = " Rows and columns."]
+    pub rank: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of OrthogonalityParams"][::std::mem::size_of::<OrthogonalityParams>() - 24usize];
+    ["Alignment of OrthogonalityParams"][::std::mem::align_of::<OrthogonalityParams>() - 8usize];
+    ["Offset of field: OrthogonalityParams::gram"][::std::mem::offset_of!(OrthogonalityParams, gram) - 0usize];
+    ["Offset of field: OrthogonalityParams::norm"][::std::mem::offset_of!(OrthogonalityParams, norm) - 8usize];
+    ["Offset of field: OrthogonalityParams::rank"][::std::mem::offset_of!(OrthogonalityParams, rank) - 16usize];
+};
 #[doc = " One projection: `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`."]
 #[repr(C)]
 #[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]

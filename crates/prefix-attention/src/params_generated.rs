@@ -20,6 +20,8 @@ pub const ATTENTION_WGMMA_CHANNEL_BYTES: u32 = 1280;
 pub const ATTENTION_WGMMA_BARRIER_BYTES: u32 = 1024;
 #[doc = " Threads of a block of the elementwise kernels."]
 pub const ATTENTION_ELEMENT_THREADS: u32 = 256;
+#[doc = " Shared memory of the sum of a bucket: an f64 for each warp."]
+pub const ATTENTION_SUM_SHARED_BYTES: u32 = 64;
 #[doc = " Rows of one sequence that a block takes, for one key/value head. The query heads that share it are stacked: row `r` is\nquery `r / group` of head `r % group` within the group."]
 #[repr(C)]
 #[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
@@ -370,4 +372,76 @@ const _: () = {
     ["Offset of field: AttentionSumParams::grad_v"][::std::mem::offset_of!(AttentionSumParams, grad_v) - 16usize];
     ["Offset of field: AttentionSumParams::count"][::std::mem::offset_of!(AttentionSumParams, count) - 24usize];
     ["Offset of field: AttentionSumParams::len"][::std::mem::offset_of!(AttentionSumParams, len) - 32usize];
+};
+#[doc = " The gradient of a bias by difference of positions."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct AttentionGradBiasParams {
+    #[doc = " Operands."]
+    pub inputs: AttentionInputs,
+    #[doc = " `[num_tiles]` `AttentionTile`: the tiles of queries."]
+    pub tiles: u64,
+    #[doc = " `[num_q_tokens, num_heads * head_dim]`"]
+    pub grad_o: u64,
+    #[doc = " `[num_heads, num_q_tokens]` f32"]
+    pub softmax_lse: u64,
+    #[doc = " `[num_heads, num_q_tokens]` f32"]
+    pub delta: u64,
+    #[doc = " `[num_blocks, num_kv_heads, bias_len]` f32, added to: what the tiles of each block sum to, laid out as the bias."]
+    pub partials: u64,
+    #[doc = " Tiles. Block `x` takes number `x`, and then every `num_blocks`-th."]
+    pub num_tiles: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AttentionGradBiasParams"][::std::mem::size_of::<AttentionGradBiasParams>() - 192usize];
+    ["Alignment of AttentionGradBiasParams"][::std::mem::align_of::<AttentionGradBiasParams>() - 8usize];
+    ["Offset of field: AttentionGradBiasParams::inputs"]
+        [::std::mem::offset_of!(AttentionGradBiasParams, inputs) - 0usize];
+    ["Offset of field: AttentionGradBiasParams::tiles"]
+        [::std::mem::offset_of!(AttentionGradBiasParams, tiles) - 144usize];
+    ["Offset of field: AttentionGradBiasParams::grad_o"]
+        [::std::mem::offset_of!(AttentionGradBiasParams, grad_o) - 152usize];
+    ["Offset of field: AttentionGradBiasParams::softmax_lse"]
+        [::std::mem::offset_of!(AttentionGradBiasParams, softmax_lse) - 160usize];
+    ["Offset of field: AttentionGradBiasParams::delta"]
+        [::std::mem::offset_of!(AttentionGradBiasParams, delta) - 168usize];
+    ["Offset of field: AttentionGradBiasParams::partials"]
+        [::std::mem::offset_of!(AttentionGradBiasParams, partials) - 176usize];
+    ["Offset of field: AttentionGradBiasParams::num_tiles"]
+        [::std::mem::offset_of!(AttentionGradBiasParams, num_tiles) - 184usize];
+};
+#[doc = " `grad[b, h]` = the sum of `partials[.., x * group + h]` over the differences `x` of bucket `b`, in order."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct AttentionSumBiasParams {
+    #[doc = " `[count, num_kv_heads, len]` f32"]
+    pub partials: u64,
+    #[doc = " `[num_buckets, 2]` u64: the first difference of each bucket, and the one behind its last."]
+    pub buckets: u64,
+    #[doc = " `[num_buckets, num_kv_heads * group]` f32, written."]
+    pub grad: u64,
+    #[doc = " Parts."]
+    pub count: u64,
+    #[doc = " Elements of one key/value head."]
+    pub len: u64,
+    #[doc = " Query heads that share a key/value head."]
+    pub group: u64,
+    #[doc = " Key and value heads."]
+    pub num_kv_heads: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AttentionSumBiasParams"][::std::mem::size_of::<AttentionSumBiasParams>() - 56usize];
+    ["Alignment of AttentionSumBiasParams"][::std::mem::align_of::<AttentionSumBiasParams>() - 8usize];
+    ["Offset of field: AttentionSumBiasParams::partials"]
+        [::std::mem::offset_of!(AttentionSumBiasParams, partials) - 0usize];
+    ["Offset of field: AttentionSumBiasParams::buckets"]
+        [::std::mem::offset_of!(AttentionSumBiasParams, buckets) - 8usize];
+    ["Offset of field: AttentionSumBiasParams::grad"][::std::mem::offset_of!(AttentionSumBiasParams, grad) - 16usize];
+    ["Offset of field: AttentionSumBiasParams::count"][::std::mem::offset_of!(AttentionSumBiasParams, count) - 24usize];
+    ["Offset of field: AttentionSumBiasParams::len"][::std::mem::offset_of!(AttentionSumBiasParams, len) - 32usize];
+    ["Offset of field: AttentionSumBiasParams::group"][::std::mem::offset_of!(AttentionSumBiasParams, group) - 40usize];
+    ["Offset of field: AttentionSumBiasParams::num_kv_heads"]
+        [::std::mem::offset_of!(AttentionSumBiasParams, num_kv_heads) - 48usize];
 };

@@ -127,14 +127,19 @@ pub(crate) enum WeightMemory {
 }
 
 impl WeightMemory {
-    /// The dense matrix, for an op without a kernel for quantized blocks.
+    /// It with every element stored by itself, for an op that has no kernel for quantized blocks: these become a matrix of
+    /// `dtype` in memory of the device's pool, which the next such op gets again.
     ///
     /// # Errors
-    /// [`TensorError::NoKernel`].
-    pub(crate) fn dense(&self, op: &'static str, device: Device) -> Result<&DenseMemory> {
+    /// [`TensorError::Device`] without memory.
+    pub(crate) fn into_dense(self, op: &'static str, dtype: DType) -> Result<DenseMemory> {
         match self {
             WeightMemory::Dense(dense) => Ok(dense),
-            WeightMemory::Nf4(_) => Err(TensorError::NoKernel { op, device }),
+            WeightMemory::Nf4(blocks) => {
+                let matrix = blocks.matrix().map_err(TensorError::kernel(op))?;
+                let memory = matrix.dequantized(dtype).map_err(TensorError::kernel(op))?;
+                Ok(DenseMemory { memory, dtype, stored: matrix.shape(), layout: Layout::OutIn })
+            }
         }
     }
 }

@@ -34,6 +34,16 @@ pub fn executor_as(architecture: Architecture, seed: u64) -> Executor {
     }
 }
 
+/// The same device by its name, for suites that compute with what stands on the kernels.
+///
+/// # Panics
+/// If `TUNESMITH_TEST_DEVICE` names what is no device.
+pub fn device() -> Device {
+    let name = std::env::var(VARIABLE).unwrap_or_default();
+    let ordinal = ordinal(&name).unwrap_or_else(|error| panic!("{VARIABLE}: {error}"));
+    ordinal.map_or(Device::Emulated, Device::Cuda)
+}
+
 /// Whether kernels that are written for `architecture` run on the suites' device.
 ///
 /// # Panics

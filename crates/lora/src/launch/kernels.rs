@@ -1,5 +1,5 @@
 //! The kernels of `cuda/lora`.
 
-use super::params::{DoraNormParams, DoraSquaresParams, DropoutParams, LoraParams};
+use super::params::{DoraNormParams, DoraSquaresParams, DropoutParams, LoraParams, OrthogonalityParams};
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

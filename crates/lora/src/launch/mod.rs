@@ -10,6 +10,7 @@
 //! | [`Backward::lora_bias`] | `dlora_bias` of one projection |
 //! | [`dropout`](dropout()) | `mask / (1 - p) x`, where something else than a projection drops |
 //! | [`dora`] | the norms of a weight with its update |
+//! | [`orthogonality`](orthogonality()) | how far rows are from orthonormal |
 //!
 //! `x`, `W`, `A`, `B`, biases, `s`, `dS` and the gradients of activations are of one type, f32 or bf16; gradients of `A`, `B`
 //! and `lora_bias` are f32. Sums are f32 and rounded once where they are stored: with bf16 that is `s`, `y`, `dS` and `dX`.
@@ -31,6 +32,7 @@ mod forward;
 mod group;
 mod kernels;
 mod narrow;
+mod orthogonality;
 mod params;
 mod weight;
 
@@ -45,6 +47,7 @@ pub use backward::{Backward, Saved};
 pub use dropout::dropout;
 pub use forward::{Output, forward};
 pub use group::{Group, Projection};
+pub use orthogonality::orthogonality;
 pub use weight::Weight;
 
 /// A row-major operand.

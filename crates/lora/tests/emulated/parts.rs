@@ -1,11 +1,11 @@
-//! What is launched beside the projections: dropout by itself, DoRA's norms.
+//! What is launched beside the projections: dropout by itself, DoRA's norms, AdaLoRA's penalty.
 
 use device::launch::{DeviceBuffer, Executor, testing};
 use device::philox::Stream;
 use device::{DType, Elements};
 use half::bf16;
 use proptest::prelude::*;
-use tunesmith_lora::{Dropout, LoraError, dora, launch};
+use tunesmith_lora::{Dropout, LoraError, dora, launch, orthogonality};
 
 fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
     let stream = Stream::new(seed, 0, site);
@@ -49,6 +49,27 @@ proptest! {
                 prop_assert_eq!(y_buffer.read::<bf16>().unwrap(), y);
             }
             _ => prop_assert_eq!(y_buffer.read::<f32>().unwrap(), y.collect::<Vec<f32>>()),
+        }
+    }
+
+    #[test]
+    fn the_distance_from_orthonormal_is_that_of_the_cpu(rank in prop_oneof![0usize..9, 15usize..18], near: bool, seed: u64) {
+        let executor = testing::executor(seed);
+        let mut gram = values(rank * rank, seed, 0);
+        if near {
+            gram.iter_mut().for_each(|element| *element *= 1e-4);
+            gram.iter_mut().step_by(rank + 1).for_each(|diagonal| *diagonal += 1.0);
+        }
+        let mut gram_buffer = executor.upload(&gram).unwrap();
+        let mut norm = executor.allocate(size_of::<f32>()).unwrap();
+        launch::orthogonality(rank, &mut gram_buffer, &mut norm).unwrap();
+        let expected = orthogonality(rank, &mut gram).unwrap();
+        // Positive terms, squared and added in f64; the root and the quotients are rounded once each to f32.
+        let within = |got: f32, expected: f32| (got - expected).abs() <= 2.0 * f32::EPSILON * expected.abs();
+        let got = norm.read::<f32>().unwrap()[0];
+        prop_assert!(within(got, expected), "{} {}", got, expected);
+        for (got, expected) in gram_buffer.read::<f32>().unwrap().into_iter().zip(gram) {
+            prop_assert!(within(got, expected), "{} {}", got, expected);
         }
     }
 
@@ -121,5 +142,7 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(refused, LoraError::Length { argument: "weight", shape: [2, 3], got: 4 }));
     let refused = launch::dora::Squares::of_columns(DType::F16, [2, 2], &x).unwrap_err();
     assert!(matches!(refused, LoraError::KernelDType { got: DType::F16 }));
+    let refused = launch::orthogonality(2, &mut y, &mut executor.upload(&[0.0f32]).unwrap()).unwrap_err();
+    assert!(matches!(refused, LoraError::Length { argument: "gram", shape: [2, 2], got: 3 }));
     assert_eq!(y.read::<f32>().unwrap(), [7.0; 3]);
 }

@@ -51,30 +51,32 @@ pub struct Backward<'a> {
     pub grad_kv: Option<GradKeyValue<'a>>,
     /// Gradients of the prefix, `[prefix_len, num_kv_heads * head_dim]` f32, summed over all queries in a fixed order.
     pub grad_prefix: Option<GradKeyValue<'a>>,
+    /// Gradient of the bias of the batch, `[num_buckets, num_heads]` f32, summed over all pairs in a fixed order. Overwritten.
+    pub grad_bias: Option<&'a mut DeviceBuffer>,
 }
 
 /// What all kernels of one backward read.
-struct Pass<'a> {
-    batch: &'a Batch<'a>,
-    executor: &'a Executor,
-    inputs: AttentionInputs,
-    grad_o: &'a DeviceBuffer,
-    softmax_lse: &'a DeviceBuffer,
+pub(super) struct Pass<'a> {
+    pub(super) batch: &'a Batch<'a>,
+    pub(super) executor: &'a Executor,
+    pub(super) inputs: AttentionInputs,
+    pub(super) grad_o: &'a DeviceBuffer,
+    pub(super) softmax_lse: &'a DeviceBuffer,
     /// `[num_heads, num_q_tokens]` f32: `rowsum(o * grad_o)`.
-    delta: DeviceBuffer,
+    pub(super) delta: DeviceBuffer,
     /// What the gradients' kernels read.
-    read: Work,
+    pub(super) read: Work,
 }
 
 /// Computes the gradients that are asked for, the same bits in every run. Memory beyond them: a number for each query and
-/// head, and for the prefix some 256 tiles of 64 keys.
+/// head, for the prefix some 256 tiles of 64 keys, and for a bias some 256 sums for every difference of positions.
 ///
 /// Queries that see no key, and keys that no query sees, get gradients of 0.
 ///
 /// # Errors
 /// As [`super::forward()`]; also [`AttentionError::Device`] without memory.
 pub fn backward(batch: &Batch<'_>, args: Backward<'_>) -> Result<(), AttentionError> {
-    let Backward { q, k, v, prefix, o, softmax_lse, grad_o, grad_q, grad_kv, grad_prefix } = args;
+    let Backward { q, k, v, prefix, o, softmax_lse, grad_o, grad_q, grad_kv, grad_prefix, grad_bias } = args;
     let (shape, dtype) = (batch.shape(), batch.dtype());
     let operands = Operands { q, k, v, prefix };
     let inputs = operands.resolve(batch)?;
@@ -94,11 +96,15 @@ pub fn backward(batch: &Batch<'_>, args: Backward<'_>) -> Result<(), AttentionEr
         check_len("grad_prefix.k", grad.k, DType::F32, shape.prefix_len() * batch.kv_row_len())?;
         check_len("grad_prefix.v", grad.v, DType::F32, shape.prefix_len() * batch.kv_row_len())?;
     }
+    if let Some(grad) = &grad_bias {
+        let expected = batch.bias.as_ref().map_or(0, |bias| bias.num_buckets() * shape.spec().num_heads);
+        check_len("grad_bias", grad, DType::F32, expected)?;
+    }
     let key_values = grad_kv.iter().chain(&grad_prefix).flat_map(|grad| [&*grad.k, &*grad.v]);
-    let written = grad_q.as_deref().into_iter().chain(key_values);
+    let written = grad_q.as_deref().into_iter().chain(key_values).chain(grad_bias.as_deref());
     let read = operands.buffers().chain([softmax_lse, grad_o, &batch.q_tiles.buffer]);
     let executor = Executor::of(o, read.chain(written))?;
-    if grad_q.is_none() && grad_kv.is_none() && grad_prefix.is_none() {
+    if grad_q.is_none() && grad_kv.is_none() && grad_prefix.is_none() && grad_bias.is_none() {
         return Ok(());
     }
 
@@ -108,6 +114,9 @@ pub fn backward(batch: &Batch<'_>, args: Backward<'_>) -> Result<(), AttentionEr
     pass.launch_delta(o)?;
     if let Some(grad_q) = grad_q {
         pass.launch_grad_q(grad_q)?;
+    }
+    if let (Some(grad), Some(bias)) = (grad_bias, &batch.bias) {
+        pass.launch_grad_bias(bias, grad)?;
     }
     pass.launch_grad_kv(grad_kv, grad_prefix)
 }

@@ -26,6 +26,8 @@ pub(super) struct Expanded {
     pub(super) len: usize,
     /// Queries that may stand before the first key.
     pub(super) behind: usize,
+    /// Of positions.
+    differences: Differences,
 }
 
 impl Expanded {
@@ -53,6 +55,18 @@ impl Expanded {
         // SAFETY: the table was checked to hold what the buckets and heads say, which the places lie within; both other
         // buffers were just made for `len`, by the table's executor.
         unsafe { executor.launch(&ATTENTION_EXPAND_BIAS_F32, grid, &params)? };
-        Ok(Self { values, len, behind: differences.behind() })
+        Ok(Self { values, len, behind: differences.behind(), differences })
+    }
+
+    /// Rows of the table.
+    pub(super) fn num_buckets(&self) -> usize {
+        self.differences.buckets().num_buckets()
+    }
+
+    /// `[num_buckets, 2]` u64: the differences of positions in each bucket.
+    pub(super) fn bucket_ranges(&self) -> Result<DeviceBuffer, AttentionError> {
+        let ranges = self.differences.bucket_ranges();
+        let flat: Vec<u64> = ranges.iter().flat_map(|range| [range.start as u64, range.end as u64]).collect();
+        Ok(self.values.executor().upload(&flat)?)
     }
 }

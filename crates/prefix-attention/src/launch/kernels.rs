@@ -1,8 +1,8 @@
 //! The kernels of `cuda/prefix-attention`.
 
 use super::params::{
-    AttentionBiasParams, AttentionDeltaParams, AttentionForwardParams, AttentionGradKvParams, AttentionGradQParams,
-    AttentionSumParams, AttentionWgmmaParams,
+    AttentionBiasParams, AttentionDeltaParams, AttentionForwardParams, AttentionGradBiasParams, AttentionGradKvParams,
+    AttentionGradQParams, AttentionSumBiasParams, AttentionSumParams, AttentionWgmmaParams,
 };
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

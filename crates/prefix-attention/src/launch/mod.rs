@@ -8,15 +8,17 @@
 //! | pass | kernels |
 //! |---|---|
 //! | forward | one: tiles of queries; one of its own for Hopper, where the operands allow it |
-//! | backward | `rowsum(o * grad_o)`; `grad_q` by tiles of queries; `grad_k`, `grad_v` and parts of the prefix's by tiles of keys; the sum of those parts |
+//! | backward | `rowsum(o * grad_o)`; `grad_q` by tiles of queries; `grad_k`, `grad_v` and parts of the prefix's by tiles of keys; the sum of those parts; of a bias by tiles of queries, and the sum of those parts |
 //!
 //! No two thread blocks add to one number: gradients are the same bits in every run. Keys and values of the prefix are read
-//! where they are, by every sequence. A relative bias is expanded once for a [`Batch`], and has no gradient here. Heads are padded to 64, 128 or 256 channels within a tile, in memory not at all.
+//! where they are, by every sequence. A relative bias is expanded once for a [`Batch`]. Heads are padded to 64, 128 or 256 channels
+//! within a tile, in memory not at all.
 
 mod backward;
 mod batch;
 mod bias;
 mod forward;
+mod grad_bias;
 mod hopper;
 mod kernels;
 mod operands;

@@ -6,7 +6,7 @@ use device::launch::{Grid, Kernel};
 use super::kernels;
 use super::params::{
     ATTENTION_MAX_BIASED_HEAD_DIM, ATTENTION_MAX_HEAD_DIM, ATTENTION_ROWS, ATTENTION_TALL_ROWS, ATTENTION_THREADS,
-    AttentionDeltaParams, AttentionForwardParams, AttentionGradKvParams, AttentionGradQParams,
+    AttentionDeltaParams, AttentionForwardParams, AttentionGradBiasParams, AttentionGradKvParams, AttentionGradQParams,
 };
 use crate::AttentionError;
 
@@ -23,6 +23,8 @@ pub(super) struct Variant {
     pub(super) delta: &'static Kernel<AttentionDeltaParams>,
     pub(super) grad_q: &'static Kernel<AttentionGradQParams>,
     pub(super) grad_kv: &'static Kernel<AttentionGradKvParams>,
+    /// Of a bias, where there is one.
+    grad_bias: Option<&'static Kernel<AttentionGradBiasParams>>,
 }
 
 static VARIANTS: [Variant; 6] = [
@@ -34,6 +36,7 @@ static VARIANTS: [Variant; 6] = [
         delta: &kernels::ATTENTION_DELTA_F32,
         grad_q: &kernels::ATTENTION_GRAD_Q_D64_F32,
         grad_kv: &kernels::ATTENTION_GRAD_KV_D64_F32,
+        grad_bias: Some(&kernels::ATTENTION_GRAD_BIAS_D64_F32),
     },
     Variant {
         dtype: DType::F32,
@@ -43,6 +46,7 @@ static VARIANTS: [Variant; 6] = [
         delta: &kernels::ATTENTION_DELTA_F32,
         grad_q: &kernels::ATTENTION_GRAD_Q_D128_F32,
         grad_kv: &kernels::ATTENTION_GRAD_KV_D128_F32,
+        grad_bias: Some(&kernels::ATTENTION_GRAD_BIAS_D128_F32),
     },
     Variant {
         dtype: DType::F32,
@@ -52,6 +56,7 @@ static VARIANTS: [Variant; 6] = [
         delta: &kernels::ATTENTION_DELTA_F32,
         grad_q: &kernels::ATTENTION_GRAD_Q_D256_F32,
         grad_kv: &kernels::ATTENTION_GRAD_KV_D256_F32,
+        grad_bias: None,
     },
     Variant {
         dtype: DType::BF16,
@@ -61,6 +66,7 @@ static VARIANTS: [Variant; 6] = [
         delta: &kernels::ATTENTION_DELTA_BF16,
         grad_q: &kernels::ATTENTION_GRAD_Q_D64_BF16,
         grad_kv: &kernels::ATTENTION_GRAD_KV_D64_BF16,
+        grad_bias: Some(&kernels::ATTENTION_GRAD_BIAS_D64_BF16),
     },
     Variant {
         dtype: DType::BF16,
@@ -70,6 +76,7 @@ static VARIANTS: [Variant; 6] = [
         delta: &kernels::ATTENTION_DELTA_BF16,
         grad_q: &kernels::ATTENTION_GRAD_Q_D128_BF16,
         grad_kv: &kernels::ATTENTION_GRAD_KV_D128_BF16,
+        grad_bias: Some(&kernels::ATTENTION_GRAD_BIAS_D128_BF16),
     },
     Variant {
         dtype: DType::BF16,
@@ -79,6 +86,7 @@ static VARIANTS: [Variant; 6] = [
         delta: &kernels::ATTENTION_DELTA_BF16,
         grad_q: &kernels::ATTENTION_GRAD_Q_D256_BF16,
         grad_kv: &kernels::ATTENTION_GRAD_KV_D256_BF16,
+        grad_bias: None,
     },
 ];
 
@@ -103,6 +111,14 @@ impl Variant {
         head_dim: usize,
     ) -> Result<&'static Kernel<AttentionForwardParams>, AttentionError> {
         self.forward_biased.ok_or(AttentionError::KernelHeadDim { head_dim, max: ATTENTION_MAX_BIASED_HEAD_DIM })
+    }
+
+    /// The gradient of a bias.
+    pub(super) fn grad_bias(
+        &self,
+        head_dim: usize,
+    ) -> Result<&'static Kernel<AttentionGradBiasParams>, AttentionError> {
+        self.grad_bias.ok_or(AttentionError::KernelHeadDim { head_dim, max: ATTENTION_MAX_BIASED_HEAD_DIM })
     }
 
     /// `KEY_COLUMNS` of `scores.cuh`.
@@ -136,6 +152,12 @@ impl Variant {
     /// Likewise with a tile of gradients of the result.
     pub(super) fn grad_q_grid(&self, tiles: usize, heads: usize) -> Grid {
         grid(tiles, heads).with_shared(self.rows_bytes(2 * ATTENTION_ROWS + 2 * self.key_columns()))
+    }
+
+    /// Likewise with the gradients of the scores, in f32, with one column of padding. `blocks` share the tiles.
+    pub(super) fn grad_bias_grid(&self, blocks: usize, heads: usize) -> Grid {
+        let gradients = ATTENTION_ROWS * (self.key_columns() + 1) * size_of::<f32>() as u32;
+        grid(blocks, heads).with_shared(self.rows_bytes(2 * ATTENTION_ROWS + 2 * self.key_columns()) + gradients)
     }
 
     /// Tiles as above, 24 bytes about each query and the place that the block has come to. The sums of long

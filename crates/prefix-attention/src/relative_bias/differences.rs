@@ -5,6 +5,7 @@
 //! consecutive elements, and the next key begins `group` elements earlier.
 
 use std::f32::consts::LOG2_E;
+use std::ops::Range;
 
 use device::simd::{Isa, Kernel};
 use device::{Buffer, DType, Device};
@@ -51,6 +52,22 @@ impl Differences {
     /// Elements of one key/value head. The rows of a tile are rounded up to whole registers, past the last query.
     pub(crate) fn len(&self) -> usize {
         (self.behind + self.ahead) * self.group + MAX_LANES
+    }
+
+    /// Which differences share a row of the table.
+    pub(crate) fn buckets(&self) -> RelativeBuckets {
+        self.buckets
+    }
+
+    /// The differences in each bucket, counted from `-behind`. They are consecutive: a bucket holds distances in one
+    /// direction, in their order.
+    pub(crate) fn bucket_ranges(&self) -> Vec<Range<usize>> {
+        let mut ranges = vec![0..0; self.buckets.num_buckets()];
+        for i in 0..self.behind + self.ahead {
+            let range = &mut ranges[self.buckets.bucket(self.behind as i64 - i as i64)];
+            *range = if range.end == 0 { i..i + 1 } else { range.start..i + 1 };
+        }
+        ranges
     }
 
     /// The bucket, and the head within the group, of each element.
@@ -161,6 +178,37 @@ impl Kernel for SumBias<'_> {
             let grads = &self.grads[key * self.width..][queries.clone()];
             let sums = &mut self.sums[(self.keys - 1 - key) * self.key_step + queries.start..];
             sums.iter_mut().zip(grads).for_each(|(sum, grad)| *sum += grad);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AttentionSpec;
+
+    #[test]
+    fn the_differences_of_a_bucket_are_consecutive() {
+        let spec = AttentionSpec {
+            num_heads: 6,
+            num_kv_heads: 2,
+            head_dim: 8,
+            softmax_scale: 1.0,
+            causal: false,
+            window: None,
+            softcap: None,
+        };
+        for (buckets, bidirectional) in [(8, true), (32, true), (8, false), (2, false)] {
+            let buckets = RelativeBuckets::new(buckets, 40, bidirectional).unwrap();
+            let shape = AttentionShape::new(spec, &[0, 70], &[0, 90], 5).unwrap();
+            let differences = Differences::of_batch(&shape, buckets);
+            let places: Vec<(usize, usize)> = differences.places().collect();
+            let mut covered = 0;
+            for (bucket, range) in differences.bucket_ranges().into_iter().enumerate() {
+                covered += range.len();
+                assert!(range.flat_map(|x| 3 * x..3 * x + 3).all(|element| places[element].0 == bucket));
+            }
+            assert_eq!(covered, 70 + 90 + 5);
         }
     }
 }

@@ -3,7 +3,7 @@
 use device::DType;
 use device::launch::{Executor, testing};
 use proptest::prelude::*;
-use tunesmith_prefix_attention::AttentionSpec;
+use tunesmith_prefix_attention::{AttentionSpec, RelativeBuckets};
 
 use crate::magnitudes::Magnitudes;
 use crate::problem::{Case, Results, cases};
@@ -65,6 +65,7 @@ pub(crate) fn check_on(executor: &Executor, case: &Case, seed: u64) {
     let f32 = DType::F32;
     within("grad_prefix_k", f32, &got.grad_prefix_k, &expected.grad_prefix_k, &magnitudes.grad_prefix_k);
     within("grad_prefix_v", f32, &got.grad_prefix_v, &expected.grad_prefix_v, &magnitudes.grad_prefix_v);
+    within("grad_bias", f32, &got.grad_bias, &expected.grad_bias, &magnitudes.grad_bias);
 }
 
 proptest! {
@@ -78,13 +79,14 @@ proptest! {
 
 #[test]
 fn long_sequences_and_every_tile() {
-    for (dtype, head_dim, window, softcap) in [
-        (DType::BF16, 64, None, None),
-        (DType::BF16, 128, Some(100), None),
-        (DType::BF16, 256, None, Some(30.0)),
-        (DType::F32, 64, Some(100), Some(30.0)),
-        (DType::F32, 128, None, None),
-        (DType::F32, 256, None, None),
+    let buckets = RelativeBuckets::new(32, 128, false).unwrap();
+    for (dtype, head_dim, window, softcap, buckets) in [
+        (DType::BF16, 64, None, None, Some(buckets)),
+        (DType::BF16, 128, Some(100), None, None),
+        (DType::BF16, 256, None, Some(30.0), None),
+        (DType::F32, 64, Some(100), Some(30.0), None),
+        (DType::F32, 128, None, None, Some(buckets)),
+        (DType::F32, 256, None, None, None),
     ] {
         let softmax_scale = (head_dim as f32).powf(-0.5);
         let spec =
@@ -98,7 +100,7 @@ fn long_sequences_and_every_tile() {
                 prefix_len: 66,
                 dtype,
                 gap: 0,
-                buckets: None,
+                buckets,
             },
             3,
         );

@@ -117,6 +117,7 @@ fn gradients_that_are_not_asked_for_do_not_change_the_others() {
             grad_q: wanted[0].then_some(&mut grad_q),
             grad_kv: wanted[1].then_some(GradKeyValue { k: &mut grad_k, v: &mut grad_v }),
             grad_prefix: wanted[2].then_some(GradKeyValue { k: &mut grad_pk, v: &mut grad_pv }),
+            grad_bias: None,
         };
         case.with_shape(|shape| backward(&Batch::new(&executor, *shape, DType::F32).unwrap(), args)).unwrap();
         let got = [grad_q, grad_k, grad_v, grad_pk, grad_pv].map(|buffer| buffer.read::<f32>().unwrap());

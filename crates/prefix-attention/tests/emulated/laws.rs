@@ -10,8 +10,10 @@ fn bits(values: &[f32]) -> Vec<u32> {
 }
 
 fn all_bits(results: &Results) -> Vec<Vec<u32>> {
-    let Results { o, softmax_lse, grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v } = results;
-    [o, softmax_lse, grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v].map(|values| bits(values)).to_vec()
+    let Results { o, softmax_lse, grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v, grad_bias } = results;
+    [o, softmax_lse, grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v, grad_bias]
+        .map(|values| bits(values))
+        .to_vec()
 }
 
 proptest! {

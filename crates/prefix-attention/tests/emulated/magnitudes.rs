@@ -11,6 +11,7 @@ pub(crate) struct Magnitudes {
     pub(crate) grad_v: Vec<f64>,
     pub(crate) grad_prefix_k: Vec<f64>,
     pub(crate) grad_prefix_v: Vec<f64>,
+    pub(crate) grad_bias: Vec<f64>,
     /// The largest `softmax_scale sum_c |q_c k_c|`, plus its bias, of a visible pair.
     pub(crate) scores: f64,
     /// The most terms that a sum over keys or queries has.
@@ -24,6 +25,8 @@ struct Key<'a> {
     prefix: bool,
     offset: usize,
     bias: f64,
+    /// Where that is in the table.
+    place: Option<usize>,
 }
 
 /// `sum_c |x_c y_c|`
@@ -44,6 +47,7 @@ impl Magnitudes {
             grad_v: zeros(own),
             grad_prefix_k: zeros(problem.prefix_k.len()),
             grad_prefix_v: zeros(problem.prefix_v.len()),
+            grad_bias: zeros(problem.bias.len()),
             scores: 0.0,
             terms: case.num_q() * case.spec.num_heads + case.prefix_len + case.num_kv(),
         };
@@ -76,7 +80,9 @@ impl Magnitudes {
         for (key, s) in keys.iter().zip(&scores) {
             self.scores = self.scores.max(scale * product(&q, key.k) + key.bias.abs());
             let p = (s - max).exp() / sum;
-            let ds = scale * p * (product(&grad_o, key.v) + delta);
+            let of_score = p * (product(&grad_o, key.v) + delta);
+            key.place.iter().for_each(|&place| self.grad_bias[place] += of_score);
+            let ds = scale * of_score;
             let (grad_k, grad_v) = if key.prefix {
                 (&mut self.grad_prefix_k, &mut self.grad_prefix_v)
             } else {
@@ -97,19 +103,19 @@ fn visible(problem: &Problem, (kv_start, kv_len): (usize, usize), position: i64,
     let (case, spec) = (&problem.case, &problem.case.spec);
     let (dim, width) = (spec.head_dim, case.kv_row());
     let column = head / (spec.num_heads / spec.num_kv_heads) * dim;
-    let bias = |of_key: i64| {
-        let buckets = case.buckets.map(|buckets| buckets.bucket(of_key - position));
-        buckets.map_or(0.0, |bucket| f64::from(problem.bias[bucket * spec.num_heads + head]))
+    let key = |k, v, prefix, offset, of_key: i64| {
+        let place = case.buckets.map(|buckets| buckets.bucket(of_key - position) * spec.num_heads + head);
+        Key { k, v, prefix, offset, bias: place.map_or(0.0, |place| f64::from(problem.bias[place])), place }
     };
     let prefix = (0..case.prefix_len).map(|j| {
-        let (offset, bias) = (j * width + column, bias(j as i64 - case.prefix_len as i64));
-        Key { k: &problem.prefix_k[offset..][..dim], v: &problem.prefix_v[offset..][..dim], prefix: true, offset, bias }
+        let offset = j * width + column;
+        let (k, v) = (&problem.prefix_k[offset..][..dim], &problem.prefix_v[offset..][..dim]);
+        key(k, v, true, offset, j as i64 - case.prefix_len as i64)
     });
     let sees = |j: i64| !spec.causal || (j <= position && spec.window.is_none_or(|w| position - (w as i64) < j));
     let own = (0..kv_len).filter(|&j| sees(j as i64)).map(|j| {
         let row = &problem.kv[(kv_start + j) * (2 * width + case.gap)..];
-        let offset = (kv_start + j) * width + column;
-        Key { k: &row[column..][..dim], v: &row[width + column..][..dim], prefix: false, offset, bias: bias(j as i64) }
+        key(&row[column..][..dim], &row[width + column..][..dim], false, (kv_start + j) * width + column, j as i64)
     });
     prefix.chain(own).collect()
 }

@@ -45,6 +45,8 @@ pub(crate) struct Results {
     pub(crate) grad_v: Vec<f32>,
     pub(crate) grad_prefix_k: Vec<f32>,
     pub(crate) grad_prefix_v: Vec<f32>,
+    /// As the bias.
+    pub(crate) grad_bias: Vec<f32>,
 }
 
 fn starts(lens: &[usize]) -> Vec<u32> {
@@ -131,6 +133,7 @@ impl Problem {
         let own = self.case.num_kv() * self.case.kv_row();
         (results.grad_q, results.grad_k, results.grad_v) = (nan(self.q.len()), nan(own), nan(own));
         (results.grad_prefix_k, results.grad_prefix_v) = (nan(self.prefix_k.len()), nan(self.prefix_v.len()));
+        results.grad_bias = nan(self.bias.len());
         let [q, k, v] = self.rows();
         let args = Backward {
             q,
@@ -144,7 +147,7 @@ impl Problem {
             grad_q: Some(&mut results.grad_q),
             grad_kv: Some(GradKeyValue { k: &mut results.grad_k, v: &mut results.grad_v }),
             grad_prefix: Some(GradKeyValue { k: &mut results.grad_prefix_k, v: &mut results.grad_prefix_v }),
-            grad_bias: None,
+            grad_bias: Some(&mut results.grad_bias),
         };
         self.case.with_shape(|shape| backward(shape, args)).unwrap();
     }
@@ -194,6 +197,7 @@ impl Problem {
             let mut grad_q = make(dtype, self.q.len());
             let [mut grad_k, mut grad_v] = [own; 2].map(|len| make(dtype, len));
             let [mut grad_pk, mut grad_pv] = [self.prefix_k.len(); 2].map(|len| make(DType::F32, len));
+            let mut grad_bias = make(DType::F32, self.bias.len());
             let args = launch::Backward {
                 q,
                 k,
@@ -205,6 +209,7 @@ impl Problem {
                 grad_q: Some(&mut grad_q),
                 grad_kv: Some(launch::GradKeyValue { k: &mut grad_k, v: &mut grad_v }),
                 grad_prefix: Some(launch::GradKeyValue { k: &mut grad_pk, v: &mut grad_pv }),
+                grad_bias: Some(&mut grad_bias),
             };
             launch::backward(&batch, args).unwrap();
             Results {
@@ -215,6 +220,7 @@ impl Problem {
                 grad_v: read(dtype, &grad_v),
                 grad_prefix_k: read(DType::F32, &grad_pk),
                 grad_prefix_v: read(DType::F32, &grad_pv),
+                grad_bias: read(DType::F32, &grad_bias),
             }
         })
     }

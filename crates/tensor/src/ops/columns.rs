@@ -2,39 +2,30 @@
 //!
 //! `dx[:, blocks[b]] +=` the columns of dy that came from it
 
+mod on_device;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use device::{Buffer, Device};
 use transformer::columns::{Shape, gather, scatter_add};
-use transformer::launch::columns::{self as kernel, Blocks};
 
 use crate::{Result, Tensor, TensorError};
+
+const OP: &str = "columns";
 
 /// Takes `blocks` of columns of `x`, `[num_rows, num_columns]`, side by side.
 ///
 /// # Errors
 /// [`TensorError::Kernel`] for a block that is not there; [`TensorError::Shape`]; [`TensorError::DType`].
 pub fn columns(x: &Tensor, blocks: &Arc<[Range<usize>]>) -> Result<Tensor> {
-    const OP: &str = "columns";
     let (rows, columns) = x.matrix_shape(OP, "x")?;
     let shape = Shape { rows, columns };
     let width: usize = blocks.iter().map(Range::len).sum();
     let dtype = x.compute_dtype();
     let mut y = Buffer::scratch(x.device(), dtype, rows * width)?;
     if x.device() != Device::Cpu {
-        let irregular = TensorError::NoKernel { op: "columns at unequal distances", device: x.device() };
-        let blocks = Blocks::of(blocks).ok_or(irregular)?;
-        kernel::gather(shape, dtype, &x.on_device(OP, "x", dtype)?, blocks, y.memory_mut()?)
-            .map_err(TensorError::kernel(OP))?;
-        return Tensor::record(OP, [rows, width], y, &[x], move |grad_y, sink| {
-            sink.accumulate_on(0, dtype, |dx, add| {
-                if !add {
-                    dx.zero()?;
-                }
-                kernel::scatter_add(shape, dtype, grad_y.memory()?, blocks, dx).map_err(TensorError::kernel(OP))
-            })
-        });
+        return on_device::columns(shape, x, blocks);
     }
     gather(shape, x.read().f32(OP, "x")?, blocks, y.f32_mut()?).map_err(TensorError::kernel(OP))?;
     let saved = Arc::clone(blocks);

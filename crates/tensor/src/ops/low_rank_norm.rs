@@ -9,6 +9,7 @@ use gemm::launch::{Matrix, MatrixMut, Update, gemm};
 use lora::dora::{Norms, column_squares, norms, row_squares};
 use lora::launch::dora::{self as kernel, Squares};
 
+use crate::weight::WeightMemory;
 use crate::{Layout, Result, Tensor, TensorError, Weight, no_grad, ops};
 
 const OP: &str = "low_rank_norm";
@@ -63,7 +64,7 @@ impl OutputSquares {
 ///
 /// # Errors
 /// [`TensorError::Shape`] if an operand does not have its shape; [`TensorError::DType`] unless A and B are f32;
-/// [`TensorError::NoKernel`] or [`TensorError::OnHost`] for squares of another device than theirs.
+/// [`TensorError::OnHost`] or [`TensorError::Device`] for squares of another device than theirs.
 pub fn low_rank_norm(weight: &Weight, squares: &OutputSquares, a: &Tensor, b: &Tensor, scaling: f32) -> Result<Tensor> {
     let (rank, inputs) = a.matrix_shape(OP, "lora_a")?;
     let outputs = weight.out_features();
@@ -93,7 +94,8 @@ fn on_host(weight: &Weight, squares: &[f64], a: &Tensor, b: &Tensor, scaling: f3
     Tensor::from_f32([outputs], &found)
 }
 
-/// As kernels. A meets the weight in the weight's type; the product is f32, and so is everything else.
+/// As kernels. A meets a dense weight in the weight's type, the values of a quantized one in f32; the product is f32, and so is
+/// everything else.
 fn on_device(
     weight: &Weight,
     squares: &Squares,
@@ -102,18 +104,27 @@ fn on_device(
     scaling: f32,
 ) -> Result<Tensor> {
     let (device, dtype) = (b.device(), weight.dtype());
-    let w = weight.on_device(OP, device, dtype)?;
-    let narrow = a.on_device(OP, "lora_a", dtype)?;
-    let (a, lora_b) = (a.on_device(OP, "lora_a", DType::F32)?, b.on_device(OP, "lora_b", DType::F32)?);
+    let (of_a, lora_b) = (a.on_device(OP, "lora_a", DType::F32)?, b.on_device(OP, "lora_b", DType::F32)?);
     let product = |a: Matrix<'_>, b: Matrix<'_>, [rows, columns]: [usize; 2]| {
         let mut c = Buffer::scratch(device, DType::F32, rows * columns)?;
         let to = MatrixMut::new(c.memory_mut()?, DType::F32, rows, columns);
         gemm(1.0, a, b, Update::Overwrite, to).map_err(TensorError::kernel(OP))?;
         Ok::<_, TensorError>(c)
     };
-    let narrow = Matrix::new(&narrow, dtype, rank, inputs);
-    let aw = product(narrow, w.dense(OP, device)?.matrix().transposed(), [rank, outputs])?;
-    let a = Matrix::new(&a, DType::F32, rank, inputs);
+    let aw = match weight.on_device(OP, device, dtype)? {
+        WeightMemory::Dense(w) => {
+            let a = a.on_device(OP, "lora_a", dtype)?;
+            product(Matrix::new(&a, dtype, rank, inputs), w.matrix().transposed(), [rank, outputs])?
+        }
+        WeightMemory::Nf4(w) => {
+            let mut aw = Buffer::scratch(device, DType::F32, rank * outputs)?;
+            let (weight, y) = (w.matrix().map_err(TensorError::kernel(OP))?, aw.memory_mut()?);
+            let args = nf4::launch::Linear { dtype: DType::F32, num_tokens: rank, x: &of_a, weight, bias: None, y };
+            nf4::launch::linear(args).map_err(TensorError::kernel(OP))?;
+            aw
+        }
+    };
+    let a = Matrix::new(&of_a, DType::F32, rank, inputs);
     let gram = product(a, a.transposed(), [rank, rank])?;
     let of_b = Matrix::new(&lora_b, DType::F32, outputs, rank);
     let bg = product(of_b, Matrix::new(gram.memory()?, DType::F32, rank, rank), [outputs, rank])?;

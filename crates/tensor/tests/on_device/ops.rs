@@ -6,7 +6,9 @@ use device::DType;
 use lora::Dropout;
 use tunesmith_tensor::gradcheck::values;
 use tunesmith_tensor::ops::{self, BottleneckOperands, EmbeddingOptions, LoraOperands};
-use tunesmith_tensor::{Activation, AttentionSpec, Layout, Nf4Matrix, RopeTable, Sequences, Tensor, Weight};
+use tunesmith_tensor::{
+    Activation, AttentionSpec, Layout, Nf4Matrix, RelativeBuckets, RopeTable, Sequences, Tensor, Weight,
+};
 
 use crate::check;
 
@@ -55,6 +57,8 @@ fn rows_and_columns() {
     check("select_rows", 3, &[values([5, 12], 1)], |x| ops::select_rows(&x[0], &ids));
     let blocks: Arc<[std::ops::Range<usize>]> = [0..2, 6..8].into();
     check("columns", 3, &[values([5, 12], 1)], |x| ops::columns(&x[0], &blocks));
+    let unequal: Arc<[std::ops::Range<usize>]> = [7..12, 0..2, 3..3, 4..5].into();
+    check("columns at unequal distances", 3, &[values([5, 12], 1)], |x| ops::columns(&x[0], &unequal));
     check("concat_columns", 3, &[values([5, 3], 1), values([5, 8], 2)], |x| ops::concat_columns(&x[0], &x[1]));
 }
 
@@ -96,13 +100,8 @@ fn projections() {
 /// The values are those that both sides dequantize: the bounds are those of a dense weight.
 #[test]
 fn projections_of_quantized_weights() {
-    let tensor = |shape: [usize; 2], seed| {
-        let (shape, values) = values(shape, seed);
-        Tensor::from_f32(shape, &values).unwrap()
-    };
     for (double_quant, inputs) in [(false, 24), (true, 24), (true, 21)] {
-        let quantized = |seed| Nf4Matrix::quantize(&tensor([40, inputs], seed), DType::BF16, double_quant).unwrap();
-        let weight = Weight::Nf4(quantized(2));
+        let weight = Weight::Nf4(quantized([40, inputs], 2, double_quant));
         // A few tokens, which stream the weight, and more.
         for tokens in [5, 19] {
             check("linear", 4, &[values([tokens, inputs], 1), values([40], 3)], |x| {
@@ -159,6 +158,26 @@ fn weights_brought_to_norms() {
             ops::dora_scale(&x[0], &x[4], &norm, None)
         });
     }
+    for double_quant in [false, true] {
+        let weight = Weight::Nf4(quantized([40, 24], 2, double_quant));
+        let inputs = [values([9, 40], 1), values([4, 24], 3), values([40, 4], 4), values([40], 5)];
+        check("low_rank_norm of quantized weights", 4, &inputs, |x| {
+            let squares = ops::output_squares(&weight, x[0].device())?;
+            let norm = ops::low_rank_norm(&weight, &squares, &x[1], &x[2], 0.75)?;
+            ops::dora_scale(&x[0], &x[3], &norm, None)
+        });
+    }
+    for (layout, shape) in [(Layout::OutIn, [4, 24]), (Layout::InOut, [24, 4])] {
+        // The penalty of what is f32 on every device: leaves.
+        check("orthogonality", 4, &[values(shape, 1)], |x| {
+            ops::orthogonality(&ops::convert(&x[0], DType::F32)?, layout)
+        });
+    }
+}
+
+fn quantized(shape: [usize; 2], seed: u64, double_quant: bool) -> Nf4Matrix {
+    let (shape, values) = values(shape, seed);
+    Nf4Matrix::quantize(&Tensor::from_f32(shape, &values).unwrap(), DType::BF16, double_quant).unwrap()
 }
 
 #[test]
@@ -180,6 +199,18 @@ fn attention() {
     check("attention with a prefix", 8, &inputs, |x| {
         ops::attention(&x[0], &x[1], &x[2], &spec, &sequences, Some((&x[3], &x[4])))
     });
+    let buckets = RelativeBuckets::new(8, 6, true).unwrap();
+    let spec = AttentionSpec { causal: false, ..spec };
+    let inputs = [&inputs[..3], &[values([8, 4], 6)], &inputs[3..]].concat();
+    // The table is a leaf, which is f32 on every device.
+    let bias = |x: &Tensor| ops::convert(x, DType::F32);
+    check("attention with a bias", 8, &inputs[..4], |x| {
+        ops::attention_with_bias(&x[0], &x[1], &x[2], &spec, &sequences, None, Some((&bias(&x[3])?, buckets)))
+    });
+    check("attention with a bias and a prefix", 8, &inputs, |x| {
+        let (prefix, bias) = (Some((&x[4], &x[5])), bias(&x[3])?);
+        ops::attention_with_bias(&x[0], &x[1], &x[2], &spec, &sequences, prefix, Some((&bias, buckets)))
+    });
 }
 
 #[test]
@@ -192,6 +223,10 @@ fn losses() {
         check("cross_entropy", 6, &[values([5, 13], 1)], |x| ops::cross_entropy(&x[0], &labels, softcap));
         check("linear_cross_entropy", 8, &[values([5, 16], 1), values([13, 16], 2)], |x| {
             ops::linear_cross_entropy(&x[0], &Weight::dense(x[1].clone(), Layout::OutIn)?, &labels, softcap)
+        });
+        let head = Weight::Nf4(quantized([13, 16], 2, true));
+        check("linear_cross_entropy of a quantized head", 8, &[values([5, 16], 1)], |x| {
+            ops::linear_cross_entropy(&x[0], &head, &labels, softcap)
         });
     }
 }

@@ -10,17 +10,14 @@ use prefix_attention::{AttentionShape, AttentionSpec};
 use super::{OP, Operands};
 use crate::{RelativeBuckets, Result, Sink, Tensor, TensorError};
 
-/// As [`super::attention_with_bias`]. What is stored has the type of `q`; scores, statistics and the gradients of a prefix are
-/// f32. A bias is not trained: there is no kernel for its gradient.
+/// As [`super::attention_with_bias`]. What is stored has the type of `q`; scores, statistics and the gradients of a prefix and
+/// of a bias are f32.
 pub(super) fn attention(
     operands: Operands,
     parents: &[&Tensor],
     bias: Option<(&Tensor, RelativeBuckets)>,
 ) -> Result<Tensor> {
-    let (q, dtype) = (&operands.q, operands.q.dtype());
-    if bias.is_some_and(|(table, _)| table.requires_grad()) {
-        return Err(TensorError::NoKernel { op: "attention with a trained bias", device: q.device() });
-    }
+    let dtype = operands.q.dtype();
     let memory = Memory::new(operands, bias)?;
     let (shape, q) = (memory.operands.shape()?, &memory.operands.q);
     let mut o = Buffer::scratch(q.device(), dtype, q.count())?;
@@ -113,6 +110,14 @@ impl Memory {
             Some((k, v)) if sink.needs(3) || sink.needs(4) => Some((scratch(k, DType::F32)?, scratch(v, DType::F32)?)),
             _ => None,
         };
+        let of_bias = if prefix.is_some() { 5 } else { 3 };
+        let mut grad_bias = match &self.bias {
+            Some((_, buckets)) if sink.needs(of_bias) => {
+                let count = buckets.num_buckets() * self.operands.spec.num_heads;
+                Some(Buffer::scratch(q.device(), DType::F32, count)?)
+            }
+            _ => None,
+        };
         let args = Backward {
             q: self.query(),
             k: self.key(&self.k),
@@ -124,11 +129,13 @@ impl Memory {
             grad_q: grad_q.as_mut().map(Buffer::memory_mut).transpose()?,
             grad_kv: grad_kv.as_mut().map(key_value).transpose()?,
             grad_prefix: grad_prefix.as_mut().map(key_value).transpose()?,
+            grad_bias: grad_bias.as_mut().map(Buffer::memory_mut).transpose()?,
         };
         backward(&self.batch(self.operands.shape()?)?, args).map_err(TensorError::kernel(OP))?;
         let (grad_k, grad_v) = grad_kv.unzip();
         let (grad_prefix_k, grad_prefix_v) = grad_prefix.unzip();
-        super::give_wanted([grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v], sink)
+        super::give_wanted([grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v], sink)?;
+        grad_bias.map_or(Ok(()), |grad| sink.give(of_bias, grad))
     }
 }
 

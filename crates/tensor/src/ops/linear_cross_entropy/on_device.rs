@@ -12,7 +12,7 @@ use crate::ops::linear::add_parent;
 use crate::{Result, Tensor, TensorError, Weight};
 
 /// As [`super::linear_cross_entropy`]. Logits and the gradient of `hidden` have its type, the gradient of the head and the
-/// loss are f32. Nothing waits for the device.
+/// loss are f32. A quantized head is dequantized for the op. Nothing waits for the device.
 pub(super) fn linear_cross_entropy(
     shape: Shape,
     hidden: &Tensor,
@@ -56,14 +56,13 @@ fn run(
     dhead: Option<&mut Buffer>,
 ) -> Result<Sums> {
     let dtype = hidden.dtype();
-    let hidden_device = hidden.device();
-    let weight = head.on_device(OP, hidden_device, dtype)?;
+    let weight = head.on_device(OP, hidden.device(), dtype)?.into_dense(OP, dtype)?;
     let hidden = hidden.on_device(OP, "hidden", dtype)?;
     let mut sums = Sums::new(hidden.executor()).map_err(TensorError::kernel(OP))?;
     let args = Arguments {
         dtype,
         hidden: &hidden,
-        head: weight.dense(OP, hidden_device)?.matrix(),
+        head: weight.matrix(),
         labels,
         dhidden: dhidden.map(Buffer::memory_mut).transpose()?,
         dhead: dhead.map(Buffer::memory_mut).transpose()?,
