@@ -10,6 +10,7 @@
 //! | random numbers that depend on a key and a position only | [`philox`] |
 //! | kernels on a GPU or emulated, and their memory | [`launch`] |
 //! | a loop compiled for each instruction set, and what it calls | [`simd`], [`math`] |
+//! | tile registers of Intel AMX | [`tiles`] |
 //!
 //! This is the only crate that names `cudarc`.
 
@@ -25,6 +26,7 @@ pub mod parallel;
 pub mod philox;
 pub mod pool;
 pub mod simd;
+pub mod tiles;
 
 pub use buffer::Buffer;
 pub use bytes::SharedBytes;

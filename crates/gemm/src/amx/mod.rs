@@ -13,11 +13,8 @@
 mod pack;
 mod tile;
 
-use std::arch::asm;
-use std::arch::x86_64::__cpuid_count;
-use std::sync::OnceLock;
-
 use device::DType;
+use device::tiles::Tiles;
 use half::bf16;
 
 use crate::kernel::{Kernel, Panel, Side, Sums, Tile};
@@ -47,69 +44,17 @@ const fn pieces(dtype: DType) -> usize {
 
 /// Proof that the tiles are there, that this process may use them, and that AVX-512 is there to pack.
 #[derive(Clone, Copy)]
-pub(crate) struct Amx(avx512::Avx512);
+pub(crate) struct Amx {
+    tiles: Tiles,
+    vectors: avx512::Avx512,
+}
 
 impl Amx {
     /// `None` if this machine or its kernel lacks it.
     pub(crate) fn detect() -> Option<Self> {
-        static AVAILABLE: OnceLock<bool> = OnceLock::new();
-        let available = *AVAILABLE.get_or_init(|| {
-            let can_pack = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512bf16");
-            can_pack && has_tiles() && request_permission()
-        });
-        avx512::Avx512::detect().filter(|_| available).map(Self)
-    }
-}
-
-/// Asks the processor for bf16 tiles.
-fn has_tiles() -> bool {
-    const AMX_BF16: u32 = 1 << 22;
-    const AMX_TILE: u32 = 1 << 24;
-    let features = __cpuid_count(7, 0).edx;
-    features & AMX_BF16 != 0 && features & AMX_TILE != 0
-}
-
-/// Asks Linux to keep tile registers for the threads of this process, which it does for those that ask.
-fn request_permission() -> bool {
-    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
-    const XFEATURE_XTILEDATA: libc::c_long = 18;
-    // SAFETY: the call sets a permission of this process and touches no memory; kernels that lack it return an error.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
-}
-
-/// The operand of `ldtilecfg`: all eight tiles as large as they can be.
-#[repr(C, align(64))]
-struct Configuration {
-    palette: u8,
-    start_row: u8,
-    reserved: [u8; 14],
-    bytes_per_row: [u16; 16],
-    rows: [u8; 16],
-}
-
-static CONFIGURATION: Configuration = Configuration {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    bytes_per_row: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
-
-/// Tiles are configured on this thread for as long as it lives.
-struct Session;
-
-impl Session {
-    fn new(_: Amx) -> Self {
-        // SAFETY: an `Amx` exists, so the instruction does; its operand is a valid configuration of 64 bytes.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &CONFIGURATION, options(nostack, readonly)) };
-        Self
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // SAFETY: as above. Released tiles cost nothing when the thread is switched.
-        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+        let can_pack = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512bf16");
+        let tiles = Tiles::detect().filter(|tiles| tiles.has_bf16() && can_pack)?;
+        Some(Self { tiles, vectors: avx512::Avx512::detect()? })
     }
 }
 
@@ -149,7 +94,7 @@ impl Kernel for Amx {
 
     unsafe fn write(self, sums: &Sums) {
         // SAFETY: the caller's.
-        unsafe { Kernel::write(self.0, sums) }
+        unsafe { Kernel::write(self.vectors, sums) }
     }
 
     /// A long `A` whose rows would have to be transposed goes the other way, where it need not be.
@@ -158,7 +103,7 @@ impl Kernel for Amx {
     }
 
     fn session<R>(self, body: impl FnOnce() -> R) -> R {
-        let _session = Session::new(self);
+        let _session = self.tiles.session();
         body()
     }
 }

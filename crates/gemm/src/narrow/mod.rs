@@ -3,12 +3,13 @@
 mod expanded;
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
-use device::{Buffer, DType, Device, Elements};
+use device::{Buffer, DType, Device, Elements, parallel};
 use half::{bf16, f16};
 
 use crate::matrix::{Lines, Values};
-use crate::problem::{Addend, Output, Problem, Term, in_slabs};
+use crate::problem::{Addend, Output, Problem, Term};
 use crate::simd::{Isa, MAX_LANES, Rounded, Source};
 use crate::{GemmError, Window};
 
@@ -17,7 +18,9 @@ pub(crate) const MAX_ROWS: usize = 8;
 /// Columns that share the loads of `A` in dot products, and the unit in which columns are split.
 pub(crate) const DOT_COLS: usize = 4;
 /// Columns whose sums stay in the first-level cache while rows of `B` go by, and the unit in which columns are split.
-pub(crate) const AXPY_COLS: usize = 256;
+pub(crate) const AXPY_COLS: usize = 128;
+/// Elements of `B` that a part of the work reads at least: some microseconds of it.
+const PART_ELEMENTS: usize = 1 << 15;
 
 /// Sums of [`AXPY_COLS`] columns, row after row.
 pub(crate) type StripSums = [f32; MAX_ROWS * AXPY_COLS];
@@ -104,7 +107,9 @@ unsafe fn run_term<I: Isa>(isa: I, p: &Problem, term: &Term, addend: Addend) -> 
     widen(&term.a, depth, a_stride, a.f32_mut()?)?;
     let a = a.f32()?;
     let unit = if dots { DOT_COLS } else { AXPY_COLS };
-    in_slabs(p.n.div_ceil(unit), p.parts(), |units| {
+    let units = p.n.div_ceil(unit);
+    let parts = (p.n.saturating_mul(depth) / PART_ELEMENTS).clamp(1, units);
+    in_parts(units, parts, |units| {
         let cols = units.start * unit..p.n.min(units.end * unit);
         let slab = Slab { a, a_stride, rows: p.m, depth, b_stride, dots, cols, c: p.c, alpha: p.alpha, addend };
         // SAFETY: `isa` proves the instruction set; the operands were checked; slabs have no column in common.
@@ -123,6 +128,21 @@ unsafe fn run_term<I: Isa>(isa: I, p: &Problem, term: &Term, addend: Addend) -> 
         }
         Ok(())
     })
+}
+
+/// Calls `body` with `parts` consecutive ranges that cover `0..count`: in parallel, for loops of microseconds.
+fn in_parts(
+    count: usize,
+    parts: usize,
+    body: impl Fn(Range<usize>) -> Result<(), GemmError> + Sync,
+) -> Result<(), GemmError> {
+    let error = OnceLock::new();
+    parallel::brief(parts, |i| {
+        if let Err(failed) = body(count * i / parts..count * (i + 1) / parts) {
+            let _ = error.set(failed);
+        }
+    });
+    error.into_inner().map_or(Ok(()), Err)
 }
 
 /// Computes a slab from `B` where it lies.

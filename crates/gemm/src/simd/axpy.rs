@@ -5,6 +5,8 @@ use crate::narrow::{AXPY_COLS, Block, StripSums};
 
 /// Depths that [`axpy`] takes for each load of a sum.
 const AXPY_DEPTHS: usize = 4;
+/// How many depths ahead of their use rows of `B` are fetched: they lie far apart, which the hardware does not foresee.
+const AHEAD: usize = 4 * AXPY_DEPTHS;
 
 /// Adds to `sums` the rows of `B` whose elements are neighbours, weighted by elements of `A`: at most [`AXPY_COLS`]
 /// columns.
@@ -42,6 +44,7 @@ unsafe fn axpy_depths<V: Vector, T: Source, const DEPTHS: usize>(block: &Block<T
             let mut rows_of_b = [V::zero(); DEPTHS];
             for (j, row) in rows_of_b.iter_mut().enumerate() {
                 let from = b.add(j * block.b_stride + v);
+                V::prefetch(from.wrapping_add(AHEAD * block.b_stride).cast());
                 *row = if cols - v >= V::LANES { T::load::<V>(from) } else { load_partial::<V, T>(from, cols - v) };
             }
             for row in 0..block.rows {

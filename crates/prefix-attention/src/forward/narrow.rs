@@ -5,8 +5,7 @@
 
 use device::math::exp2;
 use device::simd::{self, Isa, Kernel};
-use device::{Buffer, DType, Device};
-use rayon::prelude::*;
+use device::{Buffer, DType, Device, parallel};
 
 use super::{Results, score_factor};
 use crate::blocks::{KeyBlock, Operands, Source, key_blocks};
@@ -24,7 +23,7 @@ use crate::{AttentionError, AttentionShape};
 /// Up to this many rows, reading a key for each of them is cheaper than idle lanes.
 const ROWS: usize = 8;
 /// Keys of a split: a fixed size, so that the result does not depend on the number of threads. A multiple of [`KEYS`].
-const SPLIT: usize = 1024;
+const SPLIT: usize = 256;
 
 /// Whether `sequence` has few enough queries, and heads that whole registers divide.
 pub(super) fn suits(shape: &AttentionShape<'_>, sequence: &Sequence) -> bool {
@@ -52,10 +51,8 @@ pub(super) fn forward(
     if splits.is_empty() {
         return Ok(());
     }
-    let slots = partials.par_chunks_exact_mut(Partial::len(layout.shape));
-    slots.zip(&splits).with_max_len(1).for_each(|(memory, split)| {
-        let mut partial = Partial::carve(layout.shape, memory);
-        partial.attend(layout, operands, split);
+    parallel::brief_rows_mut(partials, Partial::len(layout.shape), |i, memory| {
+        Partial::carve(layout.shape, memory).attend(layout, operands, &splits[i]);
     });
     let same_rows = splits.chunk_by(|_, next| !next.first);
     let mut partials = partials.chunks_exact_mut(Partial::len(layout.shape));

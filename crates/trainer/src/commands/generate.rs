@@ -106,11 +106,14 @@ impl Writer<'_> {
             console.fragment(text);
         }
         let started = Instant::now();
+        let mut first_token = None;
         let mut stream = tokenizer.stream(true);
         let continuation = generation.run(&prompt, |token| {
+            first_token.get_or_insert_with(|| started.elapsed().as_secs_f64());
             console.fragment(&stream.push(token)?);
             Ok(())
         });
+        let seconds = started.elapsed().as_secs_f64();
         let rest = stream.finish()?;
         console.fragment(&format!("{rest}\n"));
         let continuation = continuation?;
@@ -126,7 +129,9 @@ impl Writer<'_> {
             ("prompt_tokens", json!(prompt.len())),
             ("completion_tokens", json!(tokens)),
             ("finish_reason", json!(continuation.finish_reason)),
-            ("tokens_per_second", json!(tokens as f64 / started.elapsed().as_secs_f64().max(1e-9))),
+            ("seconds_to_first_token", json!(first_token)),
+            ("seconds", json!(seconds)),
+            ("tokens_per_second", json!(tokens as f64 / seconds.max(1e-9))),
         ];
         row.extend(found.map(|(key, value)| (key.to_owned(), value)));
         Ok(row)

@@ -74,10 +74,14 @@ pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> u8 {
 /// Opens the device and takes `threads` threads, or every core for 0.
 fn compute_with(device: DeviceChoice, threads: usize) -> Result<Device, Error> {
     let device = device.open()?;
-    if threads > 0 {
-        // Refused only where threads are running already, as in a test that calls two commands in one process.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    let mut pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    // The main thread lives as long as the pool, so it can be one of its threads. Another one would be put to sleep and
+    // woken for every op.
+    if std::thread::current().name() == Some("main") {
+        pool = pool.use_current_thread();
     }
+    // Refused only where threads are running already, as in a test that calls two commands in one process.
+    let _ = pool.build_global();
     Ok(device)
 }
 

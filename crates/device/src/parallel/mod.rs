@@ -3,7 +3,11 @@
 //! Work is cut by size, never by the number of threads, and a reduction adds its parts in order. So a result depends on
 //! neither the machine's cores nor on which of them was faster.
 
+mod team;
+
 use rayon::prelude::*;
+
+pub use team::{brief, brief_rows_mut};
 
 /// Calls `body(start, rows)` for consecutive blocks of `block` rows of `data`, each `row_len` long, in parallel.
 /// `start` is the index of the block's first row.
