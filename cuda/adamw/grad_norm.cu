@@ -1,8 +1,9 @@
 // The 2-norm of all gradients and the factor that clips them, in two stages without atomics.
 //
 // Squares of f32 are exact in f64 and are added in f64, in an order that depends on the number of gradients only. The result
-// stays on the device: the step reads the factor from there, and the host need not wait. Bound by memory: 4 bytes for each
-// gradient.
+// stays on the device: the step reads the factor from there, and the host need not wait. From the first step on whose loss or
+// norm is no number the factor is NaN, with which nothing is updated, and what is known stays that of this step: the host may
+// look later. Bound by memory: 4 bytes for each gradient.
 #include "adamw/params.h"
 #include "common/reduce.cuh"
 #include "common/vector.cuh"
@@ -34,10 +35,23 @@ extern "C" __global__ void __launch_bounds__(ADAMW_THREADS) adamw_clip_f32(const
     double sum = 0.0;
     for (uint64_t i = threadIdx.x; i < p.count; i += ADAMW_THREADS) sum += partials[i];
     double norm = sqrt(block_sum(shared_memory<Reduction>(), sum));
-    if (threadIdx.x == 0) {
-        float coefficient = __fdiv_rn(p.max_norm, __fadd_rn(float(norm), 1e-6f));
-        *global_pointer<double>(p.norm) = norm;
-        // Not fminf, which would turn NaN into 1.
-        *global_pointer<float>(p.grad_scale) = coefficient > 1.0f ? 1.0f : coefficient;
+    if (threadIdx.x != 0) return;
+    auto& outcome = *global_pointer<AdamWOutcome>(p.outcome);
+    if (outcome.failed == 0) {
+        const float* losses = global_pointer<const float>(p.losses);
+        bool is_finite = isfinite(float(norm));
+        double loss = 0.0;
+        for (uint64_t i = 0; i < p.loss_count; i++) {
+            is_finite = is_finite && isfinite(losses[i]);
+            loss += double(losses[i]);
+        }
+        outcome.norm = norm;
+        outcome.loss = loss;
+        if (!is_finite) outcome.failed = 1;
+    } else {
+        outcome.failed++;
     }
+    float coefficient = __fdiv_rn(p.max_norm, __fadd_rn(float(norm), 1e-6f));
+    float clipped = coefficient > 1.0f ? 1.0f : coefficient;
+    *global_pointer<float>(p.grad_scale) = outcome.failed == 0 ? clipped : NAN;
 }

@@ -46,7 +46,7 @@ struct AdamWStepParams {
     uint64_t exp_avg_sq;
     /** `[len]` bf16, written with the rounded parameters; read by no kernel that writes none. */
     uint64_t shadow;
-    /** One f32: the factor of every gradient, that is, the clip coefficient. */
+    /** One f32: the factor of every gradient, that is, the clip coefficient. With NaN nothing is changed. */
     uint64_t grad_scale;
     /** Parameters of the group. */
     uint64_t len;
@@ -84,7 +84,7 @@ struct AdamWStep8bitParams {
     uint64_t unsigned_map;
     /** `[len]` bf16, written with the rounded parameters; read by no kernel that writes none. */
     uint64_t shadow;
-    /** One f32: the factor of every gradient, that is, the clip coefficient. */
+    /** One f32: the factor of every gradient, that is, the clip coefficient. With NaN nothing is changed. */
     uint64_t grad_scale;
     /** Parameters of the tensor. */
     uint64_t len;
@@ -108,20 +108,36 @@ struct AdamWSumOfSquaresParams {
 
 static_assert(sizeof(AdamWSumOfSquaresParams) == 24, "AdamWSumOfSquaresParams is shared with Rust");
 
-/** Second stage: the norm, and the factor that clips it. */
+/** What is known of the steps so far, without asking the host. */
+struct AdamWOutcome {
+    /** The norm of the latest step that was taken, or of the first that failed. */
+    double norm;
+    /** The sum of its losses. */
+    double loss;
+    /** Steps since the first of which a loss or the norm was no number, it included; 0 if there was none. */
+    uint64_t failed;
+};
+
+static_assert(sizeof(AdamWOutcome) == 24, "AdamWOutcome is shared with Rust");
+
+/** Second stage: the norm, the factor that clips it, and whether the step is to be taken. */
 struct AdamWClipParams {
     /** `[count]` f64 */
     uint64_t partials;
-    /** One f64, written: the norm. */
-    uint64_t norm;
-    /** One f32, written: `min(max_norm / (norm + 1e-6), 1)`. */
+    /** `[loss_count]` f32 */
+    uint64_t losses;
+    /** One AdamWOutcome, updated. */
+    uint64_t outcome;
+    /** One f32, written: `min(max_norm / (norm + 1e-6), 1)`, or NaN from the first step on that failed. */
     uint64_t grad_scale;
     /** Partial sums. */
     uint64_t count;
+    /** Losses. */
+    uint64_t loss_count;
     /** The largest norm that is left as it is. */
     float max_norm;
     /** Not used: without it the struct would end in padding. */
     uint32_t padding;
 };
 
-static_assert(sizeof(AdamWClipParams) == 40, "AdamWClipParams is shared with Rust");
+static_assert(sizeof(AdamWClipParams) == 56, "AdamWClipParams is shared with Rust");

@@ -6,7 +6,7 @@
 //   denom = sqrt(v) / sqrt(1 - beta2^step) + epsilon
 //   p     = p * (1 - lr * weight_decay) - lr / (1 - beta1^step) * m / denom
 //
-// Every operation is rounded by itself, in the order of the CPU implementation: the results are the same bits. `_bf16` also
+// With a factor that is NaN nothing is changed. Every operation is rounded by itself, in the order of the CPU implementation: the results are the same bits. `_bf16` also
 // writes p rounded to bf16, the copy that the forward pass reads; state and arithmetic stay f32. Bound by memory: 28 bytes
 // for each parameter, 30 with the copy.
 #include "adamw/update.cuh"
@@ -23,11 +23,11 @@ __device__ __forceinline__ void step(const AdamWStepParams& params) {
     bf16* shadow = global_pointer<bf16>(params.shadow);
 
     uint64_t start = uint64_t(ADAMW_STEP_ELEMENTS) * blockIdx.x + VECTOR * threadIdx.x;
-    if (start >= params.len) return;
+    float grad_scale = *global_pointer<const float>(params.grad_scale);
+    if (start >= params.len || isnan(grad_scale)) return;
     // A group may start anywhere in the flat buffers.
     bool vectors = vector_aligned(gradients) && vector_aligned(parameters) && vector_aligned(exp_avg) &&
                    vector_aligned(exp_avg_sq) && (!SHADOW || vector_aligned(shadow));
-    float grad_scale = *global_pointer<const float>(params.grad_scale);
 
     float g[VECTOR], p[VECTOR], m[VECTOR], v[VECTOR];
     load_up_to(gradients, start, params.len, vectors, g);

@@ -1,7 +1,7 @@
 // One AdamW step over a tensor whose moments are 8-bit codes in blocks of 256 with one scale each.
 //
 // m = map[code] absmax; then the update of step.cu; then the new moments are codes again, of a block whose largest magnitude is
-// the new absmax. The parameter sees the moments before they are rounded to codes. A block of threads updates one block of
+// the new absmax. With a factor of the gradients that is NaN nothing is changed. The parameter sees the moments before they are rounded to codes. A block of threads updates one block of
 // codes; every operation is rounded as on the CPU: the results are the same bits. `_bf16` also writes p rounded to bf16. Bound by
 // memory: 16 bytes for each parameter, 18 with the copy.
 #include "adamw/update.cuh"
@@ -30,6 +30,8 @@ __device__ __forceinline__ void quantize(Shared& shared, const float* map, float
 
 template <bool SHADOW>
 __device__ __forceinline__ void step_8bit(const AdamWStep8bitParams& params) {
+    float grad_scale = *global_pointer<const float>(params.grad_scale);
+    if (isnan(grad_scale)) return;
     auto& shared = shared_memory<Shared>();
     shared.signed_map[threadIdx.x] = global_pointer<const float>(params.signed_map)[threadIdx.x];
     shared.unsigned_map[threadIdx.x] = global_pointer<const float>(params.unsigned_map)[threadIdx.x];
@@ -46,7 +48,6 @@ __device__ __forceinline__ void step_8bit(const AdamWStep8bitParams& params) {
         float p = global_pointer<const float>(params.parameters)[index];
         m = __fmul_rn(shared.signed_map[exp_avg[index]], exp_avg_absmax[blockIdx.x]);
         v = __fmul_rn(shared.unsigned_map[exp_avg_sq[index]], exp_avg_sq_absmax[blockIdx.x]);
-        float grad_scale = *global_pointer<const float>(params.grad_scale);
         update(params.rates, grad_scale, global_pointer<const float>(params.gradients)[index], p, m, v);
         global_pointer<float>(params.parameters)[index] = p;
         if (SHADOW) global_pointer<bf16>(params.shadow)[index] = round_to<bf16>(p);

@@ -25,11 +25,13 @@ mod error;
 #[expect(unsafe_code, reason = "a launch takes addresses")]
 pub mod launch;
 mod norm;
+mod outcome;
 mod step;
 mod step_8bit;
 
 pub use error::AdamWError;
 pub use norm::{clip_coefficient, grad_norm};
+pub use outcome::Outcome;
 pub use step::{AdamW, Group, Step, step};
 pub use step_8bit::{Codes, MIN_8BIT_SIZE, Step8bit, num_code_blocks, step_8bit};
 

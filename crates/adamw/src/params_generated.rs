@@ -54,7 +54,7 @@ pub struct AdamWStepParams {
     pub exp_avg_sq: u64,
     #[doc = " `[len]` bf16, written with the rounded parameters; read by no kernel that writes none."]
     pub shadow: u64,
-    #[doc = " One f32: the factor of every gradient, that is, the clip coefficient."]
+    #[doc = " One f32: the factor of every gradient, that is, the clip coefficient. With NaN nothing is changed."]
     pub grad_scale: u64,
     #[doc = " Parameters of the group."]
     pub len: u64,
@@ -103,7 +103,7 @@ pub struct AdamWStep8bitParams {
     pub unsigned_map: u64,
     #[doc = " `[len]` bf16, written with the rounded parameters; read by no kernel that writes none."]
     pub shadow: u64,
-    #[doc = " One f32: the factor of every gradient, that is, the clip coefficient."]
+    #[doc = " One f32: the factor of every gradient, that is, the clip coefficient. With NaN nothing is changed."]
     pub grad_scale: u64,
     #[doc = " Parameters of the tensor."]
     pub len: u64,
@@ -159,18 +159,41 @@ const _: () = {
         [::std::mem::offset_of!(AdamWSumOfSquaresParams, partials) - 8usize];
     ["Offset of field: AdamWSumOfSquaresParams::len"][::std::mem::offset_of!(AdamWSumOfSquaresParams, len) - 16usize];
 };
-#[doc = " Second stage: the norm, and the factor that clips it."]
+#[doc = " What is known of the steps so far, without asking the host."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct AdamWOutcome {
+    #[doc = " The norm of the latest step that was taken, or of the first that failed."]
+    pub norm: f64,
+    #[doc = " The sum of its losses."]
+    pub loss: f64,
+    #[doc = " Steps since the first of which a loss or the norm was no number, it included; 0 if there was none."]
+    pub failed: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AdamWOutcome"][::std::mem::size_of::<AdamWOutcome>() - 24usize];
+    ["Alignment of AdamWOutcome"][::std::mem::align_of::<AdamWOutcome>() - 8usize];
+    ["Offset of field: AdamWOutcome::norm"][::std::mem::offset_of!(AdamWOutcome, norm) - 0usize];
+    ["Offset of field: AdamWOutcome::loss"][::std::mem::offset_of!(AdamWOutcome, loss) - 8usize];
+    ["Offset of field: AdamWOutcome::failed"][::std::mem::offset_of!(AdamWOutcome, failed) - 16usize];
+};
+#[doc = " Second stage: the norm, the factor that clips it, and whether the step is to be taken."]
 #[repr(C)]
 #[derive(Debug, Copy, Clone, bytemuck :: Pod, bytemuck :: Zeroable)]
 pub struct AdamWClipParams {
     #[doc = " `[count]` f64"]
     pub partials: u64,
-    #[doc = " One f64, written: the norm."]
-    pub norm: u64,
-    #[doc = " One f32, written: `min(max_norm / (norm + 1e-6), 1)`."]
+    #[doc = " `[loss_count]` f32"]
+    pub losses: u64,
+    #[doc = " One AdamWOutcome, updated."]
+    pub outcome: u64,
+    #[doc = " One f32, written: `min(max_norm / (norm + 1e-6), 1)`, or NaN from the first step on that failed."]
     pub grad_scale: u64,
     #[doc = " Partial sums."]
     pub count: u64,
+    #[doc = " Losses."]
+    pub loss_count: u64,
     #[doc = " The largest norm that is left as it is."]
     pub max_norm: f32,
     #[doc = " Not used: without it the struct would end in padding."]
@@ -178,12 +201,14 @@ pub struct AdamWClipParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of AdamWClipParams"][::std::mem::size_of::<AdamWClipParams>() - 40usize];
+    ["Size of AdamWClipParams"][::std::mem::size_of::<AdamWClipParams>() - 56usize];
     ["Alignment of AdamWClipParams"][::std::mem::align_of::<AdamWClipParams>() - 8usize];
     ["Offset of field: AdamWClipParams::partials"][::std::mem::offset_of!(AdamWClipParams, partials) - 0usize];
-    ["Offset of field: AdamWClipParams::norm"][::std::mem::offset_of!(AdamWClipParams, norm) - 8usize];
-    ["Offset of field: AdamWClipParams::grad_scale"][::std::mem::offset_of!(AdamWClipParams, grad_scale) - 16usize];
-    ["Offset of field: AdamWClipParams::count"][::std::mem::offset_of!(AdamWClipParams, count) - 24usize];
-    ["Offset of field: AdamWClipParams::max_norm"][::std::mem::offset_of!(AdamWClipParams, max_norm) - 32usize];
-    ["Offset of field: AdamWClipParams::padding"][::std::mem::offset_of!(AdamWClipParams, padding) - 36usize];
+    ["Offset of field: AdamWClipParams::losses"][::std::mem::offset_of!(AdamWClipParams, losses) - 8usize];
+    ["Offset of field: AdamWClipParams::outcome"][::std::mem::offset_of!(AdamWClipParams, outcome) - 16usize];
+    ["Offset of field: AdamWClipParams::grad_scale"][::std::mem::offset_of!(AdamWClipParams, grad_scale) - 24usize];
+    ["Offset of field: AdamWClipParams::count"][::std::mem::offset_of!(AdamWClipParams, count) - 32usize];
+    ["Offset of field: AdamWClipParams::loss_count"][::std::mem::offset_of!(AdamWClipParams, loss_count) - 40usize];
+    ["Offset of field: AdamWClipParams::max_norm"][::std::mem::offset_of!(AdamWClipParams, max_norm) - 48usize];
+    ["Offset of field: AdamWClipParams::padding"][::std::mem::offset_of!(AdamWClipParams, padding) - 52usize];
 };

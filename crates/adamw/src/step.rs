@@ -44,7 +44,7 @@ pub struct Step<'a> {
     pub step: u64,
     /// Learning rate of this step.
     pub learning_rate: f64,
-    /// Factor of every gradient: the clip coefficient.
+    /// Factor of every gradient: the clip coefficient. With NaN nothing is changed.
     pub grad_scale: f32,
     /// The groups, one after another from parameter 0 to the last.
     pub groups: &'a [Group],
@@ -65,6 +65,9 @@ pub struct Step<'a> {
 /// [`AdamWError::Constant`] for a step 0 or a beta, epsilon or rate outside its range.
 pub fn step(method: &AdamW, args: Step<'_>) -> Result<()> {
     check(method, &args)?;
+    if args.grad_scale.is_nan() {
+        return Ok(());
+    }
     let Step { mut parameters, mut exp_avg, mut exp_avg_sq, mut gradients, .. } = args;
     for group in args.groups {
         let len = group.range.len();

@@ -33,7 +33,7 @@ pub struct Step8bit<'a> {
     pub step: u64,
     /// Learning rate of this step.
     pub learning_rate: f64,
-    /// Factor of every gradient: the clip coefficient.
+    /// Factor of every gradient: the clip coefficient. With NaN nothing is changed.
     pub grad_scale: f32,
     /// Gradients.
     pub gradients: &'a [f32],
@@ -59,6 +59,9 @@ pub fn step_8bit(method: &AdamW, args: Step8bit<'_>) -> Result<()> {
     let len = parameters.len();
     check(len, gradients.len(), &exp_avg, &exp_avg_sq)?;
     let rates = rates(method, len, args.learning_rate, args.step)?;
+    if grad_scale.is_nan() {
+        return Ok(());
+    }
     let values = parameters.par_chunks_mut(TASK * BLOCK_SIZE).zip(gradients.par_chunks(TASK * BLOCK_SIZE));
     let moments = tasks(exp_avg).zip(tasks(exp_avg_sq));
     values.zip(moments).for_each(|((parameters, gradients), ((m, m_absmax), (v, v_absmax)))| {

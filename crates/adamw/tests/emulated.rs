@@ -6,8 +6,8 @@ use device::philox::Stream;
 use half::bf16;
 use proptest::prelude::*;
 use tunesmith_adamw::{
-    AdamW, AdamWError, Codes, Group, Step, Step8bit, clip_coefficient, grad_norm, launch, num_code_blocks, step,
-    step_8bit,
+    AdamW, AdamWError, Codes, Group, Outcome, Step, Step8bit, clip_coefficient, grad_norm, launch, num_code_blocks,
+    step, step_8bit,
 };
 
 fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
@@ -149,8 +149,8 @@ proptest! {
         let run = |seed: u64| {
             let executor = testing::executor(seed);
             let mut norm = launch::GradNorm::new(&executor, len).unwrap();
-            norm.clip(&executor.upload(&gradients).unwrap(), max_norm).unwrap();
-            (norm.norm().unwrap(), norm.grad_scale().read::<f32>().unwrap()[0])
+            norm.clip(&executor.upload(&gradients).unwrap(), &executor.allocate(0).unwrap(), max_norm).unwrap();
+            (norm.outcome().unwrap().norm, norm.grad_scale().read::<f32>().unwrap()[0])
         };
         let (norm, scale) = run(seed);
         let expected = grad_norm(&gradients);
@@ -170,8 +170,9 @@ fn a_recorded_step_gives_the_bits_of_single_launches() {
     let executor = testing::executor(3);
     let upload = |site| executor.upload(&values(len, 7, site)).unwrap();
     let mut norm = launch::GradNorm::new(&executor, len).unwrap();
+    let losses = executor.upload(&[2.5f32]).unwrap();
     let mut clip_and_step = |gradients: &DeviceBuffer, [parameters, exp_avg, exp_avg_sq]: &mut [DeviceBuffer; 3]| {
-        norm.clip(gradients, 1.0)?;
+        norm.clip(gradients, &losses, 1.0)?;
         let args = launch::Step {
             step: 1,
             learning_rate: 1e-3,
@@ -200,24 +201,55 @@ fn a_recorded_step_gives_the_bits_of_single_launches() {
     }
 }
 
+/// A step whose norm or loss is no number changes nothing, nor does one after it, and what is known stays that of it.
 #[test]
-fn nan_is_not_clipped_away() {
+fn what_is_no_number_stops_every_update() {
     let executor = testing::executor(0);
-    let mut norm = launch::GradNorm::new(&executor, 2).unwrap();
-    norm.clip(&executor.upload(&[1.0f32, f32::NAN]).unwrap(), 1.0).unwrap();
-    assert!(norm.norm().unwrap().is_nan());
-    assert!(norm.grad_scale().read::<f32>().unwrap()[0].is_nan());
+    let upload = |values: &[f32]| executor.upload(values).unwrap();
+    for (gradient, loss) in [(f32::NAN, 1.0), (f32::INFINITY, 1.0), (1e30, f32::NAN), (1.0, f32::INFINITY)] {
+        let mut norm = launch::GradNorm::new(&executor, 2).unwrap();
+        let mut buffers = [upload(&[5.0, 6.0]), upload(&[0.0; 2]), upload(&[0.0; 2])];
+        let mut step = |number: u64, gradient: f32, losses: &[f32]| {
+            let gradients = upload(&[3.0, gradient]);
+            norm.clip(&gradients, &upload(losses), 1.0).unwrap();
+            let [parameters, exp_avg, exp_avg_sq] = &mut buffers;
+            let args = launch::Step {
+                step: number,
+                learning_rate: 1e-3,
+                grad_scale: norm.grad_scale(),
+                groups: &groups(1, 2),
+                gradients: &gradients,
+                parameters,
+                exp_avg,
+                exp_avg_sq,
+                shadow: None,
+            };
+            launch::step(&AdamW::default(), args).unwrap();
+            (norm.outcome().unwrap(), buffers.each_ref().map(|buffer| buffer.read::<f32>().unwrap()))
+        };
+        let (outcome, before) = step(1, 4.0, &[0.5, 0.25]);
+        assert_eq!(outcome, Outcome { norm: 5.0, loss: 0.75, failed: 0 });
+        assert_ne!(before[0], [5.0, 6.0]);
+        let (first, after) = step(2, gradient, &[2.0, loss]);
+        assert!(after == before && first.failed == 1, "{gradient} {loss}: {first:?}");
+        assert!(!(first.loss.is_finite() && (first.norm as f32).is_finite()), "{first:?}");
+        let (second, after) = step(3, 4.0, &[1.0]);
+        assert!(after == before && second.failed == 2, "{gradient} {loss}: {second:?}");
+        assert_eq!((second.norm.to_bits(), second.loss.to_bits()), (first.norm.to_bits(), first.loss.to_bits()));
+        assert!(norm.grad_scale().read::<f32>().unwrap()[0].is_nan());
+    }
 }
 
 #[test]
 fn what_does_not_fit_is_refused_before_a_launch() {
     let executor = testing::executor(0);
     let mut norm = launch::GradNorm::new(&executor, 3).unwrap();
-    let refused = norm.clip(&executor.upload(&[1.0f32; 2]).unwrap(), 1.0).unwrap_err();
+    let losses = executor.upload(&[1.0f32]).unwrap();
+    let refused = norm.clip(&executor.upload(&[1.0f32; 2]).unwrap(), &losses, 1.0).unwrap_err();
     assert!(matches!(refused, AdamWError::Length { argument: "gradients", expected: 3, got: 2 }));
     let elsewhere = Executor::emulated(0).upload(&[1.0f32; 3]).unwrap();
-    assert!(matches!(norm.clip(&elsewhere, 1.0), Err(AdamWError::Device(DeviceError::MixedExecutors))));
-    assert_eq!(norm.norm().unwrap(), 0.0);
+    assert!(matches!(norm.clip(&elsewhere, &losses, 1.0), Err(AdamWError::Device(DeviceError::MixedExecutors))));
+    assert_eq!(norm.outcome().unwrap(), Outcome::default());
 
     let (mut parameters, f32s) =
         (executor.upload(&[1.0f32; 300]).unwrap(), |len| executor.upload(&vec![0.0f32; len]).unwrap());

@@ -105,6 +105,15 @@ pub enum Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
+    /// The bytes, in the machine's order.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        match self {
+            Elements::F32(values) => bytemuck::cast_slice(values),
+            Elements::BF16(values) => bytemuck::cast_slice(values),
+            Elements::F16(values) => bytemuck::cast_slice(values),
+        }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         match self {

@@ -4,14 +4,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use checkpoint::{Checkpoint, MappedTensor};
+use device::launch::{Executor, Staging};
 use device::{DType, Device};
-use tensor::{Layout, Nf4Matrix, Tensor};
+use tensor::{Layout, Nf4Matrix, Tensor, TensorError};
 
 use crate::config::Heads;
 use crate::load::{self, Expected, Loaded, StoredNames};
-use crate::module::Modules;
+use crate::module::{Modules, Parameter};
 use crate::stored::{Stored, transposed};
 use crate::{ModelError, ParameterId, Result};
+
+/// Each half of what weights pass through on their way to a device: long enough for the bus to be busy while pages of the next
+/// one are read.
+const STAGING_BYTES: usize = 32 << 20;
+
+/// How weights are quantized to NF4 blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nf4 {
+    /// Whether the scales are quantized too.
+    pub double_quant: bool,
+}
 
 /// Sizes that every kind of model has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,29 +156,49 @@ impl Base {
         self.device
     }
 
-    /// Copies the weights to `device` in the type that the model computes with, one by one; memory of the tensors of
-    /// `checkpoint`, which the base was loaded from, is given back as soon as they are there. On a device other than the CPU
-    /// activations have that type too.
+    /// Copies the weights to `device` in the type that the model computes with, one by one; with `quantization`, those that
+    /// [`Base::quantize`] would quantize become blocks there as soon as they have arrived, with the same codes. Memory of the
+    /// tensors of `checkpoint`, which the base was loaded from, is given back as soon as they are read. On a device other than
+    /// the CPU activations have the model's type too.
     ///
     /// # Errors
     /// [`ModelError::Tensor`] for a device that is not there, and without memory on it.
-    pub fn to_device(&mut self, checkpoint: &Checkpoint, device: Device) -> Result<()> {
+    pub fn to_device(&mut self, checkpoint: &Checkpoint, device: Device, quantization: Option<Nf4>) -> Result<()> {
         if device == self.device {
             return Ok(());
         }
+        let executor = Executor::for_device(device).map_err(TensorError::Device)?;
+        let mut staging = Staging::new(&executor, STAGING_BYTES).map_err(TensorError::Device)?;
         let mut parameters: Vec<Stored> = self.parameters.iter().cloned().collect();
-        for parameter in self.modules.parameters() {
-            let shared = parameter
-                .tied_to
-                .filter(|id| self.parameters[id.index()].shares(&self.parameters[parameter.id.index()]));
-            parameters[parameter.id.index()] = match shared {
-                Some(id) => parameters[id.index()].clone(),
-                None => parameters[parameter.id.index()].to_device(device, self.dtype)?,
+        let is_shared: Vec<bool> = self.modules.parameters().map(|parameter| self.is_shared(parameter)).collect();
+        // Else copies in another type than the files' would live until the last of them has arrived.
+        self.parameters = Arc::new([]);
+        let mut all = self.modules.parameters();
+        let result = all.try_for_each(|parameter| {
+            let id = parameter.id;
+            let module = self.modules.get(parameter.module);
+            let stored = &parameters[id.index()];
+            let moved = match (parameter.tied_to.filter(|_| is_shared[id.index()]), quantization) {
+                (Some(tied), _) => Ok(parameters[tied.index()].clone()),
+                (None, Some(Nf4 { double_quant })) if module.is_quantizable() && module.weight == id => {
+                    stored.quantized_on_device(self.modules.layout(id), &mut staging, self.dtype, double_quant)
+                }
+                (None, _) => stored.to_device(&mut staging, self.dtype),
             };
+            parameters[id.index()] = moved?;
             checkpoint.get(&self.names.of(&parameter.name)).iter().for_each(MappedTensor::release);
-        }
+            Ok(())
+        });
+        // Dense weights have passed through.
+        executor.trim();
         (self.parameters, self.device) = (parameters.into(), device);
-        Ok(())
+        result
+    }
+
+    /// Whether the values of a parameter are those of the one it is tied to, in memory.
+    fn is_shared(&self, parameter: &Parameter) -> bool {
+        let stored = |id: ParameterId| &self.parameters[id.index()];
+        parameter.tied_to.is_some_and(|tied| stored(tied).shares(stored(parameter.id)))
     }
 
     /// The weight of a linear module in NF4 blocks of `[out_features, in_features]`, as [`Base::quantize`] makes them.
@@ -213,7 +245,7 @@ impl Base {
                     let read = tensor.read();
                     load::check_finite(read.elements()).map(|index| (index, read.elements().get(index)))
                 }
-                Stored::Nf4(matrix) => matrix.first_non_finite(),
+                Stored::Nf4(matrix) => matrix.first_non_finite()?,
             };
             if let Some((index, got)) = found {
                 let (dir, name) = (self.dir.clone(), parameter.name.clone());

@@ -1,5 +1,6 @@
 //! A parameter of the base as it is held.
 
+use device::launch::Staging;
 use device::{Buffer, DType, Device, Element, Elements, parallel};
 use tensor::{Layout, Nf4Matrix, Result, Tensor, Weight};
 
@@ -47,12 +48,30 @@ impl Stored {
         matches!((self, other), (Stored::Dense(one), Stored::Dense(two)) if one.is(two))
     }
 
-    /// A copy in `dtype` on `device`; quantized blocks stay where they are.
-    pub(crate) fn to_device(&self, device: Device, dtype: DType) -> Result<Self> {
+    /// A copy in `dtype` on a device; quantized blocks stay where they are until they are first used.
+    pub(crate) fn to_device(&self, staging: &mut Staging, dtype: DType) -> Result<Self> {
         match self {
-            Stored::Dense(tensor) => Ok(Stored::Dense(tensor.to_device(device, dtype)?)),
+            Stored::Dense(tensor) => Ok(Stored::Dense(tensor.to_device_through(staging, dtype)?)),
             Stored::Nf4(matrix) => Ok(Stored::Nf4(matrix.clone())),
         }
+    }
+
+    /// The weight of a linear module of this layout in quantized blocks, whose values are rounded to `dtype`, where `staging`
+    /// copies to: the dense weight is there only until it is quantized. Kernels quantize f32 and bf16, and every f16 is an f32.
+    pub(crate) fn quantized_on_device(
+        &self,
+        layout: Layout,
+        staging: &mut Staging,
+        dtype: DType,
+        double_quant: bool,
+    ) -> Result<Self> {
+        let dense = match (self, layout) {
+            (Stored::Nf4(_), _) => return Ok(self.clone()),
+            (Stored::Dense(tensor), Layout::OutIn) => tensor.clone(),
+            (Stored::Dense(tensor), Layout::InOut) => transposed(tensor)?,
+        };
+        let stored = if dense.dtype() == DType::F16 { DType::F32 } else { dense.dtype() };
+        Ok(Stored::Nf4(Nf4Matrix::quantize(&dense.to_device_through(staging, stored)?, dtype, double_quant)?))
     }
 
     /// Bytes that the values take.

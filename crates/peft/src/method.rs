@@ -66,8 +66,13 @@ pub trait Method: Adapter {
         Ok(None)
     }
 
+    /// Whether [`Method::after_step`] is to be called: for the gradients, which it reads, a device is waited for.
+    fn reads_gradients(&self) -> bool {
+        false
+    }
+
     /// Called after step `step` of training, counted from 1, which was taken with `grad_scale` times `gradients`, those of
-    /// [`Method::parameters`] in their order.
+    /// [`Method::parameters`] in their order, if the method [asks for it](Method::reads_gradients).
     ///
     /// # Errors
     /// Those of reading and changing values.

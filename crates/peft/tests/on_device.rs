@@ -93,7 +93,7 @@ fn stir(method: &Arc<dyn Method>) {
 /// The model in `dir` on the CPU and on the emulated device.
 fn networks(dir: &Path, kind: &str, dtype: DType) -> [Box<dyn Network>; 2] {
     let [here, mut there] = [(); 2].map(|()| network_in(dir, kind, dtype));
-    there.base_mut().to_device(&Checkpoint::open(dir).unwrap(), Device::Emulated).unwrap();
+    there.base_mut().to_device(&Checkpoint::open(dir).unwrap(), Device::Emulated, None).unwrap();
     assert_eq!(there.base().device(), Device::Emulated);
     [here, there]
 }

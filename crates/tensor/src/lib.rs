@@ -8,6 +8,7 @@
 //! | what is recorded of an op, and when | [`tape`] |
 //! | trainable values in one flat buffer | [`Parameters`] |
 //! | their gradients in one flat buffer | [`Gradients`] |
+//! | losses of a step, which nobody has waited for | [`Scalars`] |
 //! | where the sequences of a batch lie | [`Sequences`] |
 //! | keys and values of a growing text | [`RowBuffer`] |
 //! | one op: formula, forward, backward | [`ops`], a file each |
@@ -46,6 +47,7 @@ pub mod ops;
 mod parameters;
 mod row_buffer;
 mod saved;
+mod scalars;
 mod sequences;
 mod shape;
 mod storage;
@@ -63,6 +65,7 @@ pub use nf4_matrix::{Nf4Absmax, Nf4Matrix, Nf4Parts};
 pub use parameters::Parameters;
 pub use prefix_attention::{AttentionSpec, RelativeBuckets};
 pub use row_buffer::RowBuffer;
+pub use scalars::Scalars;
 pub use sequences::Sequences;
 pub use shape::Shape;
 pub use storage::Read;

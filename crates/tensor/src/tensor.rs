@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use device::launch::DeviceBuffer;
-use device::{Buffer, DType, Device, Elements, SharedBytes};
+use device::launch::{DeviceBuffer, Staging};
+use device::{Buffer, DType, Device, DeviceError, Elements, SharedBytes};
 
 use crate::convert::convert;
 use crate::saved::{Recipe, narrowed};
@@ -345,16 +345,31 @@ impl Tensor {
     /// [`TensorError::Device`] for a device that is not there, without memory, and if the copy fails;
     /// [`TensorError::Kernel`] for a dtype that no kernel computes in.
     pub fn to_device(&self, device: Device, dtype: DType) -> Result<Self> {
+        match device {
+            Device::Cpu => Ok(self.to_host()?.detach()),
+            _ => self.copied(device, dtype, |bytes, memory| memory.write(bytes)),
+        }
+    }
+
+    /// As [`Tensor::to_device`], through page-locked memory: the elements are read, from a mapped file perhaps, while those
+    /// before them are on their way.
+    ///
+    /// # Errors
+    /// As [`Tensor::to_device`].
+    pub fn to_device_through(&self, staging: &mut Staging, dtype: DType) -> Result<Self> {
+        self.copied(staging.device(), dtype, |bytes, memory| staging.upload(bytes, memory))
+    }
+
+    /// A copy on `device`, which runs kernels, by `copy`.
+    fn copied(
+        &self,
+        device: Device,
+        dtype: DType,
+        copy: impl FnOnce(&[u8], &mut DeviceBuffer) -> Result<(), DeviceError>,
+    ) -> Result<Self> {
         let host = self.to_host()?;
-        if device == Device::Cpu {
-            return Ok(host.detach());
-        }
         let mut stored = Buffer::scratch(device, self.dtype(), self.count())?;
-        match host.read().elements() {
-            Elements::F32(values) => stored.memory_mut()?.write(values)?,
-            Elements::BF16(values) => stored.memory_mut()?.write(values)?,
-            Elements::F16(values) => stored.memory_mut()?.write(values)?,
-        }
+        copy(host.read().elements().as_bytes(), stored.memory_mut()?)?;
         if self.dtype() == dtype {
             return Self::new(self.0.shape, stored);
         }

@@ -106,12 +106,15 @@ impl Weight {
     }
 
     /// Runs `body` on the weight as `[out_features, in_features]`.
-    pub(crate) fn with_matrix<R>(&self, body: impl FnOnce(Matrix<'_>) -> R) -> R {
+    ///
+    /// # Errors
+    /// [`TensorError::Device`] if blocks that were quantized on a device cannot be copied from there.
+    pub(crate) fn with_matrix<R>(&self, body: impl FnOnce(Matrix<'_>) -> R) -> Result<R> {
         match self {
             Weight::Dense { tensor, layout } => {
                 let ([rows, columns], read) = (self.stored(), tensor.read());
                 let stored = Matrix::new(read.elements(), rows, columns);
-                body(if *layout == Layout::OutIn { stored } else { stored.transposed() })
+                Ok(body(if *layout == Layout::OutIn { stored } else { stored.transposed() }))
             }
             Weight::Nf4(matrix) => matrix.with_matrix(body),
         }

@@ -3,6 +3,7 @@
 //! ```text
 //! GradNorm::clip     gradients -> norm and clip coefficient, which stay on the device
 //! step               reads the coefficient there, so nothing waits for the host
+//! GradNorm::outcome  norm and losses, when the host wants to know; a step that failed before has changed nothing
 //! ```
 //!
 //! [`step()`] and [`step_8bit()`] compute the bits of [`crate::step()`] and [`crate::step_8bit()`]. The norm adds the same f64 squares as [`crate::grad_norm`] in another

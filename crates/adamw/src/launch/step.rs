@@ -16,7 +16,7 @@ pub struct Step<'a> {
     pub step: u64,
     /// Learning rate of this step.
     pub learning_rate: f64,
-    /// One f32, the factor of every gradient: [`super::GradNorm::grad_scale`].
+    /// One f32, the factor of every gradient: [`super::GradNorm::grad_scale`]. With NaN nothing is changed.
     pub grad_scale: &'a DeviceBuffer,
     /// The groups, one after another from parameter 0 to the last. Each is one launch.
     pub groups: &'a [Group],

@@ -46,7 +46,7 @@ pub struct Step8bit<'a> {
     pub step: u64,
     /// Learning rate of this step.
     pub learning_rate: f64,
-    /// One f32, the factor of every gradient: [`super::GradNorm::grad_scale`].
+    /// One f32, the factor of every gradient: [`super::GradNorm::grad_scale`]. With NaN nothing is changed.
     pub grad_scale: &'a DeviceBuffer,
     /// What codes stand for.
     pub maps: &'a Maps,

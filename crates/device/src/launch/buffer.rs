@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytemuck::Pod;
 
@@ -20,17 +21,27 @@ pub struct DeviceBuffer {
     len: usize,
 }
 
-/// Memory that its last owner gives back.
+/// Memory that its last owner gives back, unless the executor [keeps](Executor::constant) it.
 #[derive(Debug)]
-struct Block {
+pub(super) struct Block {
     executor: Executor,
     address: u64,
     capacity: usize,
+    is_kept: AtomicBool,
+}
+
+impl Block {
+    /// Memory that the executor keeps.
+    pub(super) fn kept(executor: Executor, address: u64, capacity: usize) -> Self {
+        Self { executor, address, capacity, is_kept: AtomicBool::new(true) }
+    }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.executor.0.pool.give(self.address, self.capacity);
+        if !*self.is_kept.get_mut() {
+            self.executor.0.pool.give(self.address, self.capacity);
+        }
     }
 }
 
@@ -44,7 +55,18 @@ pub(super) struct Memory {
 impl DeviceBuffer {
     /// The first `len` bytes of a block.
     pub(super) fn new(executor: Executor, address: u64, capacity: usize, len: usize) -> Self {
-        Self { block: Arc::new(Block { executor, address, capacity }), start: 0, len }
+        Self::over(Arc::new(Block { executor, address, capacity, is_kept: AtomicBool::new(false) }), len)
+    }
+
+    /// The first `len` bytes of a block that others may share.
+    pub(super) fn over(block: Arc<Block>, len: usize) -> Self {
+        Self { block, start: 0, len }
+    }
+
+    /// Leaves the memory to the executor: its address and its capacity.
+    pub(super) fn into_kept(self) -> (u64, usize) {
+        self.block.is_kept.store(true, Ordering::Relaxed);
+        (self.block.address, self.block.capacity)
     }
 
     pub(super) fn memory(&self) -> Memory {
@@ -84,15 +106,14 @@ impl DeviceBuffer {
         &self.block.executor
     }
 
-    /// Copies `values` into the buffer.
+    /// Copies `values` into the buffer. When it returns they have been read, but may not have arrived.
     ///
     /// # Errors
     /// [`DeviceError::BufferLength`] if they are not exactly as long, [`DeviceError::Driver`] if the copy fails.
     pub fn write<T: Pod>(&mut self, values: &[T]) -> Result<(), DeviceError> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         self.expect_len(bytes.len())?;
-        self.executor().refuse_while_recording("a copy from the host")?;
-        self.executor().0.kind.write(self.memory(), bytes)
+        self.executor().write(bytes, self.memory())
     }
 
     /// Waits for what was started and copies the buffer out.
@@ -114,6 +135,7 @@ impl DeviceBuffer {
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(values);
         self.expect_len(bytes.len())?;
         self.executor().refuse_while_recording("a copy to the host")?;
+        self.executor().0.exchanges.wait();
         self.executor().0.kind.read(self.memory(), bytes)
     }
 

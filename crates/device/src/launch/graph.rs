@@ -85,7 +85,7 @@ struct Recording<'a> {
 
 impl<'a> Recording<'a> {
     fn begin(executor: &'a Executor) -> Result<Self, DeviceError> {
-        let Inner { kind, pool, recording } = &*executor.0;
+        let Inner { kind, pool, recording, .. } = &*executor.0;
         if recording.swap(true, Ordering::AcqRel) {
             return Err(DeviceError::Recording { action: "another graph" });
         }
@@ -102,7 +102,7 @@ impl<'a> Recording<'a> {
     }
 
     fn finish(&mut self) -> (Result<Recorded, DeviceError>, Vec<(u64, usize)>) {
-        let Inner { kind, pool, recording } = &*self.executor.0;
+        let Inner { kind, pool, recording, .. } = &*self.executor.0;
         self.ended = true;
         let recorded = kind.end_recording();
         let blocks = pool.end_recording();

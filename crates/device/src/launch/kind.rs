@@ -138,18 +138,6 @@ impl Kind {
         }
     }
 
-    pub(super) fn write(&self, to: Memory, bytes: &[u8]) -> Result<(), DeviceError> {
-        match self {
-            Kind::Cuda(cuda) => cuda.write(to, bytes),
-            Kind::Dry(_) => Ok(()),
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => {
-                emulated.write(to, bytes);
-                Ok(())
-            }
-        }
-    }
-
     pub(super) fn read(&self, from: Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
         match self {
             Kind::Cuda(cuda) => cuda.read(from, bytes),
@@ -289,14 +277,14 @@ impl Kind {
         }
     }
 
-    /// Starts a copy of the first bytes of `from`, which must not change before it has ended.
-    pub(super) fn write_from(&self, from: &HostMemory, to: Memory) -> Result<(), DeviceError> {
+    /// Starts a copy of the bytes of `from` from `start` on, which must not change before it has ended.
+    pub(super) fn write_from(&self, from: &HostMemory, start: usize, to: Memory) -> Result<(), DeviceError> {
         match (self, from) {
-            (Kind::Cuda(cuda), HostMemory::Cuda(pinned)) => cuda.write_pinned(to, pinned),
+            (Kind::Cuda(cuda), HostMemory::Cuda(pinned)) => cuda.write_pinned(to, pinned, start),
             (Kind::Dry(_), HostMemory::Dry) => Ok(()),
             #[cfg(feature = "emulator")]
             (Kind::Emulated(emulated), HostMemory::Emulated(bytes)) => {
-                emulated.write(to, &bytes[..to.len]);
+                emulated.write(to, &bytes[start..start + to.len]);
                 Ok(())
             }
             _ => MIXED,

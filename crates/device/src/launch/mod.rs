@@ -7,7 +7,8 @@
 //! | concept | here |
 //! |---|---|
 //! | where kernels run | [`Executor`] |
-//! | memory there | [`DeviceBuffer`], filled from files by [`Staging`] |
+//! | memory there | [`DeviceBuffer`], filled from files by [`Staging`], shared for what does not change ([`Executor::constant`]) |
+//! | how often the host waits and copies | [`Exchanges`] |
 //! | time | [`Event`] |
 //! | launches started with one call | [`Graph`] |
 //! | a kernel, typed by its parameters | [`Kernel`], [`Image`] |
@@ -16,6 +17,7 @@
 
 mod architecture;
 mod buffer;
+mod constants;
 #[cfg(feature = "cublaslt")]
 mod cublaslt;
 mod cuda;
@@ -23,11 +25,13 @@ mod dry;
 #[cfg(feature = "emulator")]
 mod emulated;
 mod event;
+mod exchanges;
 mod graph;
 mod grid;
 mod kernel;
 mod kind;
 mod pool;
+mod ring;
 mod staging;
 mod tensor_map;
 #[cfg(feature = "emulator")]
@@ -41,7 +45,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytemuck::Pod;
 
 use crate::{Device, DeviceError};
+use constants::Constants;
+use exchanges::Counters;
 use kind::Kind;
+use ring::Ring;
 
 pub use architecture::Architecture;
 pub use buffer::DeviceBuffer;
@@ -49,6 +56,7 @@ pub use buffer::DeviceBuffer;
 pub use cublaslt::{CublasLt, Product};
 pub use dry::Launched;
 pub use event::Event;
+pub use exchanges::Exchanges;
 pub use graph::Graph;
 pub use grid::Grid;
 pub use kernel::{Built, HostFunction, Image, Kernel};
@@ -59,6 +67,8 @@ pub use work::Work;
 
 /// Every byte of memory that was not written, on the emulator and in tests: as f32, bf16 and f16 that is NaN.
 const POISON: u8 = 0xff;
+/// Page-locked memory that small copies to a device go through, twice: what one holds until the GPU has read it.
+const RING_BYTES: usize = 1 << 20;
 
 /// Where kernels run. Clones share one device and its memory; launches and copies happen in the order of the calls.
 #[derive(Clone, Debug)]
@@ -68,19 +78,30 @@ pub struct Executor(Arc<Inner>);
 struct Inner {
     kind: Kind,
     pool: pool::Pool,
+    constants: Constants,
+    /// Made by the first copy from the host.
+    ring: Mutex<Option<Ring>>,
+    exchanges: Counters,
     /// Whether a graph is being recorded.
     recording: AtomicBool,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.pool.drain().into_iter().for_each(|address| self.kind.free(address));
+        self.constants.drain().into_iter().chain(self.pool.drain()).for_each(|address| self.kind.free(address));
     }
 }
 
 impl Executor {
     fn new(kind: Kind) -> Self {
-        Self(Arc::new(Inner { kind, pool: pool::Pool::default(), recording: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            kind,
+            pool: pool::Pool::default(),
+            constants: Constants::default(),
+            ring: Mutex::default(),
+            exchanges: Counters::default(),
+            recording: AtomicBool::new(false),
+        }))
     }
 
     /// The executor of `device` that the whole process shares.
@@ -239,6 +260,23 @@ impl Executor {
         Ok(buffer)
     }
 
+    /// Copies `bytes` to memory that is as long.
+    fn write(&self, bytes: &[u8], to: buffer::Memory) -> Result<(), DeviceError> {
+        self.refuse_while_recording("a copy from the host")?;
+        let Inner { kind, ring, exchanges, .. } = &*self.0;
+        exchanges.upload();
+        if let Device::Dry(_) = self.device() {
+            return Ok(());
+        }
+        // Between two copies it is whole whatever has panicked.
+        let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = match &mut *ring {
+            Some(ring) => ring,
+            none => none.insert(Ring::new(kind, RING_BYTES)?),
+        };
+        ring.copy(kind, bytes, to)
+    }
+
     /// Runs `kernel` with a copy of `params`. An empty grid does nothing.
     ///
     /// # Safety
@@ -265,6 +303,7 @@ impl Executor {
     /// [`DeviceError::Driver`] if something that was started failed.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
         self.refuse_while_recording("a wait")?;
+        self.0.exchanges.wait();
         self.0.kind.synchronize()
     }
 }

@@ -1,46 +1,17 @@
 //! Copies from pageable host memory, such as a mapped file, that overlap with reading it.
 //!
-//! A GPU reads page-locked memory alone, so bytes pass through two page-locked halves: while the GPU reads one, the host fills
-//! the other. So pages of a file are read from the disk while those before them are on the bus, and the host's memory grows
-//! by the two halves only.
+//! Bytes pass through two page-locked halves: while the GPU reads one, the host fills the other. So pages of a file are read from
+//! the disk while those before them are on the bus, and the host's memory grows by the two halves only.
 
-use rayon::prelude::*;
-
-use super::kind::HostMemory;
-use super::{DeviceBuffer, Event, Executor};
+use super::ring::Ring;
+use super::{DeviceBuffer, Executor};
 use crate::{Device, DeviceError};
-
-/// What one task copies: enough to be worth it, little enough that all cores have some.
-const TASK_BYTES: usize = 1 << 20;
 
 /// Two page-locked buffers that copies to an executor take turns in.
 #[derive(Debug)]
 pub struct Staging {
     executor: Executor,
-    halves: [Half; 2],
-    half_bytes: usize,
-    /// The one to fill.
-    next: usize,
-}
-
-#[derive(Debug)]
-struct Half {
-    memory: HostMemory,
-    /// After the copy that reads it.
-    copied: Option<Event>,
-}
-
-impl Half {
-    fn wait(&mut self) -> Result<(), DeviceError> {
-        self.copied.take().map_or(Ok(()), |copied| copied.wait())
-    }
-}
-
-impl Drop for Half {
-    fn drop(&mut self) {
-        // An error here is an earlier launch's, which the next call reports.
-        let _ = self.wait();
-    }
+    ring: Ring,
 }
 
 impl Staging {
@@ -49,9 +20,12 @@ impl Staging {
     /// # Errors
     /// [`DeviceError::Driver`] if the memory cannot be page-locked.
     pub fn new(executor: &Executor, half_bytes: usize) -> Result<Self, DeviceError> {
-        let half_bytes = half_bytes.max(1);
-        let half = || Ok(Half { memory: executor.0.kind.host_memory(half_bytes)?, copied: None });
-        Ok(Self { executor: executor.clone(), halves: [half()?, half()?], half_bytes, next: 0 })
+        Ok(Self { executor: executor.clone(), ring: Ring::new(&executor.0.kind, half_bytes)? })
+    }
+
+    /// Where copies go.
+    pub fn device(&self) -> Device {
+        self.executor.device()
     }
 
     /// Copies `bytes` into `to`, in the order of the executor's launches. When it returns the bytes have been read, but not all
@@ -72,20 +46,8 @@ impl Staging {
         if let Device::Dry(_) = self.executor.device() {
             return Ok(());
         }
-        for (number, piece) in bytes.chunks(self.half_bytes).enumerate() {
-            let half = &mut self.halves[self.next];
-            self.next = 1 - self.next;
-            half.wait()?;
-            let memory = &mut half.memory.bytes_mut()[..piece.len()];
-            memory
-                .par_chunks_mut(TASK_BYTES)
-                .zip(piece.par_chunks(TASK_BYTES))
-                .for_each(|(to, from)| to.copy_from_slice(from));
-            let start = number * self.half_bytes;
-            self.executor.0.kind.write_from(&half.memory, to.view(start..start + piece.len()).memory())?;
-            half.copied = Some(self.executor.record()?);
-        }
-        Ok(())
+        self.executor.0.exchanges.upload();
+        self.ring.copy(&self.executor.0.kind, bytes, to.memory())
     }
 }
 

@@ -79,8 +79,8 @@ pub fn column_sums(alpha: f32, a: Matrix<'_>, update: Update<'_>, out: &mut Devi
     let [rows, cols] = a.shape();
     let executor = a.buffer.executor();
     let ones = match a.dtype {
-        DType::BF16 => executor.upload(&vec![half::bf16::ONE; rows]),
-        DType::F32 => executor.upload(&vec![1.0f32; rows]),
+        DType::BF16 => executor.constant(&vec![half::bf16::ONE; rows]),
+        DType::F32 => executor.constant(&vec![1.0f32; rows]),
         DType::F16 => return Err(GemmError::KernelDType { a: a.dtype, b: a.dtype, c: DType::F32 }),
     }?;
     let ones = Matrix::new(&ones, a.dtype, 1, rows);

@@ -41,7 +41,7 @@ pub fn quantize_absmax(args: QuantizeAbsmax<'_>) -> Result<(), Nf4Error> {
     check_elements("offset", offset, DType::F32, 1)?;
     let executor = Executor::of(absmax, [map, &*codes, &*nested_absmax, &*offset])?;
     if len == 0 {
-        return Ok(offset.write(&[0.0f32])?);
+        return Ok(offset.zero()?);
     }
     mean(executor, absmax, len, offset)?;
     let params = Nf4NestedParams {

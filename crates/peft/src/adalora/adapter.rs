@@ -122,6 +122,10 @@ impl Method for AdaLora {
         sum.map(|sum| ops::scale(&sum, factor as f32)).transpose()
     }
 
+    fn reads_gradients(&self) -> bool {
+        self.allocator.is_some()
+    }
+
     fn after_step(&self, step: u64, gradients: &Gradients, grad_scale: f32) -> Result<(), PeftError> {
         let Some(allocator) = &self.allocator else { return Ok(()) };
         let (parameters, gradients) = (self.parameters.to_host()?, gradients.to_host()?);

@@ -125,7 +125,7 @@ impl Tiles {
     fn new(executor: &Executor, mut tiles: Vec<(usize, AttentionTile)>) -> Result<Self, AttentionError> {
         tiles.sort_by_key(|&(work, _)| Reverse(work));
         let tiles: Vec<_> = tiles.into_iter().map(|(_, tile)| tile).collect();
-        Ok(Self { buffer: executor.upload(&tiles)?, count: tiles.len() })
+        Ok(Self { buffer: executor.constant(&tiles)?, count: tiles.len() })
     }
 }
 

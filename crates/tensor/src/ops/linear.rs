@@ -33,7 +33,7 @@ pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tens
         let x = Matrix::new(x.f32(OP, "x")?, n, inputs).rounded_to(precision);
         let update = bias.map_or(Update::Overwrite, Update::Bias);
         weight
-            .with_matrix(|w| gemm(1.0, x, w.transposed(), update, MatrixMut::new(y.f32_mut()?, n, outputs)))
+            .with_matrix(|w| gemm(1.0, x, w.transposed(), update, MatrixMut::new(y.f32_mut()?, n, outputs)))?
             .map_err(TensorError::kernel(OP))?;
     }
     let mut parents = vec![x];
@@ -45,7 +45,7 @@ pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tens
         let grad_y = Matrix::new(grad_y.f32()?, n, outputs).rounded_to(precision);
         sink.accumulate(0, |grad_x, add| {
             let grad_x = MatrixMut::new(grad_x, n, inputs);
-            saved_weight.with_matrix(|w| gemm(1.0, grad_y, w, update(add), grad_x)).map_err(TensorError::kernel(OP))
+            saved_weight.with_matrix(|w| gemm(1.0, grad_y, w, update(add), grad_x))?.map_err(TensorError::kernel(OP))
         })?;
         if let (Some(x), Some(index)) = (saved_x, weight_index) {
             give_weight_gradient(OP, sink, index, &saved_weight, grad_y, (&x.stored()?, precision))?;

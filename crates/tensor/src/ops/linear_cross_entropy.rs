@@ -100,7 +100,7 @@ fn run(
     let dhidden = dhidden.map(Buffer::f32_mut).transpose()?;
     let dhead = dhead.map(Buffer::f32_mut).transpose()?;
     let hidden = hidden.f32(OP, "hidden")?;
-    head.with_matrix(|head| forward_backward(shape, Arguments { hidden, head, labels, dhidden, dhead }))
+    head.with_matrix(|head| forward_backward(shape, Arguments { hidden, head, labels, dhidden, dhead }))?
         .map_err(TensorError::kernel(OP))
 }
 

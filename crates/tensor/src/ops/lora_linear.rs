@@ -50,7 +50,7 @@ pub fn lora_linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, adapter: 
         let (x, bias, adapter) = (x.f32(OP, "x")?, bias.as_ref().map(Read::elements), operands.adapter(adapter)?);
         let (y, s) = (y.f32_mut()?, s.f32_mut()?);
         weight
-            .with_matrix(|weight| lora::forward(&shape, Forward { x, weight, bias, adapter, precision, y, s }))
+            .with_matrix(|weight| lora::forward(&shape, Forward { x, weight, bias, adapter, precision, y, s }))?
             .map_err(TensorError::kernel(OP))?;
     }
     let mut parents = vec![x, &adapter.a, &adapter.b];
@@ -73,7 +73,7 @@ pub fn lora_linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, adapter: 
                 lora_bias_index.map_or(Ok(()), |index| {
                     sink.accumulate(index, |grad, add| backward.lora_bias(update(add), grad).map_err(&kernel))
                 })
-            })?;
+            })??;
         }
         let grad_y = Matrix::new(grad_y, n, outputs).rounded_to(precision);
         if let Some(index) = weight_index.filter(|&index| sink.needs(index)) {

@@ -26,7 +26,7 @@ pub fn orthogonality(matrix: &Tensor, layout: Layout) -> Result<Tensor> {
     let (rows, columns) = (weight.out_features(), weight.in_features());
     let mut distance = Buffer::scratch(matrix.device(), DType::F32, rows * rows)?;
     let gram = MatrixMut::new(distance.f32_mut()?, rows, rows);
-    weight.with_matrix(|p| gemm(1.0, p, p.transposed(), Update::Overwrite, gram)).map_err(TensorError::kernel(OP))?;
+    weight.with_matrix(|p| gemm(1.0, p, p.transposed(), Update::Overwrite, gram))?.map_err(TensorError::kernel(OP))?;
     let norm = lora::orthogonality(rows, distance.f32_mut()?).map_err(TensorError::kernel(OP))?;
     Tensor::record(OP, [1], Buffer::from_f32(matrix.device(), &[norm])?, &[matrix], move |grad_y, sink| {
         let factor = 2.0 * grad_y.f32()?[0];
@@ -37,7 +37,7 @@ pub fn orthogonality(matrix: &Tensor, layout: Layout) -> Result<Tensor> {
                 Layout::InOut => {
                     gemm(factor, p.transposed(), distance, update(add), MatrixMut::new(grad, columns, rows))
                 }
-            });
+            })?;
             product.map_err(TensorError::kernel(OP))
         })
     })

@@ -75,7 +75,7 @@ impl Embedder {
         if model.storage.quantization == Quantization::Nf4 {
             embedder.base_mut().quantize(&weights, model.storage.double_quant)?;
         }
-        embedder.base_mut().to_device(&weights, device)?;
+        embedder.base_mut().to_device(&weights, device, None)?;
         let Some(dir) = adapter else { return Ok((embedder, Pass::base())) };
         let (method, warnings) = peft::open(dir, embedder.base())?;
         warnings.iter().for_each(|warning| console.warning(warning));

@@ -96,8 +96,7 @@ impl Opened {
         let device = compute_with(args.device, args.threads)?;
         let purpose = purpose(args)?;
         let mut base = BaseModel::open(&args.model, args.dtype.dtype(), purpose)?;
-        base.store(args.storage.storage())?;
-        base.to_device(device)?;
+        base.place(args.storage.storage(), device)?;
         if args.adapters.is_empty() {
             facts::newly_initialized(base.task.base(), |_| false).iter().for_each(|warning| console.warning(warning));
             return Ok(Self { base, adapters: Adapters::one(Pass::base()) });

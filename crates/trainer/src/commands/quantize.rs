@@ -121,10 +121,10 @@ impl Quantizer<'_> {
             self.base.dtype
         );
         let mut parts = vec![
-            part("", Part::Codes, Dtype::U8, vec![matrix.parts().packed.as_slice().len(), 1]),
+            part("", Part::Codes, Dtype::U8, vec![matrix.parts()?.packed.as_slice().len(), 1]),
             part(".quant_map", Part::QuantMap, Dtype::F32, vec![Nf4Matrix::CODEBOOK.len()]),
         ];
-        match &matrix.parts().absmax {
+        match &matrix.parts()?.absmax {
             Nf4Absmax::F32(_) => parts.push(part(".absmax", Part::Absmax, Dtype::F32, vec![blocks])),
             Nf4Absmax::Nested { map, nested_absmax, offset, nested_block_size, .. } => {
                 parts.push(part(".absmax", Part::Absmax, Dtype::U8, vec![blocks]));
@@ -150,7 +150,7 @@ impl Quantizer<'_> {
             Source::Part(id, part) => (*id, *part),
         };
         let matrix = self.quantized(id)?;
-        let parts = matrix.parts();
+        let parts = matrix.parts().map_err(Error::from)?;
         let floats = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect();
         Ok(Cow::Owned(match (part, &parts.absmax) {
             (Part::Codes, _) => parts.packed.as_slice().to_vec(),

@@ -153,8 +153,7 @@ impl Run {
 
     /// Holds the weights as the config says, on its device.
     fn load(&mut self) -> Result<(), Error> {
-        self.setup.base.store(self.config.model.storage())?;
-        self.setup.base.to_device(self.device)
+        self.setup.base.place(self.config.model.storage(), self.device)
     }
 
     fn train(&self, origin: Option<Origin>, plan: &RunPlan, facts: &[Fact]) -> Result<u8, Error> {

@@ -10,7 +10,7 @@ use device::{DType, Device};
 use model::config::CONFIG_FILE;
 use model::{
     Base, Classifier, ClassifierConfig, Decoder, DecoderConfig, EncoderDecoder, EncoderDecoderConfig, ImageClassifier,
-    ModuleKind, VisionConfig,
+    ModuleKind, Nf4, VisionConfig,
 };
 use serde_json::{Map, Value};
 use tensor::Nf4Matrix;
@@ -84,7 +84,7 @@ impl BaseModel {
         self.task.text_model().ok_or_else(|| Error::NoLanguageModel { dir: self.dir.clone(), model_type })
     }
 
-    /// Holds its weights as `storage` says: quantizes them where it asks for that.
+    /// Holds its weights on the CPU as `storage` says: quantizes them where it asks for that.
     ///
     /// # Errors
     /// Out of memory.
@@ -95,12 +95,17 @@ impl BaseModel {
         }
     }
 
-    /// Copies its weights to `device`, where the model is computed from then on.
+    /// Holds its weights as `storage` says on `device`, where the model is computed from then on.
     ///
     /// # Errors
     /// Out of memory there; a device that fails.
-    pub fn to_device(&mut self, device: Device) -> Result<(), Error> {
-        Ok(self.task.base_mut().to_device(&self.weights, device)?)
+    pub fn place(&mut self, storage: WeightStorage, device: Device) -> Result<(), Error> {
+        let nf4 = Nf4 { double_quant: storage.double_quant };
+        match (device, storage.quantization) {
+            (Device::Cpu, _) => self.store(storage),
+            (_, Quantization::None) => Ok(self.task.base_mut().to_device(&self.weights, device, None)?),
+            (_, Quantization::Nf4) => Ok(self.task.base_mut().to_device(&self.weights, device, Some(nf4))?),
+        }
     }
 
     /// What tells this model from another.

@@ -13,16 +13,23 @@ use crate::config::Config;
 pub struct StepResult {
     /// From 1.
     pub step: u64,
-    /// Mean over the supervised tokens, before the update.
-    pub loss: f32,
-    /// Before clipping.
-    pub grad_norm: f32,
+    /// What came of it; `None` if nobody has waited for that.
+    pub measured: Option<Measured>,
     /// Of this step.
     pub learning_rate: f64,
     /// Tokens of this step.
     pub tokens: u64,
     /// Passes over the rows when it was done.
     pub epoch: f64,
+}
+
+/// What came of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    /// Mean over the supervised tokens, before the update.
+    pub loss: f32,
+    /// Before clipping.
+    pub grad_norm: f32,
 }
 
 /// Keeps the books of a run.
@@ -43,18 +50,24 @@ impl Journal {
         Self { log, progress, state, logging_steps, last_logged: Instant::now(), tokens_since: 0 }
     }
 
-    /// A step is done.
+    /// Whether `step` is one of those that are logged.
+    pub fn logs(&self, step: u64) -> bool {
+        step.is_multiple_of(self.logging_steps)
+    }
+
+    /// A step is done. One that is logged has to be measured.
     pub fn step(&mut self, result: StepResult) {
-        let StepResult { step, loss, grad_norm, learning_rate, tokens, epoch } = result;
+        let StepResult { step, measured, learning_rate, tokens, epoch } = result;
         self.tokens_since += tokens;
         let seconds = self.last_logged.elapsed().as_secs_f64();
         let tokens_per_second = if seconds > 0.0 { self.tokens_since as f64 / seconds } else { 0.0 };
-        let entry = StepEntry { step, epoch, loss, grad_norm, learning_rate, tokens, tokens_per_second };
-        let logged = step.is_multiple_of(self.logging_steps);
-        self.progress.step(&entry, logged);
         self.state.global_step = step;
         self.state.epoch = epoch;
         self.state.num_input_tokens_seen += tokens;
+        let Some(Measured { loss, grad_norm }) = measured else { return self.progress.advance(step, tokens) };
+        let entry = StepEntry { step, epoch, loss, grad_norm, learning_rate, tokens, tokens_per_second };
+        let logged = self.logs(step);
+        self.progress.step(&entry, logged);
         if logged {
             self.push(Entry::Step(entry));
             self.last_logged = Instant::now();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use data::Batch;
 use model::{Dropout, Pass};
 use peft::Method;
-use tensor::{Gradients, backward};
+use tensor::{Gradients, Scalars, Tensor, backward};
 
 use super::task::Task;
 use crate::Error;
@@ -21,29 +21,49 @@ pub struct Learner<'a> {
     pub training: &'a Training,
 }
 
+/// The losses of a step, which nobody has waited for.
+pub struct Losses {
+    /// The sum over the supervised tokens of each micro-batch.
+    pub sums: Scalars,
+    supervised: usize,
+    penalty: Option<Tensor>,
+}
+
+impl Losses {
+    /// The loss of the step, whose [`Losses::sums`] add up to `sum`: the mean over its supervised tokens and the penalty.
+    /// Waits for a device if there is a penalty.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn loss(&self, sum: f64) -> Result<f32, Error> {
+        let penalty = self.penalty.as_ref().map_or(Ok(0.0), Tensor::item)?;
+        Ok((sum / self.supervised as f64) as f32 + penalty)
+    }
+}
+
 impl Learner<'_> {
-    /// The mean loss over the supervised tokens of all micro-batches and the method's penalty; the gradient is in `gradients`.
+    /// Adds the gradient of a step's loss, the mean over the supervised tokens of all micro-batches and the method's penalty,
+    /// up in `gradients`. Does not wait for the device.
     ///
     /// # Errors
     /// Those of the model and of its device.
-    pub fn forward_backward(&self, step: u64, batches: &[Batch], gradients: &mut Gradients) -> Result<f32, Error> {
+    pub fn forward_backward(&self, step: u64, batches: &[Batch], gradients: &mut Gradients) -> Result<Losses, Error> {
         gradients.zero()?;
         let targets = |batch: &Batch| batch.num_targets_after(self.method.prompt_len());
         let supervised = batches.iter().map(targets).sum::<usize>().max(1);
-        let mut loss_sum = 0.0;
+        let mut sums = Scalars::with_capacity(self.method.parameters().device(), batches.len())?;
         // A micro-batch with nothing to predict adds nothing.
         for (index, batch) in batches.iter().enumerate().filter(|(_, batch)| targets(batch) > 0) {
             let pass = self.pass(step, index);
             let loss = self.task.loss(batch, &pass)?;
-            loss_sum += f64::from(loss.item()?);
+            sums.push(&loss)?;
             backward(&loss, 1.0 / supervised as f32, gradients)?;
         }
-        let mut loss = (loss_sum / supervised as f64) as f32;
-        if let Some(penalty) = self.method.penalty()? {
-            loss += penalty.item()?;
-            backward(&penalty, 1.0, gradients)?;
+        let penalty = self.method.penalty()?;
+        if let Some(penalty) = &penalty {
+            backward(penalty, 1.0, gradients)?;
         }
-        Ok(loss)
+        Ok(Losses { sums, supervised, penalty: penalty.map(|penalty| penalty.detach()) })
     }
 
     /// Micro-batch `index` of step `step`: every pass of the run has dropout masks of its own.

@@ -46,6 +46,12 @@ impl Progress {
         self.last = Some(entry.clone());
     }
 
+    /// A step is done, and nothing more is known of it.
+    pub fn advance(&mut self, step: u64, tokens: u64) {
+        self.tokens += tokens;
+        self.bar.iter().for_each(|bar| bar.set_position(step));
+    }
+
     /// An evaluation is done.
     pub fn evaluation(&self, entry: &EvaluationEntry) {
         let perplexity = entry.perplexity.map_or_else(|| "inf".to_owned(), |p| format!("{p:.3}"));

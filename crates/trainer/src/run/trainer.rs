@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use checkpoint::Fs;
 use data::Dataset;
+use device::Device;
+use device::launch::Executor;
 use model::Pass;
 use peft::Method;
 use tensor::Gradients;
@@ -13,8 +15,8 @@ use tensor::Gradients;
 use super::adapters::Adapters;
 use super::checkpoints;
 use super::evaluate::evaluate;
-use super::journal::{Journal, StepResult};
-use super::learner::Learner;
+use super::journal::{Journal, Measured, StepResult};
+use super::learner::{Learner, Losses};
 use super::optimizer::Optimizer;
 use super::record::RunRecord;
 use super::rows::Rows;
@@ -62,23 +64,34 @@ impl Trainer<'_> {
     /// Takes every step that `optimizer` has not taken yet.
     ///
     /// # Errors
-    /// [`Error::Diverged`] at the first loss or gradient that is no number, before anything is updated with it; those of
-    /// the model.
+    /// [`Error::Diverged`] for the first loss or gradient that is no number, with which nothing is updated: at once on the CPU, on
+    /// a device when its step or one after it is logged, saved or evaluated; those of the model.
     pub fn train(&self, optimizer: &mut Optimizer, journal: &mut Journal) -> Result<Ended, Error> {
         let learner = Learner { task: self.task, method: &self.method, training: self.training };
         let mut gradients = Gradients::new(self.method.parameters().tensors())?;
-        for step in optimizer.steps() + 1..=self.schedule.max_steps {
+        let executor = self.executor()?;
+        let first = optimizer.steps() + 1;
+        for step in first..=self.schedule.max_steps {
             let batches = self.rows.micro_batches(step)?;
-            let loss = learner.forward_backward(step, &batches, &mut gradients)?;
-            let grad_norm = optimizer.grad_norm(&gradients)?;
-            self.check_finite(step, [("loss", loss), ("gradient norm", grad_norm as f32)])?;
+            let losses = learner.forward_backward(step, &batches, &mut gradients)?;
+            optimizer.clip(&gradients, &losses.sums)?;
             let learning_rate = self.schedule.at(step);
             optimizer.step(self.method.parameters(), &gradients, learning_rate)?;
-            self.method.after_step(step, &gradients, optimizer.grad_scale(grad_norm))?;
+            if self.method.reads_gradients() {
+                let grad_scale = optimizer.outcome()?.grad_scale(optimizer.max_norm());
+                self.method.after_step(step, &gradients, grad_scale)?;
+            }
             device::pool::advance();
+            executor.iter().for_each(Executor::advance);
+            let signal = self.signals.received();
+            let is_looked_at = step == first || signal.is_some() || self.is_looked_at(step, journal);
+            let measured = match executor.is_none() || is_looked_at {
+                true => Some(self.measure(step, optimizer, &losses)?),
+                false => None,
+            };
             let tokens = batches.iter().map(|batch| batch.num_tokens() as u64).sum();
             let epoch = self.rows.epochs_after(step);
-            journal.step(StepResult { step, loss, grad_norm: grad_norm as f32, learning_rate, tokens, epoch });
+            journal.step(StepResult { step, measured, learning_rate, tokens, epoch });
 
             let is_last = step == self.schedule.max_steps;
             if is_last || is_due(step, self.training.eval_steps) {
@@ -87,7 +100,7 @@ impl Trainer<'_> {
             if is_due(step, self.training.save_steps) || (is_last && self.training.save_steps > 0) {
                 self.save_or_warn(optimizer, journal)?;
             }
-            if let Some(signal) = self.signals.received().filter(|_| !is_last) {
+            if let Some(signal) = signal.filter(|_| !is_last) {
                 self.save(optimizer, journal)?;
                 return Ok(Ended::Stopped(signal));
             }
@@ -95,8 +108,31 @@ impl Trainer<'_> {
         Ok(Ended::Finished)
     }
 
-    /// Stops at the first value that is no number, before anything is updated with it. Weights that are none themselves are
-    /// the first suspect.
+    /// The device that is to be waited for, if it is not the CPU.
+    fn executor(&self) -> Result<Option<Executor>, Error> {
+        match self.method.parameters().device() {
+            Device::Cpu => Ok(None),
+            device => Ok(Some(Executor::for_device(device)?)),
+        }
+    }
+
+    /// Whether somebody wants to know what came of `step`: who reads the log, or a checkpoint or an evaluation after it.
+    fn is_looked_at(&self, step: u64, journal: &Journal) -> bool {
+        let Training { save_steps, eval_steps, .. } = *self.training;
+        let due = journal.logs(step) || is_due(step, save_steps) || is_due(step, eval_steps);
+        due || step == self.schedule.max_steps
+    }
+
+    /// What came of `step`, for which a device is waited for. Fails at the first value that was no number since that was last
+    /// asked; nothing was updated with it. Weights that are none themselves are the first suspect.
+    fn measure(&self, step: u64, optimizer: &Optimizer, losses: &Losses) -> Result<Measured, Error> {
+        let outcome = optimizer.outcome()?;
+        let (loss, grad_norm) = (losses.loss(outcome.loss)?, outcome.norm as f32);
+        let failed = step + 1 - outcome.failed.max(1);
+        self.check_finite(failed, [("loss", loss), ("gradient norm", grad_norm)])?;
+        Ok(Measured { loss, grad_norm })
+    }
+
     fn check_finite<const N: usize>(&self, step: u64, values: [(&'static str, f32); N]) -> Result<(), Error> {
         let Some((what, value)) = values.into_iter().find(|(_, value)| !value.is_finite()) else { return Ok(()) };
         self.task.base().check_finite()?;

@@ -33,7 +33,7 @@ impl Labels {
     /// [`TransformerError::Label`] for another one, [`TransformerError::Device`] without memory.
     pub fn new(executor: &Executor, labels: &[i64], vocab_size: usize) -> Result<Self> {
         Shape { rows: labels.len(), vocab_size, softcap: None }.check(labels)?;
-        Ok(Self { values: executor.upload(labels)?, rows: labels.len(), vocab_size })
+        Ok(Self { values: executor.constant(labels)?, rows: labels.len(), vocab_size })
     }
 }
 
@@ -47,7 +47,9 @@ impl Sums {
     /// # Errors
     /// [`TransformerError::Device`] without memory.
     pub fn new(executor: &Executor) -> Result<Self> {
-        Ok(Self(executor.upload(&[0.0f64; 3])?))
+        let mut sums = executor.allocate(3 * size_of::<f64>())?;
+        sums.zero()?;
+        Ok(Self(sums))
     }
 
     /// The loss as an f32 on the device, for which nothing waits.

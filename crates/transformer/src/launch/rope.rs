@@ -59,7 +59,7 @@ impl Tables {
         let max_positions = self.max_positions;
         match positions.iter().position(|&p| p as usize >= max_positions) {
             Some(index) => Err(TransformerError::Position { index, position: positions[index], max_positions }),
-            None => Ok(Angles { tables: self.clone(), positions: self.cos.executor().upload(positions)? }),
+            None => Ok(Angles { tables: self.clone(), positions: self.cos.executor().constant(positions)? }),
         }
     }
 }

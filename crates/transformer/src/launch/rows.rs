@@ -32,7 +32,7 @@ impl Selected {
     pub fn new(executor: &Executor, selected: &[u32], rows: usize) -> Result<Self> {
         match selected.iter().position(|&row| row as usize >= rows) {
             Some(index) => Err(TransformerError::Row { op: OP, index, row: selected[index], rows }),
-            None => Ok(Self { rows: executor.upload(selected)?, count: selected.len(), of: rows }),
+            None => Ok(Self { rows: executor.constant(selected)?, count: selected.len(), of: rows }),
         }
     }
 }

@@ -24,7 +24,7 @@ impl Starts {
             return Err(TransformerError::Starts { op: "sequences" });
         }
         Ok(Self {
-            cu_seqlens: executor.upload(cu_seqlens)?,
+            cu_seqlens: executor.constant(cu_seqlens)?,
             num_sequences: cu_seqlens.len().saturating_sub(1),
             num_tokens: cu_seqlens.last().map_or(0, |&tokens| tokens as usize),
         })

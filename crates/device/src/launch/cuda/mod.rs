@@ -153,14 +153,6 @@ impl Cuda {
         copied.map_err(|error| self.failed("copying on the GPU", error))
     }
 
-    pub(super) fn write(&self, memory: Memory, bytes: &[u8]) -> Result<(), DeviceError> {
-        self.bind()?;
-        // SAFETY: the buffer is live and as long as `bytes`, which the driver has read when the call returns because it is
-        // pageable memory.
-        let copied = unsafe { result::memcpy_htod_async(memory.address, bytes, self.stream.cu_stream()) };
-        copied.map_err(|error| self.failed("copying to the GPU", error))
-    }
-
     pub(super) fn read(&self, memory: Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
         self.bind()?;
         // SAFETY: the buffer is live and as long as `bytes`, which outlive the copy: the stream is waited for below.
@@ -170,11 +162,11 @@ impl Cuda {
         waited
     }
 
-    /// Copies the first bytes of page-locked memory, which are read after this returns.
-    pub(super) fn write_pinned(&self, memory: Memory, pinned: &Pinned) -> Result<(), DeviceError> {
+    /// Copies the bytes of page-locked memory from `start` on, which are read after this returns.
+    pub(super) fn write_pinned(&self, memory: Memory, pinned: &Pinned, start: usize) -> Result<(), DeviceError> {
         self.bind()?;
         // SAFETY: the buffer is live, and the page-locked memory is at least as long and waited for before it changes.
-        let copied = unsafe { pinned.copy_to(memory, self.stream.cu_stream()) };
+        let copied = unsafe { pinned.copy_to(memory, start, self.stream.cu_stream()) };
         copied.map_err(|error| self.failed("copying to the GPU", error))
     }
 

@@ -45,10 +45,16 @@ impl Pinned {
 
     /// # Safety
     /// The bytes must not change before the copy has ended, and `memory` must be live.
-    pub(super) unsafe fn copy_to(&self, memory: Memory, stream: sys::CUstream) -> Result<(), DriverError> {
-        let len = memory.len.min(self.len);
-        // SAFETY: the first `len` bytes are initialised; the rest is the caller's promise.
-        let bytes = unsafe { std::slice::from_raw_parts(self.start.as_ptr(), len) };
+    pub(super) unsafe fn copy_to(
+        &self,
+        memory: Memory,
+        start: usize,
+        stream: sys::CUstream,
+    ) -> Result<(), DriverError> {
+        let start = start.min(self.len);
+        let len = memory.len.min(self.len - start);
+        // SAFETY: all bytes are initialised, and `len` of them follow `start`; the rest is the caller's promise.
+        let bytes = unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(start), len) };
         // SAFETY: as above.
         unsafe { result::memcpy_htod_async(memory.address, bytes, stream) }
     }

@@ -3,11 +3,11 @@
 mod groups;
 
 use adamw::launch::{self, GradNorm};
-use adamw::{AdamW, Group, Step, clip_coefficient, grad_norm, step};
+use adamw::{AdamW, Group, Outcome, Step, grad_norm, step};
 use device::launch::Executor;
 use device::{Buffer, DType, Device};
 use model::Modules;
-use tensor::{Gradients, Parameters};
+use tensor::{Gradients, Parameters, Scalars};
 
 use crate::Error;
 use crate::config::Training;
@@ -26,12 +26,10 @@ pub struct Optimizer {
     pub(super) steps: u64,
 }
 
-/// What the latest gradients are scaled with.
+/// What came of the steps, and with it the factor of the latest gradients.
 enum Norm {
-    Host {
-        grad_scale: f32,
-    },
-    /// A factor that stays where the step reads it.
+    Host(Outcome),
+    /// Both stay where the step reads the factor.
     Device(GradNorm),
 }
 
@@ -55,7 +53,7 @@ impl Optimizer {
             exp_avg: moments()?,
             exp_avg_sq: moments()?,
             norm: match device {
-                Device::Cpu => Norm::Host { grad_scale: 1.0 },
+                Device::Cpu => Norm::Host(Outcome::default()),
                 _ => Norm::Device(GradNorm::new(&Executor::for_device(device)?, count)?),
             },
             steps: 0,
@@ -67,40 +65,47 @@ impl Optimizer {
         self.steps
     }
 
-    /// The norm of all gradients, which the next step clips. Waits for a device.
+    /// Takes the norm of all gradients of a step with `losses`, by which [`Optimizer::step`] clips them. Does not wait for a
+    /// device.
+    ///
+    /// If the norm or a loss is no number, this step and all after it change nothing, and [`Optimizer::outcome`] tells.
     ///
     /// # Errors
     /// None on the CPU; a device that fails.
-    pub fn grad_norm(&mut self, gradients: &Gradients) -> Result<f64, Error> {
-        let max_grad_norm = self.max_grad_norm;
+    pub fn clip(&mut self, gradients: &Gradients, losses: &Scalars) -> Result<(), Error> {
+        let max_norm = self.max_norm();
         match &mut self.norm {
-            Norm::Host { grad_scale } => {
-                let norm = grad_norm(gradients.flat()?);
-                *grad_scale = scale(norm, max_grad_norm);
-                Ok(norm)
-            }
-            Norm::Device(norm) => {
-                let max_norm = if max_grad_norm > 0.0 { max_grad_norm as f32 } else { f32::INFINITY };
-                norm.clip(gradients.flat_on_device()?, max_norm)?;
-                Ok(norm.norm()?)
-            }
+            Norm::Host(outcome) => *outcome = outcome.next(grad_norm(gradients.flat()?), losses.values()?),
+            Norm::Device(norm) => norm.clip(gradients.flat_on_device()?, &losses.on_device()?, max_norm)?,
+        }
+        Ok(())
+    }
+
+    /// The norm and the losses of the latest step, and whether one failed. Waits for a device.
+    ///
+    /// # Errors
+    /// None on the CPU; a device that fails.
+    pub fn outcome(&self) -> Result<Outcome, Error> {
+        match &self.norm {
+            Norm::Host(outcome) => Ok(*outcome),
+            Norm::Device(norm) => Ok(norm.outcome()?),
         }
     }
 
-    /// The factor that gradients of norm `grad_norm` are clipped with.
-    pub fn grad_scale(&self, grad_norm: f64) -> f32 {
-        scale(grad_norm, self.max_grad_norm)
+    /// The norm above which gradients are scaled down.
+    pub fn max_norm(&self) -> f32 {
+        if self.max_grad_norm > 0.0 { self.max_grad_norm as f32 } else { f32::INFINITY }
     }
 
-    /// Clips `gradients`, whose norm was taken last, and takes a step.
+    /// Clips `gradients`, whose norm was taken last, and takes a step, unless one has failed.
     ///
     /// # Errors
     /// Buffers that do not belong together, which is a mistake of this program; a device that fails.
     pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, learning_rate: f64) -> Result<(), Error> {
         let (number, method, groups) = (self.steps + 1, &self.method, &self.groups);
         match &self.norm {
-            Norm::Host { grad_scale } => {
-                let (grad_scale, gradients) = (*grad_scale, gradients.flat()?);
+            Norm::Host(outcome) => {
+                let (grad_scale, gradients) = (outcome.grad_scale(self.max_norm()), gradients.flat()?);
                 let (exp_avg, exp_avg_sq) = (self.exp_avg.f32_mut()?, self.exp_avg_sq.f32_mut()?);
                 parameters.update(|parameters| {
                     step(
@@ -140,9 +145,4 @@ impl Optimizer {
         self.steps = number;
         Ok(())
     }
-}
-
-/// The factor that brings gradients of this norm to `max_grad_norm`, if they are above it; 0 turns that off.
-fn scale(grad_norm: f64, max_grad_norm: f64) -> f32 {
-    if max_grad_norm > 0.0 { clip_coefficient(grad_norm, max_grad_norm as f32) } else { 1.0 }
 }

@@ -9,15 +9,12 @@ use std::collections::BTreeMap;
 use device::Device;
 use device::launch::{Architecture, Executor, Launched, Work};
 use serde::Serialize;
-use tensor::Gradients;
 
 use crate::Error;
 use crate::config::Config;
 use crate::run::base_model::BaseModel;
-use crate::run::learner::Learner;
-use crate::run::method;
-use crate::run::optimizer::Optimizer;
 use crate::run::rows::Rows;
+use crate::run::steps::Steps;
 
 /// What a GPU can do at best.
 struct Rates {
@@ -82,22 +79,14 @@ impl KernelPlan {
     pub fn new(config: &Config, base: &mut BaseModel, rows: &Rows, architecture: Architecture) -> Result<Self, Error> {
         let device = Device::Dry(architecture);
         let executor = Executor::for_device(device)?;
-        base.store(config.model.storage())?;
-        base.to_device(device)?;
-        let (method, _) = method::build(config, base)?;
-        let modules = base.task.base().modules();
-        let mut optimizer = Optimizer::new(method.parameters(), &config.training, modules)?;
-        let mut gradients = Gradients::new(method.parameters().tensors())?;
-        let learner = Learner { task: base.task.as_ref(), method: &method, training: &config.training };
+        base.place(config.model.storage(), device)?;
         let batches = rows.micro_batches(1)?;
+        let mut steps = Steps::new(config, base)?;
         // What the first step makes once, as copies of adapters in another type, the second has.
         let mut launches = Vec::new();
-        for step in 1..=2 {
+        for _ in 0..2 {
             executor.take_launches();
-            learner.forward_backward(step, &batches, &mut gradients)?;
-            let grad_norm = optimizer.grad_norm(&gradients)?;
-            optimizer.step(method.parameters(), &gradients, config.training.learning_rate)?;
-            method.after_step(step, &gradients, optimizer.grad_scale(grad_norm))?;
+            steps.take(&batches)?;
             launches = executor.take_launches();
         }
         let tokens = batches.iter().map(|batch| batch.num_tokens()).sum();

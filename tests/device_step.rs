@@ -1,0 +1,86 @@
+//! A step on a device that runs kernels: how often the host waits for it, copies to it and asks it for memory.
+//!
+//! A test binary of its own: every test of one process shares the emulated device, whose counts are looked at here.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use data::Batch;
+use device::Device;
+use device::launch::{Exchanges, Executor};
+use tunesmith::config::{Config, Overrides};
+use tunesmith::run::base_model::{BaseModel, RowSettings};
+use tunesmith::run::purpose::Purpose;
+use tunesmith::run::rows::Rows;
+use tunesmith::run::steps::Steps;
+use tunesmith_tests::Workspace;
+
+/// The emulated device, for one test at a time.
+fn emulated() -> (Executor, MutexGuard<'static, ()>) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    (Executor::for_device(Device::Emulated).expect("the tests are built with the emulator"), turn)
+}
+
+/// A run of `settings` on the tiny Llama, its base on the emulated device, and the micro-batches of its first steps.
+fn run(workspace: &Workspace, settings: &str, steps: u64) -> (Config, BaseModel, Vec<Vec<Batch>>) {
+    let path = |name: &str| workspace.path(name).display().to_string();
+    let text = format!(
+        "[model]\npath = '{}'\n[data]\ntrain = '{}'\nshuffle = false\n[training]\noutput_dir = '{}'\n\
+         learning_rate = 1e-2\n{settings}",
+        path("model"),
+        path("train.jsonl"),
+        path("out")
+    );
+    let config = Config::parse("run.toml", &text, &Overrides::default()).unwrap();
+    let mut base =
+        BaseModel::open(&config.model.path, config.model.dtype.dtype(), Purpose::of_config(&config).unwrap()).unwrap();
+    let row_settings =
+        RowSettings { max_length: 64, completion_only_loss: false, num_virtual_tokens: 0, adapters: &[] };
+    let rows = Rows::new(base.rows(&config.data.train, None, None, row_settings).unwrap(), &config).unwrap();
+    let batches = (1..=steps).map(|step| rows.micro_batches(step).unwrap()).collect();
+    base.place(config.model.storage(), Device::Emulated).unwrap();
+    (config, base, batches)
+}
+
+const LORA: &str = "per_device_train_batch_size = 4\ngradient_accumulation_steps = 2\n\
+                    [adapter]\nr = 4\ntarget_modules = 'all-linear'\nlora_dropout = 0.1\nbias = 'all'";
+
+#[test]
+fn from_the_second_step_on_nothing_is_waited_for_or_allocated() {
+    let (executor, _turn) = emulated();
+    let workspace = Workspace::new(8);
+    let (config, base, batches) = run(&workspace, LORA, 1);
+    let mut steps = Steps::new(&config, &base).unwrap();
+    let mut losses = Vec::new();
+    for step in 0..4 {
+        let (before, blocks) = (executor.exchanges(), executor.pool_stats().blocks_allocated);
+        // Every step the same rows, so that shapes repeat.
+        let of_step = steps.take(&batches[0]).unwrap();
+        let Exchanges { waits, uploads } = executor.exchanges();
+        assert_eq!(waits, before.waits, "step {step}");
+        if step > 0 {
+            assert_eq!(executor.pool_stats().blocks_allocated, blocks, "step {step}");
+            // Where each micro-batch's backward starts from; its rows have not changed.
+            assert_eq!(uploads - before.uploads, 2, "step {step}");
+        }
+        losses.push(steps.loss(&of_step).unwrap());
+        assert_eq!(executor.exchanges().waits, before.waits + 1, "one wait, for all that is told of a step");
+    }
+    assert!(losses.windows(2).all(|pair| pair[1] < pair[0]), "{losses:?}");
+}
+
+#[test]
+fn a_batch_is_copied_once_for_all_layers() {
+    let (executor, _turn) = emulated();
+    let workspace = Workspace::new(24);
+    let (config, base, batches) = run(&workspace, LORA, 3);
+    let mut steps = Steps::new(&config, &base).unwrap();
+    for batches in &batches {
+        let before = executor.exchanges().uploads;
+        steps.take(batches).unwrap();
+        let uploads = executor.exchanges().uploads - before;
+        // Ids, positions, three cuttings into tiles, labels, rows that have one, ones to sum a bias with, and where backward
+        // starts from. The model has two layers of seven projections.
+        assert!(uploads <= 9 * batches.len() as u64 + 2, "{uploads} for {} micro-batches", batches.len());
+    }
+}
