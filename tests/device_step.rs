@@ -35,7 +35,7 @@ fn run(workspace: &Workspace, settings: &str, steps: u64) -> (Config, BaseModel,
     let mut base =
         BaseModel::open(&config.model.path, config.model.dtype.dtype(), Purpose::of_config(&config).unwrap()).unwrap();
     let row_settings =
-        RowSettings { max_length: 64, completion_only_loss: false, num_virtual_tokens: 0, adapters: &[] };
+        RowSettings { max_length: 64, completion_only_loss: false, num_virtual_tokens: 0, adapters: &[], cache: None };
     let rows = Rows::new(base.rows(&config.data.train, None, None, row_settings).unwrap(), &config).unwrap();
     let batches = (1..=steps).map(|step| rows.micro_batches(step).unwrap()).collect();
     base.place(config.model.storage(), Device::Emulated).unwrap();

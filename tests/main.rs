@@ -14,4 +14,5 @@ mod quantized;
 mod resume;
 mod saves;
 mod seq2seq;
+mod token_cache;
 mod vision;

@@ -9,6 +9,7 @@ mod turns;
 
 use std::path::Path;
 
+use checkpoint::sha256_hex;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value, context};
 use time::OffsetDateTime;
@@ -36,6 +37,10 @@ pub struct ChatTemplate {
     /// By name, whether the template marks with `{% generation %}` what the assistant writes.
     marks_generation: Vec<(String, bool)>,
     time: OffsetDateTime,
+    /// Of all names and texts.
+    sha256: String,
+    /// Whether a text may depend on the time.
+    reads_time: bool,
 }
 
 impl ChatTemplate {
@@ -74,6 +79,9 @@ impl ChatTemplate {
     fn compile(templates: Vec<source::Named>, special_tokens: &SpecialTokens) -> Result<Self, DataError> {
         let mut environment = environment::with_python_habits(FUEL);
         let mut marks_generation = Vec::new();
+        let named: Vec<_> = templates.iter().map(|template| (&template.name, &template.text)).collect();
+        let sha256 = sha256_hex(format!("{named:?}").as_bytes());
+        let reads_time = templates.iter().any(|template| template.text.contains(environment::STRFTIME_NOW));
         for source::Named { name, text, origin } in templates {
             let (text, marks) = generation::as_calls(&text);
             environment.add_template_owned(name.clone(), text).map_err(|error| DataError::TemplateSyntax {
@@ -88,6 +96,8 @@ impl ChatTemplate {
             special_tokens: Value::from(Serde(&special_tokens.names)),
             marks_generation,
             time: OffsetDateTime::UNIX_EPOCH,
+            sha256,
+            reads_time,
         };
         Ok(template.with_time(OffsetDateTime::now_utc().unix_timestamp()))
     }
@@ -104,6 +114,13 @@ impl ChatTemplate {
     /// What `strftime_now` reads, in seconds since 1970.
     pub fn time(&self) -> i64 {
         self.time.unix_timestamp()
+    }
+
+    /// What the text of a conversation depends on beside the special tokens: two templates with the same fingerprint render
+    /// alike.
+    pub(crate) fn fingerprint(&self) -> String {
+        let time = if self.reads_time { self.time() } else { 0 };
+        format!("{} {time}", self.sha256)
     }
 
     /// The text of `conversation`. With `add_generation_prompt` it ends where the assistant's answer would begin.

@@ -1,46 +1,44 @@
 //! All rows of a file, encoded.
 
+mod builder;
+mod cache;
+mod column;
+mod columns;
 mod images;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::encode::{Encoded, Encoder};
-use crate::example::num_targets;
-use crate::lines::Lines;
-use crate::{
-    ChatTemplate, DataError, DataOptions, Example, IGNORE_INDEX, ImageOptions, Row, Statistics, Task, Tokenizer,
-};
+use crate::encode::Encoder;
+use crate::lines::{Line, Lines};
+use crate::{ChatTemplate, DataError, DataOptions, Example, ImageOptions, Row, Statistics, Task, Tokenizer};
+use builder::Builder;
+pub use cache::TokenCache;
+use columns::{Columns, GrowingColumns};
 use images::Images;
 
-/// The examples of a file, in its order. All token ids lie in one vector and all labels in another, 8 bytes a token.
+/// The examples of a file, in its order: in memory, or mapped from a [`TokenCache`].
 #[derive(Clone, Debug)]
 pub struct Dataset {
     task: Task,
-    input_ids: Vec<u32>,
-    /// Of each example in `input_ids`, and the end.
-    starts: Vec<usize>,
-    /// A label is -100 or below 2^31, which [`DataOptions`] ensures.
-    labels: Vec<i32>,
-    label_starts: Vec<usize>,
-    /// One for each example of a regression, or none.
-    values: Vec<f32>,
-    /// As many as token ids, or none where all are in the first part of their text.
-    token_type_ids: Vec<u32>,
-    /// One for each example, or none where rows name no adapter.
-    adapters: Vec<u32>,
-    /// The line that each example came from; of images in folders, how many came before and itself.
-    lines: Vec<usize>,
+    columns: Columns,
     /// The files of examples that are images.
     images: Option<Images>,
     statistics: Statistics,
+    /// See [`sha256`](Self::sha256).
+    digest: OnceLock<String>,
 }
 
 impl Dataset {
+    fn new(task: Task, columns: Columns, statistics: Statistics) -> Self {
+        Self { task, columns, images: None, statistics, digest: OnceLock::new() }
+    }
+
     /// Reads and encodes the JSON Lines file `path`. Rows are encoded in parallel; their order, the examples and the first
     /// error are those of the file.
     ///
@@ -53,8 +51,26 @@ impl Dataset {
         template: Option<&ChatTemplate>,
         options: &DataOptions,
     ) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
-        Self::read(BufReader::with_capacity(1 << 20, file), path, tokenizer, template, options)
+        Self::read(reader(path)?, path, tokenizer, template, options)
+    }
+
+    /// As [`load`](Self::load), the examples mapped from `cache`. A file that it has no entry for is encoded into it first,
+    /// a block at a time; where `cache` may not be written to, into memory.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load); [`DataError::Cache`] if an entry cannot be written.
+    pub fn load_cached(
+        path: &Path,
+        tokenizer: Option<&Tokenizer>,
+        template: Option<&ChatTemplate>,
+        options: &DataOptions,
+        cache: &TokenCache,
+    ) -> Result<Self, DataError> {
+        options.check()?;
+        match cache.load(path, &Encoder { tokenizer, template, options })? {
+            Some(dataset) => Ok(dataset),
+            None => Self::load(path, tokenizer, template, options),
+        }
     }
 
     /// As [`load`](Self::load), from any reader; `path` names it in errors.
@@ -70,25 +86,9 @@ impl Dataset {
     ) -> Result<Self, DataError> {
         options.check()?;
         let encoder = Encoder { tokenizer, template, options };
-        let mut builder = Builder::new(&encoder);
-        let mut lines = Lines::new(reader, path, options.max_line_bytes);
-        loop {
-            let block = lines.block()?;
-            if block.is_empty() {
-                return builder.finish(path);
-            }
-            let encode = |line: &crate::lines::Line| {
-                let mut object = line.object()?;
-                let adapter = encoder.adapter(&mut object)?;
-                let mut encoded = encoder.encode(Row::from_object(object, options.task)?)?;
-                encoded.iter_mut().for_each(|encoded| encoded.example.adapter = adapter);
-                Ok(encoded)
-            };
-            let rows: Vec<_> = block.par_iter().map(encode).collect();
-            for (line, encoded) in block.iter().zip(rows) {
-                builder.push(line.number, encoded.map_err(|error| at(path, line.number, error))?);
-            }
-        }
+        let mut builder = Builder::new(&encoder, GrowingColumns::in_memory());
+        encode_lines(reader, path, &encoder, &mut builder, |_| Ok(()))?;
+        builder.finish(path)
     }
 
     /// The images of `path`, one example each: a folder with a folder of PNG and JPEG files for each class, or a JSON Lines
@@ -127,7 +127,7 @@ impl Dataset {
     /// How many examples there are, at least one.
     #[expect(clippy::len_without_is_empty, reason = "a dataset has at least one example")]
     pub fn len(&self) -> usize {
-        self.lines.len()
+        self.columns.lines.len()
     }
 
     /// The token ids of example `index`.
@@ -135,7 +135,7 @@ impl Dataset {
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn input_ids(&self, index: usize) -> &[u32] {
-        &self.input_ids[self.starts[index]..self.starts[index + 1]]
+        Columns::part(&self.columns.input_ids, &self.columns.starts, index)
     }
 
     /// The labels of example `index`; see [`Example`].
@@ -143,12 +143,12 @@ impl Dataset {
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn labels(&self, index: usize) -> &[i32] {
-        &self.labels[self.label_starts[index]..self.label_starts[index + 1]]
+        Columns::part(&self.columns.labels, &self.columns.label_starts, index)
     }
 
     /// The number that example `index` of a regression is to predict.
     pub fn value(&self, index: usize) -> Option<f32> {
-        self.values.get(index).copied()
+        self.columns.values.get(index).copied()
     }
 
     /// The part of the text that each token of example `index` is in; empty where all are in the first.
@@ -156,15 +156,15 @@ impl Dataset {
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn token_type_ids(&self, index: usize) -> &[u32] {
-        if self.token_type_ids.is_empty() {
+        if self.columns.token_type_ids.is_empty() {
             return &[];
         }
-        &self.token_type_ids[self.starts[index]..self.starts[index + 1]]
+        Columns::part(&self.columns.token_type_ids, &self.columns.starts, index)
     }
 
     /// The adapter that the row of example `index` chose, by its place in [`DataOptions::adapters`].
     pub fn adapter(&self, index: usize) -> Option<u32> {
-        self.adapters.get(index).copied()
+        self.columns.adapters.get(index).copied()
     }
 
     /// A copy of example `index`.
@@ -196,7 +196,12 @@ impl Dataset {
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     pub fn line(&self, index: usize) -> usize {
-        self.lines[index]
+        self.columns.lines[index] as usize
+    }
+
+    /// Bytes of memory that the examples take, none of those in files.
+    pub fn bytes_in_memory(&self) -> u64 {
+        self.columns.bytes_in_memory() as u64
     }
 
     /// What became of the rows.
@@ -206,19 +211,48 @@ impl Dataset {
 
     /// A digest of all examples: whether a run that is resumed has the rows that it began with.
     pub fn sha256(&self) -> String {
-        let mut hasher = Sha256::new();
-        hasher.update(self.task.as_str());
-        // Lengths first, so that no two datasets have the same bytes.
-        for starts in [&self.starts, &self.label_starts] {
-            hasher.update((starts.len() as u64).to_le_bytes());
-            starts.iter().for_each(|&start| hasher.update((start as u64).to_le_bytes()));
+        let digest = || {
+            let mut hasher = Sha256::new();
+            hasher.update(self.task.as_str());
+            self.columns.hash(&mut hasher);
+            self.images.iter().for_each(|images| hasher.update(images.digests()));
+            hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        self.digest.get_or_init(digest).clone()
+    }
+}
+
+fn reader(path: &Path) -> Result<BufReader<File>, DataError> {
+    let file = File::open(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
+    Ok(BufReader::with_capacity(1 << 20, file))
+}
+
+/// Encodes the lines of `reader` into `builder`. Those of a block are encoded at once; after each, `end_of_block` is called.
+fn encode_lines(
+    reader: impl BufRead,
+    path: &Path,
+    encoder: &Encoder<'_>,
+    builder: &mut Builder<'_>,
+    mut end_of_block: impl FnMut(&mut GrowingColumns) -> Result<(), DataError>,
+) -> Result<(), DataError> {
+    let encode = |line: &Line| {
+        let mut object = line.object()?;
+        let adapter = encoder.adapter(&mut object)?;
+        let mut encoded = encoder.encode(Row::from_object(object, encoder.options.task)?)?;
+        encoded.iter_mut().for_each(|encoded| encoded.example.adapter = adapter);
+        Ok(encoded)
+    };
+    let mut lines = Lines::new(reader, path, encoder.options.max_line_bytes);
+    loop {
+        let block = lines.block()?;
+        if block.is_empty() {
+            return Ok(());
         }
-        self.input_ids.iter().for_each(|id| hasher.update(id.to_le_bytes()));
-        self.labels.iter().for_each(|label| hasher.update(label.to_le_bytes()));
-        self.values.iter().for_each(|value| hasher.update(value.to_le_bytes()));
-        self.token_type_ids.iter().for_each(|part| hasher.update(part.to_le_bytes()));
-        self.images.iter().for_each(|images| hasher.update(images.digests()));
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        let rows: Vec<_> = block.par_iter().map(encode).collect();
+        for (line, encoded) in block.iter().zip(rows) {
+            builder.push(line.number, encoded.map_err(|error| at(path, line.number, error))?);
+        }
+        end_of_block(&mut builder.columns)?;
     }
 }
 
@@ -226,93 +260,7 @@ fn at(path: &Path, line: usize, source: DataError) -> DataError {
     DataError::Row { path: path.to_owned(), line, source: Box::new(source) }
 }
 
-/// Puts examples one after the other.
-struct Builder<'a> {
-    options: &'a DataOptions,
-    stop_token_ids: &'a [u32],
-    dataset: Dataset,
-}
-
-impl<'a> Builder<'a> {
-    fn new(encoder: &Encoder<'a>) -> Self {
-        let dataset = Dataset {
-            task: encoder.options.task,
-            input_ids: Vec::new(),
-            starts: vec![0],
-            labels: Vec::new(),
-            label_starts: vec![0],
-            values: Vec::new(),
-            token_type_ids: Vec::new(),
-            adapters: Vec::new(),
-            lines: Vec::new(),
-            images: None,
-            statistics: Statistics::default(),
-        };
-        let stop_token_ids = encoder.tokenizer.map_or(&[][..], |t| &t.special_tokens().stop_token_ids);
-        Self { options: encoder.options, stop_token_ids, dataset }
-    }
-
-    fn push(&mut self, line: usize, examples: Vec<Encoded>) {
-        self.dataset.statistics.rows += 1;
-        self.dataset.statistics.split += usize::from(examples.len() > 1);
-        for encoded in examples {
-            if encoded.example.input_ids.is_empty() {
-                self.dataset.statistics.empty += 1;
-            } else {
-                self.push_example(line, encoded);
-            }
-        }
-    }
-
-    fn push_example(&mut self, line: usize, Encoded { example, truncated, merged }: Encoded) {
-        let data = &mut self.dataset;
-        let targets = num_targets(data.task, &example.labels);
-        let stops = |label: &i64| self.stop_token_ids.iter().any(|&stop| i64::from(stop) == *label);
-        data.statistics.examples += 1;
-        let decoded = if data.task == Task::Seq2SeqLm { example.labels.len() } else { 0 };
-        data.statistics.tokens += (example.input_ids.len() + decoded) as u64;
-        data.statistics.targets += targets as u64;
-        data.statistics.longest = data.statistics.longest.max(example.input_ids.len().max(decoded));
-        data.statistics.truncated += usize::from(truncated);
-        data.statistics.without_targets += usize::from(targets == 0);
-        data.statistics.merged += usize::from(merged);
-        if matches!(data.task, Task::CausalLm | Task::Seq2SeqLm) {
-            data.statistics.stopping += usize::from(example.labels.iter().any(stops));
-        }
-        data.input_ids.extend(&example.input_ids);
-        data.starts.push(data.input_ids.len());
-        // No label is lost: the encoder checked them against sizes below 2^31.
-        data.labels.extend(example.labels.iter().map(|&l| i32::try_from(l).unwrap_or(IGNORE_INDEX as i32)));
-        data.label_starts.push(data.labels.len());
-        data.values.extend(&example.values);
-        if !(example.token_type_ids.is_empty() && data.token_type_ids.is_empty()) {
-            // Those before, and tokens of a text in one part, are in the first.
-            data.token_type_ids.resize(data.input_ids.len() - example.input_ids.len(), 0);
-            data.token_type_ids.extend(&example.token_type_ids);
-            data.token_type_ids.resize(data.input_ids.len(), 0);
-        }
-        data.adapters.extend(example.adapter);
-        data.lines.push(line);
-    }
-
-    fn finish(mut self, path: &Path) -> Result<Dataset, DataError> {
-        let data = &mut self.dataset;
-        if data.lines.is_empty() {
-            return Err(DataError::NoRows { path: path.to_owned() });
-        }
-        if data.statistics.targets == 0 && data.task != Task::FeatureExtraction {
-            return Err(DataError::NothingSupervised {
-                path: path.to_owned(),
-                rows: data.statistics.rows,
-                truncated: data.statistics.truncated,
-                max_length: self.options.max_length,
-            });
-        }
-        data.input_ids.shrink_to_fit();
-        data.labels.shrink_to_fit();
-        Ok(self.dataset)
-    }
-}
-
+#[cfg(test)]
+mod cache_tests;
 #[cfg(test)]
 mod tests;

@@ -349,6 +349,17 @@ pub enum DataError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Encoded rows cannot be kept.
+    #[error(
+        "cannot keep encoded rows in {}: {source}; set data.cache_dir to a directory with room, or data.cache = \"never\"",
+        dir.display()
+    )]
+    Cache {
+        /// The directory of the cache.
+        dir: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A file in another encoding.
     #[error("{} is UTF-16; save it as UTF-8", path.display())]
     Utf16 {

@@ -1,9 +1,9 @@
 //! What became of the rows.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Counts over all rows of a file. Nothing that was left out, cut or changed goes unreported.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Rows read.
     pub rows: usize,

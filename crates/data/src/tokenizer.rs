@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use checkpoint::read_text;
+use checkpoint::{read_text, sha256_hex};
 use tokenizers::{Encoding, PostProcessor, PreTokenizerWrapper, TruncationParams, truncate_encodings};
 
 use crate::guard::guarded;
@@ -29,6 +29,8 @@ pub struct Tokenizer {
     special_tokens: SpecialTokens,
     vocab_size: usize,
     path: PathBuf,
+    /// Of the file's content.
+    sha256: String,
 }
 
 /// Token ids, and the bytes of the text that each covers. A token that stands for no text has an empty range at 0.
@@ -75,7 +77,8 @@ impl Tokenizer {
             return Err(DataError::Vocabulary { path, tokens, vocab_size });
         }
         let special_tokens = SpecialTokens::load(dir, |token| inner.token_to_id(token))?;
-        let tokenizer = Self { inner, of_words: OnceLock::new(), special_tokens, vocab_size, path };
+        let sha256 = sha256_hex(text.as_bytes());
+        let tokenizer = Self { inner, of_words: OnceLock::new(), special_tokens, vocab_size, path, sha256 };
         let probe = tokenizer.raw("hello", true)?;
         tokenizer.decode(probe.get_ids(), false)?;
         Ok(tokenizer)
@@ -84,6 +87,11 @@ impl Tokenizer {
     /// The special tokens.
     pub fn special_tokens(&self) -> &SpecialTokens {
         &self.special_tokens
+    }
+
+    /// What the ids of a text depend on: two tokenizers with the same fingerprint encode alike.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("{} {:?} {}", self.sha256, self.special_tokens, self.vocab_size)
     }
 
     /// The ids of `text`, with the special tokens of the post-processor if `add_special_tokens`.

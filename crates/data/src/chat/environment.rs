@@ -7,6 +7,9 @@ use time::format_description::parse_strftime_owned;
 
 use super::{generation, json};
 
+/// The function that reads the time.
+pub(super) const STRFTIME_NOW: &str = "strftime_now";
+
 /// An interpreter with Python's string methods and the functions that chat templates expect. It has no loader, so
 /// `include` and `import` find nothing.
 pub(super) fn with_python_habits(fuel: u64) -> Environment<'static> {
@@ -26,10 +29,10 @@ pub(super) fn with_python_habits(fuel: u64) -> Environment<'static> {
 
 /// Sets the time that `strftime_now(format)` reads.
 pub(super) fn set_time(environment: &mut Environment<'static>, time: OffsetDateTime) {
-    environment.add_function("strftime_now", move |format: &str| {
+    environment.add_function(STRFTIME_NOW, move |format: &str| {
         parse_strftime_owned(format)
             .map_err(|error| error.to_string())
             .and_then(|format| time.format(&format).map_err(|error| error.to_string()))
-            .map_err(|reason| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {reason}")))
+            .map_err(|reason| Error::new(ErrorKind::InvalidOperation, format!("{STRFTIME_NOW}: {reason}")))
     });
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{Builder, Dataset, at};
+use super::builder::Builder;
+use super::columns::GrowingColumns;
+use super::{Dataset, at};
 use crate::encode::{Encoded, Encoder};
 use crate::image_folder::{self, Class};
 use crate::lines::Lines;
@@ -56,15 +58,15 @@ pub(super) fn load(path: &Path, options: &DataOptions, image: &ImageOptions) -> 
     let digest = |found: &Found| Ok(Sha256::digest(image.processor.check(&found.file)?).into());
     let digests: Vec<Result<[u8; 32], DataError>> = found.par_iter().map(digest).collect();
     let digests = digests.into_iter().collect::<Result<_, _>>()?;
-    let mut builder = Builder::new(&encoder);
+    let mut builder = Builder::new(&encoder, GrowingColumns::in_memory());
     let mut files = Vec::with_capacity(found.len());
     for Found { line, file, labels } in found {
         let example = Example { labels, ..Example::default() };
-        builder.dataset.statistics.rows += 1;
-        builder.push_example(line, Encoded { example, ..Encoded::default() });
+        builder.statistics.rows += 1;
+        builder.push_example(line, &Encoded { example, ..Encoded::default() });
         files.push(file);
     }
-    let statistics = &mut builder.dataset.statistics;
+    let statistics = &mut builder.statistics;
     statistics.tokens = (image.num_tokens * files.len()) as u64;
     statistics.longest = image.num_tokens;
     let mut dataset = builder.finish(path)?;

@@ -34,6 +34,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<u8, Error> {
             completion_only_loss: true,
             num_virtual_tokens: adapters.position_offset(),
             adapters: adapters.names(),
+            cache: None,
         },
     )?;
     if dataset.statistics().truncated > 0 {

@@ -11,12 +11,13 @@ use crate::console::Console;
 use crate::run::base_model::now;
 use crate::run::facts;
 use crate::run::plan::{KernelPlan, RunPlan};
+use crate::run::token_cache::Access;
 use crate::units::Bytes;
 
 pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
     let console = Console::new(args.json);
     let config = Config::load(args.config.config.as_deref(), &args.config.overrides())?;
-    let mut setup = Setup::load(&config, now())?;
+    let mut setup = Setup::load(&config, now(), Access::Read, console)?;
     config.adapter.without_effect().iter().for_each(|warning| console.warning(warning));
     let plan = RunPlan::new(&config, &setup.base, &setup.rows)?;
     let kernels = args.kernels.map(|architecture| KernelPlan::new(&config, &mut setup.base, &setup.rows, architecture));

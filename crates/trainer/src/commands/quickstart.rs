@@ -77,8 +77,13 @@ impl Exam {
     fn open(bundle: &Bundle, base: &BaseModel) -> Result<Self, Error> {
         let no_tokenizer = || data::DataError::NoTokenizer { dir: base.dir.clone() };
         let tokenizer = base.tokenizer()?.ok_or_else(no_tokenizer)?;
-        let settings =
-            RowSettings { max_length: MAX_LENGTH, completion_only_loss: true, num_virtual_tokens: 0, adapters: &[] };
+        let settings = RowSettings {
+            max_length: MAX_LENGTH,
+            completion_only_loss: true,
+            num_virtual_tokens: 0,
+            adapters: &[],
+            cache: None,
+        };
         let dataset = base.rows(&bundle.test, Some(&tokenizer), None, settings)?;
         let rows = TaskRow::read(&bundle.test)?;
         Ok(Self { tokenizer, dataset, rows, total: base.task.base().modules().count() as u64 })

@@ -33,9 +33,10 @@ use crate::run::report::{REPORT_FILE, Report, Sample};
 use crate::run::resume::{self, Origin};
 use crate::run::rows::Rows;
 use crate::run::save::save_result;
+use crate::run::token_cache::Access;
 use crate::run::trainer::{Ended, Trainer};
 use crate::run::trainer_state::TrainerState;
-use crate::run::{companions, method, purpose, training_state};
+use crate::run::{companions, method, purpose, token_cache, training_state};
 use crate::sampling::Sampling;
 use crate::schedule::Schedule;
 use crate::signals::Signals;
@@ -60,7 +61,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
     let begun = origin.as_ref().map(|origin| &origin.record).or(finished.as_ref().map(|(record, _)| record));
     let started_at = begun.map_or_else(now, |record| record.started_at);
 
-    let setup = Setup::load(&config, started_at)?;
+    let setup = Setup::load(&config, started_at, Access::Write, console)?;
     let record = RunRecord::new(setup.identity(&config)?, started_at);
     if let Some((then, state)) = &finished {
         resume::check_same(output.path(), &then.identity, &record.identity)?;
@@ -89,7 +90,7 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    pub(super) fn load(config: &Config, started_at: i64) -> Result<Self, Error> {
+    pub(super) fn load(config: &Config, started_at: i64, access: Access, console: Console) -> Result<Self, Error> {
         let purpose = Purpose::of_config(config)?;
         let base = BaseModel::open(&config.model.path, config.model.dtype.dtype(), purpose)?;
         let tokenizer = base.tokenizer()?;
@@ -99,8 +100,17 @@ impl Setup {
             completion_only_loss: config.data.completion_only_loss,
             num_virtual_tokens: method::num_virtual_tokens(config, base.task.base())?,
             adapters: &[],
+            cache: None,
         };
-        let rows_of = |path: &Path| base.rows(path, tokenizer.as_ref(), template.as_ref(), settings);
+        let rows_of = |path: &Path| {
+            let cache = token_cache::of_file(path, config, access);
+            if let Some(cache) = &cache {
+                let (path, dir) = (path.display(), cache.dir().display());
+                console.line(format_args!("reading {path}, whose tokens are kept in {dir}"));
+            }
+            let settings = RowSettings { cache: cache.as_ref(), ..settings };
+            base.rows(path, tokenizer.as_ref(), template.as_ref(), settings)
+        };
         let task = base.purpose.task;
         let rows = Rows::new(rows_of(&purpose::rows_of(task, Split::Train, &config.data.train)?)?, config)?;
         let eval = match &config.data.eval {

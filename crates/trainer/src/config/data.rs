@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::section::Section;
+use super::value::Choice;
 
 /// The rows and how they become sequences.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,6 +27,28 @@ pub struct Data {
     /// A jinja file used in place of the model's own chat template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<PathBuf>,
+    /// Whether rows are kept encoded in files. Default `auto`.
+    pub cache: CacheUse,
+    /// Where; `tokens` in `training.output_dir` unless set. Runs that share it encode the same rows once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// Which files of rows are encoded once, into files that are mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheUse {
+    /// Those that take long to encode.
+    Auto,
+    /// All.
+    Always,
+    /// None.
+    Never,
+}
+
+impl Choice for CacheUse {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
 }
 
 impl Data {
@@ -38,6 +61,8 @@ impl Data {
             shuffle: s.or("shuffle", true),
             completion_only_loss: s.or("completion_only_loss", true),
             chat_template: s.get_path("chat_template"),
+            cache: s.or("cache", CacheUse::Auto),
+            cache_dir: s.get_path("cache_dir"),
         }
     }
 }

@@ -29,7 +29,7 @@ pub use adapter::{
     AdaLoraSettings, Adapter, BottleneckSettings, Ia3Settings, LoraSettings, Method, PixelPromptSettings,
     PromptLearningSettings, Recipe, Selection, TrainableTokensSettings, VeraSettings,
 };
-pub use data::Data;
+pub use data::{CacheUse, Data};
 pub use model::{BaseDType, Model, Quantization, TaskType, WeightStorage};
 pub use problem::{ConfigError, Problem};
 pub use source::{Location, Source};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use checkpoint::{Checkpoint, Dtype, MappedTensor};
-use data::{ChatTemplate, DataError, DataOptions, Dataset, ImageOptions, ImageProcessor, Tokenizer};
+use data::{ChatTemplate, DataError, DataOptions, Dataset, ImageOptions, ImageProcessor, TokenCache, Tokenizer};
 use device::{DType, Device};
 use model::config::CONFIG_FILE;
 use model::{
@@ -188,7 +188,7 @@ impl BaseModel {
         template: Option<&ChatTemplate>,
         settings: RowSettings<'_>,
     ) -> Result<Dataset, Error> {
-        let RowSettings { max_length, completion_only_loss, num_virtual_tokens, adapters } = settings;
+        let RowSettings { max_length, completion_only_loss, num_virtual_tokens, adapters, cache } = settings;
         let options = DataOptions {
             task: self.purpose.task,
             num_labels: self.purpose.labels.len(),
@@ -202,7 +202,10 @@ impl BaseModel {
         if let Some(images) = self.task.images() {
             return Ok(Dataset::load_images(path, &options, &image_options(&self.dir, images)?)?);
         }
-        let dataset = Dataset::load(path, tokenizer, template, &options)?;
+        let dataset = match cache {
+            Some(cache) => Dataset::load_cached(path, tokenizer, template, &options, cache)?,
+            None => Dataset::load(path, tokenizer, template, &options)?,
+        };
         let longest = dataset.statistics().longest;
         match self.task.base().dimensions().learned_positions {
             Some(positions) if longest > positions.saturating_sub(num_virtual_tokens) => {
@@ -225,6 +228,8 @@ pub struct RowSettings<'a> {
     pub num_virtual_tokens: usize,
     /// Names of adapters that rows choose from, if they do.
     pub adapters: &'a [String],
+    /// Where encoded rows are kept, if they are.
+    pub cache: Option<&'a TokenCache>,
 }
 
 /// Kinds of tokens that the model has a table for; 0 if it has none.

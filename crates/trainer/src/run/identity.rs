@@ -10,12 +10,14 @@ use crate::config::Config;
 use crate::schedule::SchedulerType;
 
 /// Settings that change where, how fast or how often, and no number of the result.
-const INDIFFERENT: [&str; 18] = [
+const INDIFFERENT: [&str; 20] = [
     // Paths may change; contents are compared.
     "model.path",
     "data.train",
     "data.eval",
     "data.chat_template",
+    "data.cache",
+    "data.cache_dir",
     "adapter.init_from",
     // What it stands for is compared.
     "adapter.recipe",

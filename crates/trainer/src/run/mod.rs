@@ -40,6 +40,7 @@ pub mod rows;
 pub mod save;
 pub mod steps;
 pub mod task;
+pub mod token_cache;
 pub mod trainer;
 pub mod trainer_state;
 pub mod training_state;

@@ -24,8 +24,6 @@ pub use trained::Trained;
 const PROGRAM_BYTES: u64 = 12 << 20;
 /// A tokenizer in memory, in sizes of its file: vocabulary and merges are kept as hash maps.
 const TOKENIZER_FACTOR: u64 = 12;
-/// Bytes that a token of a dataset takes: its id and its label.
-const TOKEN_BYTES: u64 = 8;
 const F32_BYTES: u64 = 4;
 
 /// Memory by item, in bytes.
@@ -121,7 +119,7 @@ impl RunPlan {
         let trained = Trained::of(config, base)?;
         let available_bytes = memory::available_bytes();
         let tokenizer = std::fs::metadata(base.dir.join("tokenizer.json")).map_or(0, |file| file.len());
-        let data = rows.dataset.statistics().tokens * TOKEN_BYTES + tokenizer * TOKENIZER_FACTOR;
+        let data = rows.dataset.bytes_in_memory() + tokenizer * TOKENIZER_FACTOR;
         let checkpointing = config.training.gradient_checkpointing;
         let plan_for = |sequences: usize| {
             let prompts = trained.prompt_len * rows.rows_within(sequences, config);

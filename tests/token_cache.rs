@@ -1,0 +1,38 @@
+//! Rows that are kept encoded train as rows that are not.
+
+use tunesmith_tests::{Workspace, metrics};
+
+const STEPS: &str = "training.max_steps=4";
+
+#[test]
+fn runs_share_a_cache_and_learn_the_same() {
+    let workspace = Workspace::new(13);
+    let result = |out: &str| {
+        let dir = workspace.path(out);
+        (std::fs::read(dir.join("adapter_model.safetensors")).unwrap(), metrics(&dir))
+    };
+    workspace.train("plain", &[STEPS]).expect(0);
+    assert!(!workspace.path("plain/tokens").exists(), "a short file is not kept");
+    let cache_dir = format!("data.cache_dir={}", workspace.path("tokens").display());
+    for out in ["first", "second"] {
+        let output = workspace.train(out, &[STEPS, "data.cache=always", &cache_dir]).expect(0);
+        assert!(output.stdout.contains("whose tokens are kept in"), "{}", output.stdout);
+        assert!(result(out) == result("plain"), "{out}");
+        let entries = std::fs::read_dir(workspace.path("tokens")).unwrap();
+        assert_eq!(entries.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 1);
+    }
+}
+
+#[test]
+fn a_run_keeps_its_rows_beside_its_result_and_goes_on_with_them() {
+    let workspace = Workspace::new(13);
+    let settings = ["training.save_steps=2", "data.cache=always", "training.lr_scheduler_type=constant"];
+    let run = |steps: &'static str| workspace.train("out", &[&settings[..], &[steps]].concat()).expect(0);
+    run("training.max_steps=2");
+    assert!(workspace.path("out/tokens").is_dir());
+    let output = run(STEPS);
+    assert!(output.stdout.contains("step 2 of 4"), "{}", output.stdout);
+    workspace.train("plain", &["training.lr_scheduler_type=constant", STEPS]).expect(0);
+    let adapter = |out: &str| std::fs::read(workspace.path(out).join("adapter_model.safetensors")).unwrap();
+    assert!(adapter("out") == adapter("plain"));
+}
