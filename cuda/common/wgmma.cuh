@@ -2,7 +2,7 @@
 //
 // Tiles hold 64 elements, 128 bytes, of each line, with the 128-byte swizzle of `tensor_load`, and start at multiples of 1024.
 // Along the depth of the product, a line is a row of A or a column of B; across, the 64 elements of one depth follow each
-// other and 64 columns of B make a tile of their own.
+// other, and 64 rows of A or columns of B make a tile of their own.
 //
 // Thread t of the warpgroup holds of D (64 x 256), with `group = t % 32 / 4` and `pair = t % 4`, rows 16 (t / 32) + group and
 // that + 8: d[4 j], d[4 j + 1] are columns 8 j + 2 pair and the next of the first row, d[4 j + 2], d[4 j + 3] of the second.
@@ -61,11 +61,11 @@ __device__ __forceinline__ void wgmma_wait() {
 #endif
 }
 
-/** Starts `d += a b` for A (64 x 16), along the depth, and B (16 x 256), along or across it. */
-template <bool B_ALONG>
+/** Starts `d += a b` for A (64 x 16) and B (16 x 256), each along or across the depth. */
+template <bool A_ALONG, bool B_ALONG>
 __device__ __forceinline__ void wgmma_m64n256k16(float (&d)[WGMMA_SUMS], uint64_t a, uint64_t b) {
 #ifdef TUNESMITH_EMULATOR
-    emulator::wgmma_start(d, a, b, {.columns = 256, .b_along = B_ALONG, .a_in_registers = false, .add = true});
+    emulator::wgmma_start(d, a, b, {.columns = 256, .b_along = B_ALONG, .a_in_registers = false, .add = true, .a_across = !A_ALONG});
 #else
     asm volatile(
         "{\n"
@@ -80,7 +80,7 @@ __device__ __forceinline__ void wgmma_m64n256k16(float (&d)[WGMMA_SUMS], uint64_
         "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
         "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
         "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
-        "}, %128, %129, add, 1, 1, 0, %130;\n"
+        "}, %128, %129, add, 1, 1, %130, %131;\n"
         "}"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
           "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
@@ -98,7 +98,7 @@ __device__ __forceinline__ void wgmma_m64n256k16(float (&d)[WGMMA_SUMS], uint64_
           "+f"(d[104]), "+f"(d[105]), "+f"(d[106]), "+f"(d[107]), "+f"(d[108]), "+f"(d[109]), "+f"(d[110]), "+f"(d[111]),
           "+f"(d[112]), "+f"(d[113]), "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]),
           "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
-        : "l"(a), "l"(b), "n"(B_ALONG ? 0 : 1));
+        : "l"(a), "l"(b), "n"(A_ALONG ? 0 : 1), "n"(B_ALONG ? 0 : 1));
 #endif
 }
 

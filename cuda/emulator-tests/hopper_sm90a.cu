@@ -36,7 +36,7 @@ __device__ __forceinline__ void product(const HopperProbeParams& p) {
     wgmma_fence();
 #pragma unroll
     for (uint32_t k = 0; k < 64; k += 16)
-        wgmma_m64n256k16<B_ALONG>(d, wgmma_advance(a, 2 * k), wgmma_advance(b, (B_ALONG ? 1 : 64) * 2 * k));
+        wgmma_m64n256k16<true, B_ALONG>(d, wgmma_advance(a, 2 * k), wgmma_advance(b, (B_ALONG ? 1 : 64) * 2 * k));
     wgmma_commit();
     if (threadIdx.x == 0 && BUG == Bug::TILE_OVERWRITTEN) {
         mbarrier_arrive_expect(memory.again, sizeof memory.a);

@@ -31,12 +31,12 @@ inline float across(uint64_t descriptor, uint64_t line, uint64_t depth) {
 /** What the instruction's name and immediates say. */
 struct Product {
     uint32_t columns;
-    bool b_along, a_in_registers, add;
+    bool b_along, a_in_registers, add, a_across = false;
 };
 
 /** Keeps the product until it is waited for. A is a descriptor, or the address of four words. */
 inline void wgmma_start(float* d, uint64_t a, uint64_t b, Product product) {
-    uint64_t flags = product.columns << 3 | product.b_along << 2 | product.a_in_registers << 1 | product.add;
+    uint64_t flags = product.columns << 4 | product.a_across << 3 | product.b_along << 2 | product.a_in_registers << 1 | product.add;
     uint64_t work[4] = {reinterpret_cast<uint64_t>(d), a, b, flags};
     tunesmith_emulator_defer(&work);
 }
@@ -61,7 +61,8 @@ inline void multiply(float* d, uint64_t a, uint64_t b, Product product) {
     if (product.a_in_registers) {
         gather_rows(rows, reinterpret_cast<const uint32_t*>(a));
     } else {
-        for (uint32_t k = 0; k < 16; k++) rows[0][k] = along(a, row, k), rows[1][k] = along(a, row + 8, k);
+        auto element = product.a_across ? across : along;
+        for (uint32_t k = 0; k < 16; k++) rows[0][k] = element(a, row, k), rows[1][k] = element(a, row + 8, k);
     }
     for (uint32_t j = 0; j < product.columns / 4; j++) {
         uint32_t column = j / 2 * 8 + 2 * pair + j % 2;
@@ -79,7 +80,7 @@ inline void wgmma_wait(uint32_t pending) {
     uint64_t work[4];
     while (tunesmith_emulator_deferred(pending, &work))
         multiply(reinterpret_cast<float*>(work[0]), work[1], work[2],
-                 {uint32_t(work[3] >> 3), (work[3] & 4) != 0, (work[3] & 2) != 0, (work[3] & 1) != 0});
+                 {uint32_t(work[3] >> 4), (work[3] & 4) != 0, (work[3] & 2) != 0, (work[3] & 1) != 0, (work[3] & 8) != 0});
     // A warp waits as one.
     tunesmith_emulator_warp_gather(nullptr, 0, "wgmma.wait_group", 0);
 }

@@ -1,4 +1,5 @@
-// C = alpha A B, plus a bias or what C holds, with A and B as stored or transposed.
+// C = alpha A B, plus a bias or what C holds, with A and B as stored or transposed; with a factor for each column, also the
+// result before it.
 //
 // bf16 operands go through tensor cores, f32 operands through fused multiply-adds; sums are f32 and C is rounded once. Where C
 // has too few tiles for a GPU, each block adds up one slab of the depth, and `gemm_sum` adds the slabs in order: the result
@@ -42,17 +43,20 @@ __device__ __forceinline__ void gemm(const GemmParams& p) {
         });
     };
     const T* bias = global_pointer<const T>(p.bias);
+    const float* scale = global_pointer<const float>(p.scale);
     if (p.c_wide) {
         float* c = global_pointer<float>(p.c) + blockIdx.y * p.m * p.n;
-        write(Output<float, T>{c, p.c_stride, p.m, p.n, bias, p.alpha, p.add != 0});
+        write(Output<float, T>{c, p.c_stride, p.m, p.n, bias, p.alpha, p.add != 0, scale, global_pointer<float>(p.unscaled)});
     } else {
-        write(Output<T, T>{global_pointer<T>(p.c), p.c_stride, p.m, p.n, bias, p.alpha, p.add != 0});
+        T* c = global_pointer<T>(p.c);
+        write(Output<T, T>{c, p.c_stride, p.m, p.n, bias, p.alpha, p.add != 0, scale, global_pointer<T>(p.unscaled)});
     }
 }
 
 template <typename C, typename T>
 __device__ __forceinline__ void sum(const GemmSumParams& p) {
-    Output<C, T> c{global_pointer<C>(p.c), p.c_stride, p.m, p.n, global_pointer<const T>(p.bias), p.alpha, p.add != 0};
+    Output<C, T> c{global_pointer<C>(p.c), p.c_stride, p.m, p.n, global_pointer<const T>(p.bias), p.alpha, p.add != 0,
+                   global_pointer<const float>(p.scale), global_pointer<C>(p.unscaled)};
     uint64_t vectors_of_row = (p.n + VECTOR - 1) / VECTOR;
     uint64_t index = uint64_t(GEMM_SUM_THREADS) * blockIdx.x + threadIdx.x;
     uint64_t row = index / vectors_of_row, column = index % vectors_of_row * VECTOR;

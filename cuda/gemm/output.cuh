@@ -11,8 +11,10 @@ struct Output {
     const T* bias;      // (columns), or null
     float alpha;
     bool add;           // to what C holds
+    const float* scale = nullptr;   // (columns), or null: the last factor of each column
+    C* unscaled = nullptr;          // (rows, columns) as C, or null: the result without it
 
-    /** Writes `alpha values`, plus bias or C, to four columns of a row, as far as they lie in C. */
+    /** Writes `alpha values`, plus bias or C, times their scale, to four columns of a row, as far as they lie in C. */
     __device__ __forceinline__ void write(uint64_t row, uint64_t column, float (&values)[VECTOR]) const {
         if (row >= rows || column >= columns) return;
         C* to = data + row * stride;
@@ -26,6 +28,14 @@ struct Output {
         if (add) {
             load_up_to(to, column, columns, vectors, addend);
             for (uint32_t i = 0; i < VECTOR; i++) values[i] += addend[i];
+        }
+        if (scale) {
+            if (unscaled) {
+                bool unscaled_vectors = vector_aligned(unscaled) && stride % VECTOR == 0;
+                store_up_to(unscaled + row * stride, column, columns, unscaled_vectors, values);
+            }
+            load_up_to(scale, column, columns, vector_aligned(scale), addend);
+            for (uint32_t i = 0; i < VECTOR; i++) values[i] *= addend[i];
         }
         store_up_to(to, column, columns, vectors, values);
     }

@@ -60,6 +60,10 @@ struct GemmParams {
     uint64_t c;
     /** `[n]`, of the type of A; 0 for none. */
     uint64_t bias;
+    /** `[n]` f32, the last factor of each column; 0 for none. */
+    uint64_t scale;
+    /** As `c`, written: the result without `scale`; 0 if it is not wanted. */
+    uint64_t unscaled;
     /** Elements from row to row of A as stored. */
     uint64_t a_stride;
     /** Elements from row to row of B as stored. */
@@ -86,7 +90,7 @@ struct GemmParams {
     uint32_t c_wide;
 };
 
-static_assert(sizeof(GemmParams) == 112, "GemmParams is shared with Rust");
+static_assert(sizeof(GemmParams) == 128, "GemmParams is shared with Rust");
 
 /** `C = alpha` times the sum of the slabs' products, in order, plus a bias or what C holds. */
 struct GemmSumParams {
@@ -96,6 +100,10 @@ struct GemmSumParams {
     uint64_t c;
     /** `[n]`, of the type of A; 0 for none. */
     uint64_t bias;
+    /** `[n]` f32, the last factor of each column; 0 for none. */
+    uint64_t scale;
+    /** As `c`, written: the result without `scale`; 0 if it is not wanted. */
+    uint64_t unscaled;
     /** Elements from row to row of C. */
     uint64_t c_stride;
     /** Rows of C. */
@@ -112,7 +120,7 @@ struct GemmSumParams {
     uint64_t add;
 };
 
-static_assert(sizeof(GemmSumParams) == 72, "GemmSumParams is shared with Rust");
+static_assert(sizeof(GemmSumParams) == 88, "GemmSumParams is shared with Rust");
 
 /** A matrix for the tensor memory accelerator: `device::launch::TensorMap`. */
 struct alignas(64) GemmTensorMap {
@@ -126,15 +134,20 @@ struct GemmWgmmaSum {
     uint64_t c;
     /** `[n]`, or 0. */
     uint64_t bias;
+    /** `[n]` f32, the last factor of each column; 0 for none. */
+    uint64_t scale;
+    /** As `c`, written: the result without `scale`; 0 if it is not wanted. */
+    uint64_t unscaled;
     /** Columns of C. */
     uint64_t n;
     /** Elements from row to row of C. */
     uint64_t c_stride;
 };
 
-/** `C_i = alpha sum_t A_it B_it`, plus a bias or what C holds, for a few results with as many rows. */
+/** `C_i = alpha sum_t A_it B_it`, plus a bias or what C holds, for a few results with as many rows; or the partial products of
+    slabs of the depth of one. */
 struct GemmWgmmaParams {
-    /** `[m, k]`, of the terms of the first result, then of the next. */
+    /** `[m, k]` or `[k, m]`, as the kernel says, of the terms of the first result, then of the next. */
     GemmTensorMap a[GEMM_WGMMA_MAX_TERMS];
     /** `[n, k]` or `[k, n]`, as the kernel says. */
     GemmTensorMap b[GEMM_WGMMA_MAX_TERMS];
@@ -152,8 +165,14 @@ struct GemmWgmmaParams {
     uint32_t term_count;
     /** 1 to add to what each C holds. */
     uint32_t add;
+    /** Parts of the depth, of stages over all terms. */
+    uint32_t slabs;
+    /** Stages of each part. */
+    uint32_t slab_stages;
+    /** `[slabs, m, n]` f32, written instead of the only C; 0 to write C. */
+    uint64_t partials;
     /** Up to a multiple of the alignment. */
     uint64_t padding[3];
 };
 
-static_assert(sizeof(GemmWgmmaParams) == 1728, "GemmWgmmaParams is shared with Rust");
+static_assert(sizeof(GemmWgmmaParams) == 1792, "GemmWgmmaParams is shared with Rust");

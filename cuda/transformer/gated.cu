@@ -1,6 +1,6 @@
 // Gated activation of the feed-forward block: SwiGLU, GeGLU.
 //
-//   y     = act(gate) * up
+//   y     = act(gate) * up, times a factor of the channel if there is one
 //   dgate = dy * up * act'(gate),   dup = dy * act(gate)
 //
 // Arithmetic is f32; results are rounded once to the type of the operands. One block takes one row, each element is read and
@@ -17,13 +17,18 @@ __device__ __forceinline__ void forward(const GatedForwardParams& p) {
     const T* gate = global_pointer<const T>(p.gate) + blockIdx.x * p.stride;   // (features)
     const T* up = global_pointer<const T>(p.up) + blockIdx.x * p.stride;       // (features)
     T* y = global_pointer<T>(p.y) + blockIdx.x * p.features;                   // (features)
+    const float* scale = global_pointer<const float>(p.scale);                 // (features), or null
     bool vectors = vector_aligned(gate) && vector_aligned(up) && vector_aligned(y);
     with_activation(p.activation, [=](auto function) {
-        float g[VECTOR], u[VECTOR];
+        float g[VECTOR], u[VECTOR], l[VECTOR];
         for (uint64_t i = VECTOR * threadIdx.x; i < p.features; i += STEP) {
             load_up_to(gate, i, p.features, vectors, g);
             load_up_to(up, i, p.features, vectors, u);
             for (uint32_t j = 0; j < VECTOR; j++) u[j] *= function(g[j]).value;
+            if (scale) {
+                load_up_to(scale, i, p.features, vector_aligned(scale), l);
+                for (uint32_t j = 0; j < VECTOR; j++) u[j] *= l[j];
+            }
             store_up_to(y, i, p.features, vectors, u);
         }
     });

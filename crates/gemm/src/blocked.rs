@@ -49,6 +49,8 @@ struct Block<'a> {
     term: &'a Term<'a>,
     /// Whether what `C` is to start from is added here.
     is_first: bool,
+    /// Whether `C` is complete after this.
+    is_last: bool,
     depth: Range<usize>,
     /// Packed elements of one panel of each side.
     sizes: [usize; 2],
@@ -65,8 +67,11 @@ fn blocks<'a, K: Kernel>(kernel: K, terms: &'a [Term<'a>]) -> Vec<Block<'a>> {
             let depth = start(block)..start(block + 1);
             let padded = depth.len().next_multiple_of(K::DEPTH_UNIT);
             let sizes = [Side::A, Side::B].map(|side| padded * kernel.stride(side, term.lines(side).values.dtype()));
-            blocks.push(Block { term, is_first: blocks.is_empty(), depth, sizes });
+            blocks.push(Block { term, is_first: blocks.is_empty(), is_last: false, depth, sizes });
         }
+    }
+    if let Some(last) = blocks.last_mut() {
+        last.is_last = true;
     }
     blocks
 }
@@ -263,6 +268,7 @@ unsafe fn multiply<K: Kernel>(
     sums: &mut [f32],
 ) {
     let addend = if group[0].is_first { p.addend } else { Addend::of(p.c) };
+    let scale = p.scale.filter(|_| group.last().is_some_and(|block| block.is_last));
     let [tile_rows, tile_cols] = K::PANEL;
     let (rows, cols) = (a.range.clone(), b.range.clone());
     let mut blocks_left = group.len();
@@ -297,7 +303,12 @@ unsafe fn multiply<K: Kernel>(
                 let (addend, c) = (addend.at(rows.start, cols.start), p.c.at(rows.start, cols.start));
                 let sums = Sums { values, stride: tile_cols, cols: cols.len(), alpha: p.alpha, addend, c };
                 // SAFETY: the panels' ranges are within `m` and `n`, and that part of `C` is the caller's to give.
-                unsafe { kernel.write(&sums) };
+                unsafe {
+                    kernel.write(&sums);
+                    if let Some(scale) = scale {
+                        scale.apply(p.c, [rows.start, cols.start], [rows.len(), cols.len()]);
+                    }
+                }
             }
         });
         a.data = &a.data[run.sizes[Side::A as usize]..];

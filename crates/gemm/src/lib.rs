@@ -1,6 +1,6 @@
 //! Dense matrix products: on the CPU with packed panels and one micro-kernel per instruction set, and as kernels.
 //!
-//! `C[m, n] = alpha A[m, k] B[k, n]`, or the same added to `C` or to a bias.
+//! `C[m, n] = alpha A[m, k] B[k, n]`, or the same added to `C` or to a bias; [`gemm_scaled`] gives the columns factors as well.
 //!
 //! | operand | shape | dtype |
 //! |---|---|---|
@@ -29,18 +29,21 @@ pub mod launch;
 mod matrix;
 mod narrow;
 mod problem;
+mod scale;
 mod simd;
 mod sums;
 
 pub use error::GemmError;
 pub use expand::{Expand, Window};
 pub use matrix::{Matrix, MatrixMut};
+pub use scale::{ColumnScale, gemm_scaled};
 pub use sums::column_sums;
 
 use device::DType;
 use kernel::Kernel;
 use matrix::Stored;
 use problem::{Addend, Problem, Term};
+use scale::Scale;
 use simd::Isa;
 
 /// What the product is added to.
@@ -80,23 +83,34 @@ pub fn sum_of_products(
     update: Update<'_>,
     c: MatrixMut<'_>,
 ) -> Result<(), GemmError> {
+    sum_scaled(alpha, products, update, None, c)
+}
+
+/// [`sum_of_products`], and the factors of its columns.
+fn sum_scaled(
+    alpha: f32,
+    products: &[(Matrix<'_>, Matrix<'_>)],
+    update: Update<'_>,
+    scale: Option<Scale>,
+    c: MatrixMut<'_>,
+) -> Result<(), GemmError> {
     #[cfg(target_arch = "x86_64")]
     {
         #[cfg(target_os = "linux")]
         if let (Some(amx), Some(isa)) = (amx::Amx::detect(), simd::avx512::Avx512::detect())
             && products.iter().any(|(a, _)| a.cols() >= amx::LEAST_DEPTH)
         {
-            return sum_with(amx, isa, alpha, products, update, c);
+            return sum_with(amx, isa, alpha, products, update, scale, c);
         }
         if let Some(isa) = simd::avx512::Avx512::detect() {
-            return sum_with(isa, isa, alpha, products, update, c);
+            return sum_with(isa, isa, alpha, products, update, scale, c);
         }
         if let Some(isa) = simd::avx2::Avx2::detect() {
-            return sum_with(isa, isa, alpha, products, update, c);
+            return sum_with(isa, isa, alpha, products, update, scale, c);
         }
     }
     let isa = simd::portable::Portable;
-    sum_with(isa, isa, alpha, products, update, c)
+    sum_with(isa, isa, alpha, products, update, scale, c)
 }
 
 /// The sum with a given kernel, and a given instruction set for few rows.
@@ -106,6 +120,7 @@ fn sum_with<K: Kernel, I: Isa>(
     alpha: f32,
     products: &[(Matrix<'_>, Matrix<'_>)],
     update: Update<'_>,
+    scale: Option<Scale>,
     mut c: MatrixMut<'_>,
 ) -> Result<(), GemmError> {
     let (m, n) = (c.rows(), c.cols());
@@ -129,10 +144,14 @@ fn sum_with<K: Kernel, I: Isa>(
     let terms: Vec<Term<'_>> = products.iter().filter(|(a, _)| a.cols() > 0).map(Term::new).collect();
     if terms.is_empty() {
         without_terms(update, &mut c);
+        if let Some(scale) = scale {
+            // SAFETY: `check` proved that `C`, which is f32, holds `m` rows of `n` elements, and its borrow is exclusive.
+            unsafe { scale.apply(c.output(), [0, 0], [m, n]) };
+        }
         return Ok(());
     }
     let output = c.output();
-    let problem = Problem { m, n, alpha, terms: &terms, addend: Addend::new(update, output), c: output };
+    let problem = Problem { m, n, alpha, terms: &terms, addend: Addend::new(update, output), scale, c: output };
     let is_narrow = m <= narrow::MAX_ROWS;
     let turned: Vec<Term<'_>> = match !is_narrow && kernel.prefers_transposed(&problem) {
         true => terms.iter().map(Term::transposed).collect(),
@@ -142,7 +161,7 @@ fn sum_with<K: Kernel, I: Isa>(
     if output.dtype != DType::F32 {
         let is_written_once = !is_narrow && update != Update::Accumulate && blocked::is_single_pass(kernel, &problem);
         if !is_written_once {
-            return c.through_f32(|c| sum_with(kernel, isa, alpha, products, update, c));
+            return c.through_f32(|c| sum_with(kernel, isa, alpha, products, update, scale, c));
         }
     }
     // SAFETY: `check` proved that `C` holds `m` rows of `n` elements, and its borrow is exclusive.

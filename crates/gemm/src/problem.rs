@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::kernel::Side;
 use crate::matrix::Lines;
+use crate::scale::Scale;
 use crate::{GemmError, Matrix, Update};
 
 /// Slabs for each thread, so that one that is held up is helped by the others.
@@ -21,6 +22,8 @@ pub(crate) struct Problem<'a> {
     pub(crate) alpha: f32,
     pub(crate) terms: &'a [Term<'a>],
     pub(crate) addend: Addend,
+    /// What complete elements of `C`, which is then f32, are multiplied by.
+    pub(crate) scale: Option<Scale>,
     pub(crate) c: Output,
 }
 
@@ -53,9 +56,8 @@ impl<'a> Term<'a> {
 impl Problem<'_> {
     /// The same product seen as `C^T = alpha sum B^T A^T + addend^T`, over `terms` with their sides exchanged.
     pub(crate) fn transposed<'a>(&self, terms: &'a [Term<'a>]) -> Problem<'a> {
-        let addend = Addend { row_stride: self.addend.col_stride, col_stride: self.addend.row_stride, ..self.addend };
-        let c = Output { row_stride: self.c.col_stride, col_stride: self.c.row_stride, ..self.c };
-        Problem { m: self.n, n: self.m, alpha: self.alpha, terms, addend, c }
+        let (addend, scale, c) = (self.addend.transposed(), self.scale.map(Scale::transposed), self.c.transposed());
+        Problem { m: self.n, n: self.m, alpha: self.alpha, terms, addend, scale, c }
     }
 
     /// Into how many parts at most the product is worth splitting.
@@ -85,6 +87,11 @@ unsafe impl Send for Output {}
 unsafe impl Sync for Output {}
 
 impl Output {
+    /// The same of the transpose of `C`.
+    pub(crate) fn transposed(self) -> Self {
+        Self { row_stride: self.col_stride, col_stride: self.row_stride, ..self }
+    }
+
     /// The part from `row` and `col` on.
     pub(crate) fn at(self, row: usize, col: usize) -> Self {
         let elements = row * self.row_stride + col * self.col_stride;
@@ -114,6 +121,11 @@ impl Addend {
             Update::Accumulate => Self::of(c),
             Update::Bias(bias) => Self { start: bias.as_ptr(), row_stride: 0, col_stride: 1 },
         }
+    }
+
+    /// The same for the transpose of `C`.
+    pub(crate) fn transposed(self) -> Self {
+        Self { row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
 
     /// What `C` holds, which is f32: a product that adds to another `C` never runs on it.

@@ -27,7 +27,14 @@ pub trait Adapter: Send + Sync {
         false
     }
 
-    /// One projection of `x`, `[num_tokens, in_features]`. `weight` and `bias` are those of [`Adapter::parameter`] where it
+    /// Factors of the channels of a linear module's input. The model multiplies by them where it makes that input, in the same
+    /// pass if it can, before it calls [`Adapter::linear`].
+    fn input_scale(&self, id: ModuleId) -> Option<&Tensor> {
+        let _ = id;
+        None
+    }
+
+    /// One projection of `x`, `[num_tokens, in_features]`, which has been multiplied by [`Adapter::input_scale`]. `weight` and `bias` are those of [`Adapter::parameter`] where it
     /// gives some, the base's otherwise. The head is given only the rows whose logits are wanted, as one sequence.
     ///
     /// # Errors

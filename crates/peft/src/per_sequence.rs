@@ -101,7 +101,11 @@ impl Adapter for PerSequence {
             return ops::linear(x, weight, bias);
         }
         self.by_run(context, |adapter, rows, context| {
-            adapter.linear(id, &ops::slice_rows(x, rows)?, weight, bias, context)
+            let x = ops::slice_rows(x, rows)?;
+            match adapter.input_scale(id) {
+                Some(scale) => adapter.linear(id, &ops::ia3_scale(&x, scale)?, weight, bias, context),
+                None => adapter.linear(id, &x, weight, bias, context),
+            }
         })
     }
 

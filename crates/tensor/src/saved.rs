@@ -75,8 +75,14 @@ impl Saved {
     /// # Errors
     /// As [`Saved::stored`]; [`crate::TensorError::Device`] without memory.
     pub(crate) fn get(&self) -> Result<Tensor> {
-        let stored = self.stored()?;
-        if stored.device() == Device::Cpu && stored.dtype() != DType::F32 { widened(&stored) } else { Ok(stored) }
+        self.stored()?.widened()
+    }
+}
+
+impl Tensor {
+    /// The elements in f32 if they were kept in fewer bits on the CPU.
+    pub(crate) fn widened(self) -> Result<Tensor> {
+        if self.device() == Device::Cpu && self.dtype() != DType::F32 { widened(&self) } else { Ok(self) }
     }
 }
 

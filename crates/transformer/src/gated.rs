@@ -42,7 +42,7 @@ pub enum GateUp<'a> {
 }
 
 impl<'a> GateUp<'a> {
-    fn check(&self, shape: Shape) -> Result<()> {
+    pub(crate) fn check(&self, shape: Shape) -> Result<()> {
         match self {
             GateUp::Separate { gate, up } => {
                 check_len(OP, "gate", &[shape.rows, shape.features], gate.len())?;
@@ -53,7 +53,7 @@ impl<'a> GateUp<'a> {
     }
 
     #[inline(always)]
-    fn row(&self, row: usize, features: usize) -> (&'a [f32], &'a [f32]) {
+    pub(crate) fn row(&self, row: usize, features: usize) -> (&'a [f32], &'a [f32]) {
         match self {
             GateUp::Separate { gate, up } => {
                 let part = row * features..(row + 1) * features;
@@ -78,14 +78,39 @@ pub enum GateUpMut<'a> {
     Fused(&'a mut [f32]),
 }
 
-impl GateUpMut<'_> {
-    fn check(&self, shape: Shape) -> Result<()> {
+impl<'a> GateUpMut<'a> {
+    pub(crate) fn check(&self, shape: Shape) -> Result<()> {
         match self {
             GateUpMut::Separate { dgate, dup } => {
                 check_len(OP, "dgate", &[shape.rows, shape.features], dgate.len())?;
                 check_len(OP, "dup", &[shape.rows, shape.features], dup.len())
             }
             GateUpMut::Fused(both) => check_len(OP, "dgate_up", &[shape.rows, 2, shape.features], both.len()),
+        }
+    }
+
+    /// Consecutive parts of `rows` rows; `features` are not none.
+    pub(crate) fn blocks(self, rows: usize, features: usize) -> impl Iterator<Item = GateUpMut<'a>> {
+        let (first, second) = match self {
+            GateUpMut::Separate { dgate, dup } => (dgate, Some(dup)),
+            GateUpMut::Fused(both) => (both, None),
+        };
+        let width = if second.is_some() { features } else { 2 * features };
+        let mut seconds = second.map(|second| second.chunks_mut(rows * width));
+        first.chunks_mut(rows * width).map(move |first| match seconds.as_mut().and_then(Iterator::next) {
+            Some(dup) => GateUpMut::Separate { dgate: first, dup },
+            None => GateUpMut::Fused(first),
+        })
+    }
+
+    #[inline(always)]
+    pub(crate) fn row(&mut self, row: usize, features: usize) -> (&mut [f32], &mut [f32]) {
+        match self {
+            GateUpMut::Separate { dgate, dup } => {
+                let part = row * features..(row + 1) * features;
+                (&mut dgate[part.clone()], &mut dup[part])
+            }
+            GateUpMut::Fused(both) => both[2 * row * features..2 * (row + 1) * features].split_at_mut(features),
         }
     }
 }

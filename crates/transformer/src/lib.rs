@@ -7,6 +7,7 @@
 //! | [`rope`] | rotation of channel pairs by an angle of the position | `x` |
 //! | [`activation`] | `act(x)` | `x` |
 //! | [`gated`] | `act(gate) * up` | `gate`, `up` |
+//! | [`gated_scaled`] | `act(gate) * up * scale` | `gate`, `up`, `scale` |
 //! | [`embedding`] | rows of a table | the table |
 //! | [`cross_entropy`] | `-log softmax(logits)[label]`, summed | `logits` |
 //! | [`linear_cross_entropy`] | the same of `hidden W^T`, without the logits in memory | `hidden`, `W` |
@@ -37,6 +38,7 @@ pub mod embedding;
 mod error;
 mod functions;
 pub mod gated;
+pub mod gated_scaled;
 mod gradient;
 #[expect(unsafe_code, reason = "a launch takes addresses")]
 pub mod launch;

@@ -12,6 +12,7 @@ mod matrix;
 mod params;
 mod plan;
 mod product;
+mod scale;
 mod slabs;
 
 use device::launch::{Built, DeviceBuffer};
@@ -19,6 +20,7 @@ use device::launch::{Built, DeviceBuffer};
 pub use hopper::{Sum, sums_on_hopper};
 pub use matrix::{Matrix, MatrixMut};
 pub use product::{column_sums, gemm};
+pub use scale::{ColumnScale, gemm_scaled};
 pub use slabs::{Slabs, sum_slabs};
 
 /// What the build made of the kernels: with one nvcc, of those of every crate.

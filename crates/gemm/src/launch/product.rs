@@ -7,8 +7,9 @@ use super::kernels::{GEMM_BF16, GEMM_F32, GEMM_NARROW_BF16, GEMM_NARROW_F32, GEM
 use super::matrix::{Matrix, MatrixMut, elements};
 use super::params::{GemmParams, GemmSumParams};
 use super::plan::Plan;
-use super::slabs::sum_grid;
-use super::{Sum, Update, sums_on_hopper};
+use super::scale;
+use super::slabs::{allocate_partials, sum_grid};
+use super::{ColumnScale, Sum, Update, sums_on_hopper};
 use crate::GemmError;
 use crate::matrix::Stored;
 
@@ -19,32 +20,49 @@ use crate::matrix::Stored;
 /// [`GemmError::RowStride`] if a buffer does not hold its matrix or bias, [`GemmError::KernelDType`] for other types,
 /// [`GemmError::Device`] for buffers of different devices, no memory, and what a launch refuses.
 pub fn gemm(alpha: f32, a: Matrix<'_>, b: Matrix<'_>, update: Update<'_>, c: MatrixMut<'_>) -> Result<(), GemmError> {
+    product(alpha, (a, b), update, None, c)
+}
+
+/// [`gemm`], and the factors of its columns.
+pub(super) fn product(
+    alpha: f32,
+    (a, b): (Matrix<'_>, Matrix<'_>),
+    update: Update<'_>,
+    mut scale: Option<ColumnScale<'_>>,
+    c: MatrixMut<'_>,
+) -> Result<(), GemmError> {
     let (bias, add) = match update {
         Update::Overwrite => (None, false),
         Update::Accumulate => (None, true),
         Update::Bias(bias) => (Some(bias), false),
     };
     let executor = check(&a, &b, bias, &c)?;
+    scale.as_ref().map_or(Ok(()), |scale| scale.check(&c))?;
     let kernels = Kernels::of(a.dtype, b.dtype, c.dtype)?;
     let ([m, k], [_, n]) = (a.shape(), b.shape());
     if m == 0 || n == 0 {
         return Ok(());
     }
     let mut plan = Plan::new(m, n, k);
-    if !plan.narrow && plan.slabs.count == 1 {
-        // With `c` in a sum of its own for as long as it takes to find out.
+    if !plan.narrow {
+        // With what is written in a sum of its own for as long as it takes to find out.
         let c = MatrixMut { buffer: &mut *c.buffer, ..c };
-        if sums_on_hopper(alpha, add, &mut [Sum { terms: vec![(a, b)], bias, c }])? {
+        let scale = scale.as_mut().map(ColumnScale::reborrow);
+        if sums_on_hopper(alpha, add, &mut [Sum { terms: vec![(a, b)], bias, scale, c }])? {
             return Ok(());
         }
     }
-    let operands = [a.buffer, b.buffer].into_iter().chain(bias);
+    let scaling = scale.iter().flat_map(ColumnScale::buffers);
+    let operands = [a.buffer, b.buffer].into_iter().chain(bias).chain(scaling);
     plan.grid = plan.grid.doing(Work::product([m, n, k]) + Work::over(operands));
+    let [factors, unscaled] = scale::addresses(scale.as_ref());
     let params = GemmParams {
         a: a.buffer.address(),
         b: b.buffer.address(),
         c: c.buffer.address(),
         bias: bias.map_or(0, DeviceBuffer::address),
+        scale: factors,
+        unscaled,
         a_stride: a.stored.row_stride as u64,
         b_stride: b.stored.row_stride as u64,
         c_stride: c.stored.row_stride as u64,
@@ -58,8 +76,8 @@ pub fn gemm(alpha: f32, a: Matrix<'_>, b: Matrix<'_>, update: Update<'_>, c: Mat
         b_transposed: u32::from(b.transposed),
         c_wide: u32::from(c.dtype == DType::F32),
     };
-    // SAFETY: the buffers were checked to be of this executor and to hold their matrices, with a block for each tile; `c` is
-    // borrowed mutably.
+    // SAFETY: the buffers were checked to be of this executor and to hold their matrices, with a block for each tile; what is
+    // written is borrowed mutably.
     unsafe {
         if plan.slabs.count == 1 {
             plan.grid.work = plan.grid.work + Work::over([&*c.buffer]);
@@ -149,14 +167,24 @@ impl Kernels {
     /// As [`Kernels::whole`].
     unsafe fn slabs(&self, executor: &Executor, plan: Plan, params: GemmParams) -> Result<(), GemmError> {
         let (m, n, count) = (params.m as usize, params.n as usize, plan.slabs.count);
-        let elements = m.saturating_mul(n).saturating_mul(count);
-        let partials = executor.allocate(elements.saturating_mul(size_of::<f32>()))?;
-        let products =
-            GemmParams { c: partials.address(), bias: 0, c_stride: params.n, add: 0, alpha: 1.0, c_wide: 1, ..params };
+        let partials = allocate_partials(executor, [m, n], count)?;
+        let products = GemmParams {
+            c: partials.address(),
+            bias: 0,
+            scale: 0,
+            unscaled: 0,
+            c_stride: params.n,
+            add: 0,
+            alpha: 1.0,
+            c_wide: 1,
+            ..params
+        };
         let sums = GemmSumParams {
             partials: partials.address(),
             c: params.c,
             bias: params.bias,
+            scale: params.scale,
+            unscaled: params.unscaled,
             c_stride: params.c_stride,
             m: params.m,
             n: params.n,

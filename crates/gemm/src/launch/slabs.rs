@@ -27,7 +27,12 @@ pub struct Slabs {
 impl Slabs {
     /// For a product of `tiles` tiles and depth `depth`.
     pub fn new(tiles: usize, depth: usize) -> Self {
-        let wanted = (FULL / tiles.max(1)).clamp(1, (depth / MIN_DEPTH).max(1));
+        Self::filling(FULL, tiles, depth)
+    }
+
+    /// The same for a GPU that `blocks` blocks fill.
+    pub(super) fn filling(blocks: usize, tiles: usize, depth: usize) -> Self {
+        let wanted = (blocks / tiles.max(1)).clamp(1, (depth / MIN_DEPTH).max(1));
         let slab = depth.div_ceil(wanted).next_multiple_of(GEMM_SLAB_UNIT as usize).max(1);
         Self { count: Self::of_depth(depth, slab), depth: slab }
     }
@@ -64,6 +69,8 @@ pub fn sum_slabs(
         partials: partials.address(),
         c: c.buffer.address(),
         bias: 0,
+        scale: 0,
+        unscaled: 0,
         c_stride: row_stride as u64,
         m: m as u64,
         n: n as u64,
@@ -75,6 +82,16 @@ pub fn sum_slabs(
     let grid = sum_grid(m, n).doing(Work::over([partials, &*c.buffer]));
     // SAFETY: both buffers were checked to be of this executor and to hold their matrices; `c` is borrowed mutably.
     Ok(unsafe { executor.launch(kernel, grid, &params) }?)
+}
+
+/// Memory for the products `[m, n]` of `slabs` slabs.
+pub(super) fn allocate_partials(
+    executor: &Executor,
+    [m, n]: [usize; 2],
+    slabs: usize,
+) -> Result<DeviceBuffer, GemmError> {
+    let elements = m.saturating_mul(n).saturating_mul(slabs);
+    Ok(executor.allocate(elements.saturating_mul(size_of::<f32>()))?)
 }
 
 /// Blocks that add up `[m, n]`.

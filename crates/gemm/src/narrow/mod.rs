@@ -95,6 +95,10 @@ pub(crate) unsafe fn run<I: Isa>(isa: I, p: &Problem) -> Result<(), GemmError> {
         unsafe { run_term(isa, p, term, addend)? };
         addend = Addend::of(p.c);
     }
+    if let Some(scale) = p.scale {
+        // SAFETY: the caller's; the terms have been added.
+        unsafe { scale.apply(p.c, [0, 0], [p.m, p.n]) };
+    }
     Ok(())
 }
 

@@ -51,7 +51,7 @@ fn check<K: Kernel, I: Isa>(kernel: K, isa: I, case: Case) -> Result<(), TestCas
     let (expanded_a, expanded_b) = (matrix(&source_a, &a, case.a), matrix(&source_b, &b, case.b));
     let run = |a: Matrix<'_>, b: Matrix<'_>| {
         let mut c = vec![f32::NAN; m * n];
-        sum_with(kernel, isa, alpha, &[(a, b)], Update::Overwrite, MatrixMut::new(&mut c, m, n)).unwrap();
+        sum_with(kernel, isa, alpha, &[(a, b)], Update::Overwrite, None, MatrixMut::new(&mut c, m, n)).unwrap();
         c.into_iter().map(f32::to_bits).collect::<Vec<_>>()
     };
     let expected = run(a.matrix(), b.matrix());

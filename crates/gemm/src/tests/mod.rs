@@ -3,6 +3,7 @@
 
 mod expanded;
 mod oracle;
+mod scaled;
 
 use oracle::{Case, F32, Layout, Operand, With, case, check, check_cases, check_isa};
 use proptest::prelude::*;
@@ -108,7 +109,7 @@ fn what_is_not_finite_is_not_lost() {
             let mut c = vec![0.0; m * n];
             let b = vec![0.25; k * n];
             let product = (Matrix::new(&a[..], m, k), Matrix::new(&b[..], k, n));
-            sum_with(kernel, isa, 1.0, &[product], Update::Overwrite, MatrixMut::new(&mut c, m, n)).unwrap();
+            sum_with(kernel, isa, 1.0, &[product], Update::Overwrite, None, MatrixMut::new(&mut c, m, n)).unwrap();
             assert!(c.iter().enumerate().all(|(i, x)| x.is_finite() == (i / n != 3)), "{value}");
         }
     }

@@ -113,8 +113,16 @@ pub(super) fn check<K: Kernel, I: Isa>(kernel: K, isa: I, case: Case) -> Result<
         With::Bias => Update::Bias(&bias),
     };
     let products = [(a.matrix(), b.matrix()), (a2.matrix(), b2.matrix())];
-    sum_with(kernel, isa, alpha, &products, update, MatrixMut::of(c.elements_mut(), m, n).with_row_stride(c_stride))
-        .map_err(|e| TestCaseError::fail(e.to_string()))?;
+    sum_with(
+        kernel,
+        isa,
+        alpha,
+        &products,
+        update,
+        None,
+        MatrixMut::of(c.elements_mut(), m, n).with_row_stride(c_stride),
+    )
+    .map_err(|e| TestCaseError::fail(e.to_string()))?;
     let c = c.values();
     for i in 0..m {
         for j in 0..c_stride {

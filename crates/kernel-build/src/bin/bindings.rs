@@ -26,7 +26,8 @@ impl ParseCallbacks for PlainData {
     }
 }
 
-/// The structs of `header`. Those of another family that it includes are named only: `params.rs` of the crate brings them in.
+/// The structs of `header` and of its family's `*_params.h`. Those of another family that it includes are named only:
+/// `params.rs` of the crate brings them in.
 fn generate(cuda: &Path, header: &Path, family: &str) -> Result<String, Error> {
     let failed = |message: String| Error::Bindgen { path: header.to_owned(), message };
     let unicode =
@@ -36,7 +37,7 @@ fn generate(cuda: &Path, header: &Path, family: &str) -> Result<String, Error> {
         // Included, since a header that is the main file may not say `#pragma once`.
         .header_contents("bindings.h", &format!("#include {path:?}\n"))
         .clang_args(["-x", "c++", "-std=c++20", "-I", &cuda])
-        .allowlist_file(format!(".*/{family}/params\\.h"))
+        .allowlist_file(format!(".*/{family}/([a-z0-9]+_)?params\\.h"))
         .allowlist_recursively(false)
         .parse_callbacks(Box::new(PlainData))
         .derive_debug(true)

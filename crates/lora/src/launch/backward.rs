@@ -123,7 +123,7 @@ impl<'a> Backward<'a> {
             .map(|((projection, saved), weight)| (matrix(saved.grad_y, dtype, projection.shape.y()), weight));
         let [rows, cols] = group.input();
         let c = MatrixMut::new(grad_x, dtype, rows, cols);
-        let sum = Sum { terms: deltas.chain(bases).collect(), bias: None, c };
+        let sum = Sum { terms: deltas.chain(bases).collect(), bias: None, scale: None, c };
         Ok(sums_on_hopper(1.0, add, &mut [sum])?)
     }
 

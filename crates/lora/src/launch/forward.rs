@@ -100,7 +100,7 @@ fn on_hopper(group: Group<'_>, outputs: &mut [Output<'_>]) -> Result<bool, LoraE
         let delta = (matrix(s, dtype, shape.s()), matrix(projection.lora_b, dtype, shape.b()).transposed());
         let base = (matrix(x, dtype, shape.x()), weight.transposed());
         let [rows, cols] = shape.y();
-        Sum { terms: vec![delta, base], bias: projection.bias, c: MatrixMut::new(y, dtype, rows, cols) }
+        Sum { terms: vec![delta, base], bias: projection.bias, scale: None, c: MatrixMut::new(y, dtype, rows, cols) }
     });
     Ok(sums_on_hopper(1.0, false, &mut sums.collect::<Vec<_>>())?)
 }

@@ -1,7 +1,7 @@
 //! Launching the gradients.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 use gemm::launch::{Matrix, MatrixMut, Update, gemm};
 
 use super::kernels::LSTM_BACKWARD_F32;
@@ -46,7 +46,13 @@ impl<'a> Backward<'a> {
         let executor = Executor::of(weight_hh, [h, gates, cells, grad_h])?;
         let grad_gates = executor.allocate(gates.len_bytes())?;
         let later_cell = executor.allocate(shape.hidden_size() * size_of::<f32>())?;
-        let grid = Grid::covering(shape.hidden_size(), LSTM_BACKWARD_UNITS, LSTM_THREADS);
+        let hidden = shape.hidden_size();
+        // The weight, and of a step its gates and the gradients of two steps' gates, cells, states and what passes between steps.
+        let step_bytes = (4 + 4 + 4 + 2 + 1 + 2) * hidden * size_of::<f32>();
+        let work = Work::product([1, hidden, 4 * hidden]) + Work::over([weight_hh]) + Work::bytes(step_bytes);
+        let grid = Grid::covering(hidden, LSTM_BACKWARD_UNITS, LSTM_THREADS)
+            .with_shared(LSTM_BACKWARD_SHARED_BYTES)
+            .doing(work);
         let mut after = None;
         for (step, before) in shape.steps().rev() {
             let params = LstmBackwardParams {
@@ -63,7 +69,7 @@ impl<'a> Backward<'a> {
             };
             // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, whose steps these are;
             // what is written was just made, and launches run one after another.
-            unsafe { executor.launch(&LSTM_BACKWARD_F32, grid.with_shared(LSTM_BACKWARD_SHARED_BYTES), &params)? };
+            unsafe { executor.launch(&LSTM_BACKWARD_F32, grid, &params)? };
         }
         Ok(Self { shape: *shape, h, grad_gates })
     }

@@ -1,6 +1,6 @@
 //! Launching the forward pass.
 
-use device::launch::{DeviceBuffer, Executor, Grid};
+use device::launch::{DeviceBuffer, Executor, Grid, Work};
 
 use super::kernels::LSTM_FORWARD_F32;
 use super::params::{LSTM_FORWARD_UNITS, LSTM_THREADS, LstmForwardParams};
@@ -35,7 +35,11 @@ pub fn forward(shape: &LstmShape, arguments: Forward<'_>) -> Result<(), LstmErro
     check_buffer("gates", shape.gates(), gates)?;
     check_buffer("cells", shape.states(), cells)?;
     let executor = Executor::of(input_gates, [weight_hh, &*h, &*gates, &*cells])?;
-    let grid = Grid::covering(shape.hidden_size(), LSTM_FORWARD_UNITS, LSTM_THREADS);
+    let hidden = shape.hidden_size();
+    // The weight, and of a step its gates before and after, and both states before and after.
+    let step_bytes = (4 + 4 + 2 + 2) * hidden * size_of::<f32>();
+    let work = Work::product([1, 4 * hidden, hidden]) + Work::over([weight_hh]) + Work::bytes(step_bytes);
+    let grid = Grid::covering(hidden, LSTM_FORWARD_UNITS, LSTM_THREADS).doing(work);
     for (step, before) in shape.steps() {
         let params = LstmForwardParams {
             input_gates: input_gates.address(),

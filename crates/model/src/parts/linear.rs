@@ -1,6 +1,6 @@
 //! A projection `y = x W^T + b`.
 
-use tensor::{Layout, Result, Tensor, Weight};
+use tensor::{Layout, Result, Tensor, Weight, ops};
 
 use super::Scope;
 use crate::module::{ModuleKind, Modules};
@@ -37,6 +37,19 @@ impl Linear {
 
     /// `x`: `[num_tokens, in_features]`, returned as `[num_tokens, out_features]`.
     pub(crate) fn forward(&self, x: &Tensor, scope: &Scope) -> Result<Tensor> {
+        match self.input_scale(scope) {
+            Some(scale) => self.forward_scaled(&ops::ia3_scale(x, scale)?, scope),
+            None => self.forward_scaled(x, scope),
+        }
+    }
+
+    /// What `x` is to be multiplied by before [`Linear::forward_scaled`].
+    pub(crate) fn input_scale<'a>(&self, scope: &'a Scope) -> Option<&'a Tensor> {
+        scope.adapter.input_scale(self.module)
+    }
+
+    /// The projection of an `x` that has been multiplied by [`Linear::input_scale`].
+    pub(crate) fn forward_scaled(&self, x: &Tensor, scope: &Scope) -> Result<Tensor> {
         let bias = self.bias.map(|id| scope.parameter(id));
         scope.adapter.linear(self.module, x, &self.weight(scope)?, bias, &scope.context)
     }

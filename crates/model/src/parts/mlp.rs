@@ -42,13 +42,27 @@ impl Mlp {
 
     /// `x`: `[num_tokens, hidden_size]`, returned in the same shape.
     pub(crate) fn forward(&self, x: &Tensor, scope: &Scope) -> Result<Tensor> {
+        let (activation, output) = (self.activation, &self.output);
+        let scale = output.input_scale(scope);
         let inner = match &self.input {
-            Input::Plain(up) => ops::activation(&up.forward(x, scope)?, self.activation)?,
-            Input::Gated { gate, up } => {
-                ops::gated_activation(&gate.forward(x, scope)?, &up.forward(x, scope)?, self.activation)?
+            Input::Plain(up) => {
+                return output.forward(&ops::activation(&up.forward(x, scope)?, activation)?, scope);
             }
-            Input::FusedGated(linear) => ops::gated_activation_fused(&linear.forward(x, scope)?, self.activation)?,
+            Input::Gated { gate, up } => {
+                let (gate, up) = (gate.forward(x, scope)?, up.forward(x, scope)?);
+                match scale {
+                    None => ops::gated_activation(&gate, &up, activation)?,
+                    Some(scale) => ops::gated_activation_scaled(&gate, &up, scale, activation)?,
+                }
+            }
+            Input::FusedGated(linear) => {
+                let gate_up = linear.forward(x, scope)?;
+                match scale {
+                    None => ops::gated_activation_fused(&gate_up, activation)?,
+                    Some(scale) => ops::gated_activation_fused_scaled(&gate_up, scale, activation)?,
+                }
+            }
         };
-        self.output.forward(&inner, scope)
+        output.forward_scaled(&inner, scope)
     }
 }

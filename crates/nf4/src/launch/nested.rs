@@ -1,7 +1,7 @@
 //! Launching double quantization.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid, Kernel};
+use device::launch::{DeviceBuffer, Executor, Grid, Kernel, Work};
 
 use super::kernels::{NF4_NESTED_F32, NF4_SUM_F32, NF4_SUM_F64};
 use super::params::{
@@ -52,7 +52,9 @@ pub fn quantize_absmax(args: QuantizeAbsmax<'_>) -> Result<(), Nf4Error> {
         nested_absmax: nested_absmax.address(),
         len: len as u64,
     };
-    let grid = Grid::covering(len, NF4_NESTED_THREADS, NF4_NESTED_THREADS).with_shared(NF4_NESTED_SHARED_BYTES);
+    let grid = Grid::covering(len, NF4_NESTED_THREADS, NF4_NESTED_THREADS)
+        .with_shared(NF4_NESTED_SHARED_BYTES)
+        .doing(Work::over([absmax, map, &*codes, &*nested_absmax, &*offset]));
     // SAFETY: the buffers were checked to be of this executor and to be as long as `len` asks for; results are borrowed mutably.
     Ok(unsafe { executor.launch(&NF4_NESTED_F32, grid, &params) }?)
 }
@@ -69,7 +71,7 @@ fn mean(executor: &Executor, values: &DeviceBuffer, len: usize, mean: &mut Devic
             len: count as u64,
             mean_of: if num_sums == 1 { len as u64 } else { 0 },
         };
-        let grid = Grid::covering(num_sums, NF4_SUM_THREADS, NF4_SUM_THREADS);
+        let grid = Grid::covering(num_sums, NF4_SUM_THREADS, NF4_SUM_THREADS).doing(Work::over([values, &sums]));
         // SAFETY: `values` holds `count` values, as the caller checked or the stage before wrote; `sums` was just made for their
         // sums, and `mean` is borrowed mutably.
         unsafe { executor.launch(kernel, grid, &params)? };

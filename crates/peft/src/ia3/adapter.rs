@@ -16,6 +16,10 @@ impl Adapter for Ia3 {
         self.sites[id.index()].is_some()
     }
 
+    fn input_scale(&self, id: ModuleId) -> Option<&Tensor> {
+        self.sites[id.index()].as_ref().filter(|site| site.scales == Scales::Inputs).map(|site| &site.ia3_l)
+    }
+
     fn linear(
         &self,
         id: ModuleId,
@@ -24,12 +28,9 @@ impl Adapter for Ia3 {
         bias: Option<&Tensor>,
         _context: &Context,
     ) -> Result<Tensor> {
-        match &self.sites[id.index()] {
+        match self.sites[id.index()].as_ref().filter(|site| site.scales == Scales::Outputs) {
+            Some(site) => ops::linear_scaled(x, weight, bias, &site.ia3_l),
             None => ops::linear(x, weight, bias),
-            Some(site) => match site.scales {
-                Scales::Inputs => ops::linear(&ops::ia3_scale(x, &site.ia3_l)?, weight, bias),
-                Scales::Outputs => ops::ia3_scale(&ops::linear(x, weight, bias)?, &site.ia3_l),
-            },
         }
     }
 }

@@ -7,7 +7,7 @@ mod params;
 
 use bytemuck::Zeroable;
 use device::DType;
-use device::launch::{DeviceBuffer, Executor, Grid, Kernel};
+use device::launch::{DeviceBuffer, Executor, Grid, Kernel, Work};
 
 use self::kernels::{
     PHM_LEFT_GRADIENT_F32, PHM_PRODUCT_GRADIENT_F32, PHM_PRODUCTS_F32, PHM_RIGHT_GRADIENT_F32, PHM_RULE_GRADIENT_F32,
@@ -71,9 +71,10 @@ impl<'a> Factors<'a> {
     fn products(&self, shape: &PhmShape, executor: &Executor) -> Result<DeviceBuffer, PhmError> {
         let products = executor.allocate(shape.products() * size_of::<f32>())?;
         let params = self.params(shape, &products, &products);
+        let work = low_rank(shape) + Work::over([self.left, self.right, &products]);
         // SAFETY: the callers have checked the factors to be of this executor and to hold what the shape says; `products` was
         // just made for it. The kernel does not read a weight.
-        unsafe { executor.launch(&PHM_PRODUCTS_F32, one_thread_each(shape.products()), &params)? };
+        unsafe { executor.launch(&PHM_PRODUCTS_F32, one_thread_each(shape.products()).doing(work), &params)? };
         Ok(products)
     }
 }
@@ -86,8 +87,9 @@ pub fn forward(shape: &PhmShape, factors: Factors<'_>, weight: &mut DeviceBuffer
     let executor = factors.check(shape, ("weight", weight))?;
     let products = factors.products(shape, executor)?;
     let params = factors.params(shape, &products, weight);
+    let work = kronecker(shape) + Work::over([factors.rule, &products, &*weight]);
     // SAFETY: all buffers were checked to be of this executor and to hold what the shape says; `weight` is borrowed mutably.
-    Ok(unsafe { executor.launch(&PHM_WEIGHT_F32, one_thread_each(shape.weight()), &params) }?)
+    Ok(unsafe { executor.launch(&PHM_WEIGHT_F32, one_thread_each(shape.weight()).doing(work), &params) }?)
 }
 
 /// The gradient of the rule, `[n, n, n]`, given that of the weight.
@@ -102,7 +104,8 @@ pub fn grad_rule(
 ) -> Result<(), PhmError> {
     let executor = factors.check(shape, ("grad_weight", grad_weight))?;
     let products = factors.products(shape, executor)?;
-    let grid = Grid::covering(shape.rule(), 1, PHM_THREADS).with_shared(PHM_SHARED_BYTES);
+    let work = kronecker(shape) + Work::over([&products, grad_weight, &*grad.values]);
+    let grid = Grid::covering(shape.rule(), 1, PHM_THREADS).with_shared(PHM_SHARED_BYTES).doing(work);
     let params = factors.params(shape, &products, grad_weight);
     launch_gradient(&PHM_RULE_GRADIENT_F32, grid, ("grad_rule", shape.rule()), grad, &products, params)
 }
@@ -125,8 +128,9 @@ impl<'a> ProductGradients<'a> {
         let executor = factors.check(shape, ("grad_weight", grad_weight))?;
         let products = executor.allocate(shape.products() * size_of::<f32>())?;
         let params = factors.params(shape, &products, grad_weight);
+        let work = kronecker(shape) + Work::over([factors.rule, grad_weight, &products]);
         // SAFETY: all buffers were checked to be of this executor and to hold what the shape says; `products` was just made.
-        unsafe { executor.launch(&PHM_PRODUCT_GRADIENT_F32, one_thread_each(shape.products()), &params)? };
+        unsafe { executor.launch(&PHM_PRODUCT_GRADIENT_F32, one_thread_each(shape.products()).doing(work), &params)? };
         Ok(Self { shape: *shape, factors, products })
     }
 
@@ -136,7 +140,7 @@ impl<'a> ProductGradients<'a> {
     /// As [`forward`].
     pub fn left(&self, grad: Gradient<'_>) -> Result<(), PhmError> {
         let len = self.shape.left();
-        self.launch(&PHM_LEFT_GRADIENT_F32, one_thread_each(len), ("grad_left", len), grad)
+        self.launch(&PHM_LEFT_GRADIENT_F32, one_thread_each(len), self.factors.right, ("grad_left", len), grad)
     }
 
     /// The gradient of the right factors, `[n, rank, Q]`.
@@ -146,18 +150,21 @@ impl<'a> ProductGradients<'a> {
     pub fn right(&self, grad: Gradient<'_>) -> Result<(), PhmError> {
         let len = self.shape.right();
         let grid = Grid::covering(len, PHM_THREADS / Grid::WARP, PHM_THREADS);
-        self.launch(&PHM_RIGHT_GRADIENT_F32, grid, ("grad_right", len), grad)
+        self.launch(&PHM_RIGHT_GRADIENT_F32, grid, self.factors.left, ("grad_right", len), grad)
     }
 
+    /// The gradient of one factor, which is multiplied by the `other`.
     fn launch(
         &self,
         kernel: &'static Kernel<PhmParams>,
         grid: Grid,
+        other: &DeviceBuffer,
         of: (&'static str, usize),
         grad: Gradient<'_>,
     ) -> Result<(), PhmError> {
         // The kernels of the factors do not read a weight.
         let params = self.factors.params(&self.shape, &self.products, &self.products);
+        let grid = grid.doing(low_rank(&self.shape) + Work::over([other, &self.products, &*grad.values]));
         launch_gradient(kernel, grid, of, grad, &self.products, params)
     }
 }
@@ -177,6 +184,16 @@ fn launch_gradient(
     // SAFETY: the gradient was checked to be of this executor and to hold what the shape says, and is borrowed mutably; the
     // callers have checked the rest.
     Ok(unsafe { executor.launch(kernel, grid, &params) }?)
+}
+
+/// Operations of the products of the factors, and of the gradient of either.
+fn low_rank(shape: &PhmShape) -> Work {
+    Work::product([shape.products(), shape.rank, 1])
+}
+
+/// Operations of the sum of Kronecker products, and of the gradient of either side of them.
+fn kronecker(shape: &PhmShape) -> Work {
+    Work::product([shape.weight(), shape.n, 1])
 }
 
 fn one_thread_each(elements: usize) -> Grid {

@@ -1,7 +1,7 @@
 //! A relative bias on a device.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Grid};
+use device::launch::{DeviceBuffer, Grid, Work};
 
 use super::kernels::ATTENTION_EXPAND_BIAS_F32;
 use super::operands::check_len;
@@ -52,6 +52,7 @@ impl Expanded {
         };
         let mut grid = Grid::covering(len, ATTENTION_ELEMENT_THREADS, ATTENTION_ELEMENT_THREADS);
         grid.blocks[1] = u32::try_from(spec.num_kv_heads).unwrap_or(u32::MAX);
+        let grid = grid.doing(Work::over([table, &places, &values]));
         // SAFETY: the table was checked to hold what the buckets and heads say, which the places lie within; both other
         // buffers were just made for `len`, by the table's executor.
         unsafe { executor.launch(&ATTENTION_EXPAND_BIAS_F32, grid, &params)? };

@@ -2,12 +2,11 @@
 //!
 //! `dx[t, c] = dy[t, c] l[c]`, `dl[c] = sum over t of dy[t, c] x[t, c]`
 
-use device::launch::DeviceBuffer;
 use device::{Buffer, DType, Device};
 use ia3::{Backward, Forward, Ia3Shape, backward, forward, launch as kernel};
 
 use crate::saved::Saved;
-use crate::{Result, Sink, Tensor, TensorError};
+use crate::{Result, Tensor, TensorError};
 
 const OP: &str = "ia3_scale";
 
@@ -40,63 +39,59 @@ pub fn ia3_scale(x: &Tensor, ia3_l: &Tensor) -> Result<Tensor> {
     let saved_l = ia3_l.detach();
     Tensor::record(OP, x.shape(), y, &[x, ia3_l], move |grad_y, sink| {
         let saved_x = saved_x.map(|x| x.get()).transpose()?;
-        if grad_y.device() != Device::Cpu {
-            let factors = saved_l.on_device(OP, "ia3_l", DType::F32)?;
-            return backward_on_device(shape, saved_x.as_ref(), &factors, &grad_y, sink);
-        }
-        let ia3_l = saved_l.read();
-        let ia3_l = ia3_l.f32(OP, "ia3_l")?;
-        let mut grad_x = match sink.needs(0) {
-            true => Some(Buffer::scratch(grad_y.device(), DType::F32, grad_y.len())?),
-            false => None,
-        };
-        let Some(x) = saved_x else {
-            let Some(mut grad_x) = grad_x else { return Ok(()) };
-            forward(shape, Forward { x: grad_y.f32()?, ia3_l, y: grad_x.f32_mut()? })
-                .map_err(TensorError::kernel(OP))?;
-            return sink.give(0, grad_x);
-        };
-        let mut grad_l = Buffer::scratch(grad_y.device(), DType::F32, features)?;
-        {
-            let x = x.read();
-            let args = Backward {
-                x: x.f32(OP, "x")?,
-                ia3_l,
-                grad_y: grad_y.f32()?,
-                grad_x: grad_x.as_mut().map(Buffer::f32_mut).transpose()?,
-                grad_ia3_l: Some(grad_l.f32_mut()?),
-            };
-            backward(shape, args).map_err(TensorError::kernel(OP))?;
-        }
+        let (grad_x, grad_l) = gradients(OP, shape, saved_x.as_ref(), &saved_l, &grad_y, sink.needs(0))?;
         grad_x.map_or(Ok(()), |grad_x| sink.give(0, grad_x))?;
-        sink.give(1, grad_l)
+        grad_l.map_or(Ok(()), |grad_l| sink.give(1, grad_l))
     })
 }
 
-/// Both gradients as kernels; that of `ia3_l` if `x` was saved for it.
-fn backward_on_device(
+/// The gradient of what was scaled, if it is wanted, and that of the factors, if `x` was saved for it.
+pub(super) fn gradients(
+    op: &'static str,
     shape: Ia3Shape,
     x: Option<&Tensor>,
-    ia3_l: &DeviceBuffer,
+    ia3_l: &Tensor,
     grad_y: &Buffer,
-    sink: &mut Sink<'_>,
-) -> Result<()> {
+    wants_x: bool,
+) -> Result<(Option<Buffer>, Option<Buffer>)> {
     let (dtype, device) = (grad_y.dtype(), grad_y.device());
-    let x = x.map(|x| x.on_device(OP, "x", dtype)).transpose()?;
-    let mut grad_x = if sink.needs(0) { Some(Buffer::scratch(device, dtype, grad_y.len())?) } else { None };
+    let mut grad_x = if wants_x { Some(Buffer::scratch(device, dtype, grad_y.len())?) } else { None };
     let mut grad_l = if x.is_some() { Some(Buffer::scratch(device, DType::F32, shape.features)?) } else { None };
-    let args = kernel::Backward {
-        dtype,
-        // Read for the gradient of the factors alone.
-        x: x.as_ref().unwrap_or(grad_y.memory()?),
-        ia3_l,
-        grad_y: grad_y.memory()?,
-        grad_x: grad_x.as_mut().map(Buffer::memory_mut).transpose()?,
-        grad_ia3_l: grad_l.as_mut().map(Buffer::memory_mut).transpose()?,
-    };
-    kernel::backward(shape, args).map_err(TensorError::kernel(OP))?;
-    grad_x.map_or(Ok(()), |grad_x| sink.give(0, grad_x))?;
-    grad_l.map_or(Ok(()), |grad_l| sink.give(1, grad_l))
+    match device {
+        Device::Cpu => {
+            let (x, ia3_l) = (x.map(Tensor::read), ia3_l.read());
+            backward(
+                shape,
+                Backward {
+                    // Read for the gradient of the factors alone.
+                    x: match &x {
+                        Some(x) => x.f32(op, "x")?,
+                        None => grad_y.f32()?,
+                    },
+                    ia3_l: ia3_l.f32(op, "ia3_l")?,
+                    grad_y: grad_y.f32()?,
+                    grad_x: grad_x.as_mut().map(Buffer::f32_mut).transpose()?,
+                    grad_ia3_l: grad_l.as_mut().map(Buffer::f32_mut).transpose()?,
+                },
+            )
+        }
+        _ => {
+            let x = x.map(|x| x.on_device(op, "x", dtype)).transpose()?;
+            kernel::backward(
+                shape,
+                kernel::Backward {
+                    dtype,
+                    x: x.as_ref().unwrap_or(grad_y.memory()?),
+                    ia3_l: &ia3_l.on_device(op, "ia3_l", DType::F32)?,
+                    grad_y: grad_y.memory()?,
+                    grad_x: grad_x.as_mut().map(Buffer::memory_mut).transpose()?,
+                    grad_ia3_l: grad_l.as_mut().map(Buffer::memory_mut).transpose()?,
+                },
+            )
+        }
+    }
+    .map_err(TensorError::kernel(op))?;
+    Ok((grad_x, grad_l))
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ pub(super) fn give_bias_gradient(
 }
 
 /// The elements in f32: a bias that is stored in another dtype.
-fn widened(bias: &Tensor) -> Result<Buffer> {
+pub(super) fn widened(bias: &Tensor) -> Result<Buffer> {
     let mut buffer = Buffer::scratch(bias.device(), DType::F32, bias.count())?;
     bias.read().elements().widen_into(buffer.f32_mut()?);
     Ok(buffer)

@@ -45,6 +45,12 @@ fn activations() {
     for function in [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Tanh] {
         check("activation", 4, &[values([41], 1)], |x| ops::activation(&x[0], function));
         check("gated", 4, &[values([5, 9], 1), values([5, 9], 2)], |x| ops::gated_activation(&x[0], &x[1], function));
+        check("gated scaled", 4, &[values([5, 9], 1), values([5, 9], 2), values([9], 3)], |x| {
+            ops::gated_activation_scaled(&x[0], &x[1], &x[2], function)
+        });
+        check("fused scaled", 4, &[values([5, 18], 1), values([9], 3)], |x| {
+            ops::gated_activation_fused_scaled(&x[0], &x[1], function)
+        });
         check("fused", 4, &[values([5, 18], 1)], |x| ops::gated_activation_fused(&x[0], function));
     }
 }
@@ -94,6 +100,11 @@ fn projections() {
             });
         }
     }
+    // A base that is trained takes the ops one by one; a frozen one is scaled by its product.
+    let inputs = [values([9, 24], 1), values([40, 24], 2), values([40], 3), values([40], 4)];
+    check("linear_scaled", 4, &inputs, |x| {
+        ops::linear_scaled(&x[0], &Weight::dense(x[1].detach(), Layout::OutIn)?, Some(&x[2].detach()), &x[3])
+    });
     check("ia3_scale", 4, &[values([9, 20], 1), values([20], 2)], |x| ops::ia3_scale(&x[0], &x[1]));
 }
 

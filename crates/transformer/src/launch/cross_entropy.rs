@@ -60,8 +60,9 @@ impl Sums {
         let executor = self.0.executor();
         let loss = executor.allocate(size_of::<f32>())?;
         let params = CrossEntropyLossParams { sums: self.0.address(), loss: loss.address() };
+        let grid = Grid::linear(1, Grid::WARP).doing(Work::over([&self.0, &loss]));
         // SAFETY: `loss` was just made for one f32 by the executor of the sums, which are three f64.
-        unsafe { executor.launch(&CROSS_ENTROPY_LOSS_F32, Grid::linear(1, Grid::WARP), &params)? };
+        unsafe { executor.launch(&CROSS_ENTROPY_LOSS_F32, grid, &params)? };
         Ok(loss)
     }
 
@@ -140,13 +141,17 @@ fn launch(
         rows: rows as u64,
     };
     // Logits are read, and written again as their gradient.
-    let work = Work::over([logits].into_iter().chain(gradient.map(|_| logits)));
-    let with_shared = |grid: Grid| grid.with_shared(CROSS_ENTROPY_SHARED_BYTES);
+    let of_rows = [&labels.values, &losses, &correct];
+    let row_work = Work::over([logits].into_iter().chain(gradient.map(|_| logits)).chain(of_rows));
+    let sum_work = Work::over(of_rows.into_iter().chain([&sums.0]));
+    let grid = |blocks, work| {
+        Grid::covering(blocks, 1, CROSS_ENTROPY_THREADS).with_shared(CROSS_ENTROPY_SHARED_BYTES).doing(work)
+    };
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, with one block for each row, and
     // the labels to be columns; `sums` is borrowed mutably, `logits` too where the kernel writes them.
     unsafe {
-        executor.launch(kernel, with_shared(Grid::covering(rows, 1, CROSS_ENTROPY_THREADS)).doing(work), &each_row)?;
-        executor.launch(&CROSS_ENTROPY_SUM_F64, with_shared(Grid::linear(1, CROSS_ENTROPY_THREADS)), &all_rows)?;
+        executor.launch(kernel, grid(rows, row_work), &each_row)?;
+        executor.launch(&CROSS_ENTROPY_SUM_F64, grid(1, sum_work), &all_rows)?;
     }
     Ok(())
 }

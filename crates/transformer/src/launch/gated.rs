@@ -27,32 +27,38 @@ pub enum GateUp<B> {
 }
 
 /// Two matrices in memory.
-struct Addresses {
-    gate: u64,
-    up: u64,
+pub(super) struct Addresses {
+    pub(super) gate: u64,
+    pub(super) up: u64,
     /// Elements from row to row.
-    stride: u64,
+    pub(super) stride: u64,
 }
 
 impl<B: std::ops::Deref<Target = DeviceBuffer>> GateUp<B> {
-    fn addresses(&self, shape: Shape, dtype: DType, names: [&'static str; 3]) -> Result<Addresses> {
+    pub(super) fn addresses(
+        &self,
+        op: &'static str,
+        shape: Shape,
+        dtype: DType,
+        names: [&'static str; 3],
+    ) -> Result<Addresses> {
         let Shape { rows, features } = shape;
         let stride = features as u64;
         match self {
             GateUp::Separate { gate, up } => {
-                check_len(OP, names[0], &[rows, features], dtype, gate)?;
-                check_len(OP, names[1], &[rows, features], dtype, up)?;
+                check_len(op, names[0], &[rows, features], dtype, gate)?;
+                check_len(op, names[1], &[rows, features], dtype, up)?;
                 Ok(Addresses { gate: gate.address(), up: up.address(), stride })
             }
             GateUp::Fused(both) => {
-                check_len(OP, names[2], &[rows, 2, features], dtype, both)?;
+                check_len(op, names[2], &[rows, 2, features], dtype, both)?;
                 let up = both.address() + stride * dtype.size_bytes() as u64;
                 Ok(Addresses { gate: both.address(), up, stride: 2 * stride })
             }
         }
     }
 
-    fn buffers(&self) -> impl Iterator<Item = &DeviceBuffer> {
+    pub(super) fn buffers(&self) -> impl Iterator<Item = &DeviceBuffer> {
         let (first, second) = match self {
             GateUp::Separate { gate, up } => (gate, Some(up)),
             GateUp::Fused(both) => (both, None),
@@ -73,21 +79,36 @@ pub fn forward(
     gate_up: GateUp<&DeviceBuffer>,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
-    let kernel = of_dtype(OP, dtype, &GATED_FORWARD_F32, &GATED_FORWARD_BF16)?;
-    let Addresses { gate, up, stride } = gate_up.addresses(shape, dtype, ["gate", "up", "gate_up"])?;
-    check_len(OP, "y", &[shape.rows, shape.features], dtype, y)?;
-    let executor = Executor::of(y, gate_up.buffers())?;
+    launch_forward(OP, shape, dtype, activation, (gate_up, None), y)
+}
+
+/// The forward, with or without a factor for each channel, `[features]` f32.
+pub(super) fn launch_forward(
+    op: &'static str,
+    shape: Shape,
+    dtype: DType,
+    activation: Activation,
+    (gate_up, scale): (GateUp<&DeviceBuffer>, Option<&DeviceBuffer>),
+    y: &mut DeviceBuffer,
+) -> Result<()> {
+    let kernel = of_dtype(op, dtype, &GATED_FORWARD_F32, &GATED_FORWARD_BF16)?;
+    let Addresses { gate, up, stride } = gate_up.addresses(op, shape, dtype, ["gate", "up", "gate_up"])?;
+    check_len(op, "y", &[shape.rows, shape.features], dtype, y)?;
+    scale.map_or(Ok(()), |scale| check_len(op, "scale", &[shape.features], DType::F32, scale))?;
+    let read = || gate_up.buffers().chain(scale);
+    let executor = Executor::of(y, read())?;
     let params = GatedForwardParams {
         gate,
         up,
         y: y.address(),
+        scale: scale.map_or(0, DeviceBuffer::address),
         features: shape.features as u64,
         stride,
         activation: u64::from(code(activation)),
     };
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, with one block for each row;
     // `y` is borrowed mutably.
-    Ok(unsafe { executor.launch(kernel, grid(shape).doing(Work::over(gate_up.buffers().chain([&*y]))), &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid(shape).doing(Work::over(read().chain([&*y]))), &params) }?)
 }
 
 /// Arguments of [`backward`], all on one device.
@@ -110,8 +131,8 @@ pub struct Backward<'a> {
 pub fn backward(shape: Shape, activation: Activation, args: Backward<'_>) -> Result<()> {
     let Backward { dtype, gate_up, dy, gradient } = args;
     let kernel = of_dtype(OP, dtype, &GATED_BACKWARD_F32, &GATED_BACKWARD_BF16)?;
-    let factors = gate_up.addresses(shape, dtype, ["gate", "up", "gate_up"])?;
-    let gradients = gradient.addresses(shape, dtype, ["dgate", "dup", "dgate_up"])?;
+    let factors = gate_up.addresses(OP, shape, dtype, ["gate", "up", "gate_up"])?;
+    let gradients = gradient.addresses(OP, shape, dtype, ["dgate", "dup", "dgate_up"])?;
     check_len(OP, "dy", &[shape.rows, shape.features], dtype, dy)?;
     let executor = Executor::of(dy, gate_up.buffers().chain(gradient.buffers()))?;
     let work = Work::over(gate_up.buffers().chain(gradient.buffers()).chain([dy]));

@@ -2,9 +2,10 @@
 
 use super::params::{
     BinaryParams, BroadcastParams, ColumnSumParams, ColumnsParams, CrossEntropyLossParams, CrossEntropyParams,
-    CrossEntropySumParams, GatedBackwardParams, GatedForwardParams, LayerNormBackwardParams, LayerNormForwardParams,
-    LayerNormWeightParams, MeanRowsParams, PointwiseParams, PrependParams, RmsNormBackwardParams, RmsNormForwardParams,
-    RmsNormWeightParams, RopeParams, RowsParams, ScaleParams, SumParams,
+    CrossEntropySumParams, GatedBackwardParams, GatedForwardParams, GatedScaledBackwardParams, GatherRowsParams,
+    LayerNormBackwardParams, LayerNormForwardParams, LayerNormWeightParams, MeanRowsParams, PointwiseParams,
+    PrependParams, RmsNormBackwardParams, RmsNormForwardParams, RmsNormWeightParams, RopeParams, ScaleParams,
+    ScatterRowsParams, SumParams,
 };
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

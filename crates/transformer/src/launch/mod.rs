@@ -7,7 +7,7 @@
 //! | [`columns`], [`rows`] | gather, and the transposed map; [`rows`] serves embeddings too |
 //! | [`cross_entropy`] | loss of each row, gradient in the place of the logits, sums |
 //! | [`elementwise`] | sums, quotients, multiples; conversions between types |
-//! | [`gated`] | forward, gradients of both factors |
+//! | [`gated`], [`gated_scaled`] | forward, gradients of both factors and of the scale |
 //! | [`layer_norm`] | forward, gradients of `x`, of the weight and of the bias |
 //! | [`linear_cross_entropy`] | the loss of a product and its gradients, by those of [`gemm`], [`rows`] and [`cross_entropy`] |
 //! | [`mean_rows`] | forward, gradient of `x` |
@@ -26,6 +26,7 @@ pub mod columns;
 pub mod cross_entropy;
 pub mod elementwise;
 pub mod gated;
+pub mod gated_scaled;
 mod kernels;
 pub mod layer_norm;
 pub mod linear_cross_entropy;

@@ -94,7 +94,10 @@ pub fn backward_prompt(shape: Shape<'_>, dy: Typed<&DeviceBuffer>, dprompt: Type
     let len = [shape.prompt_rows, shape.width];
     check_len(OP, "dprompt", &len, dprompt.0, dprompt.1.values)?;
     let rows = shape.grid(shape.prompt_rows);
-    let grid = Grid { blocks: [rows.blocks[0], columns_of_blocks(shape.width), 1], ..rows };
+    // What every sequence has before it, and the sum of it.
+    let read = shape.starts.num_sequences() * shape.prompt_rows * shape.width * dy.0.size_bytes();
+    let work = Work::bytes(read) + Work::over([&*dprompt.1.values]);
+    let grid = Grid { blocks: [rows.blocks[0], columns_of_blocks(shape.width), 1], ..rows }.doing(work);
     let params = PrependParams { prompt: dprompt.1.values.address(), ..shape.params() };
     launch_backward(kernel, grid, shape, dy, dprompt.1, params)
 }
@@ -108,7 +111,8 @@ pub fn backward_x(shape: Shape<'_>, dy: Typed<&DeviceBuffer>, dx: Gradient<'_>) 
     let rows = shape.starts.num_tokens();
     check_len(OP, "dx", &[rows, shape.width], dy.0, dx.values)?;
     let params = PrependParams { x: dx.values.address(), ..shape.params() };
-    launch_backward(kernel, shape.grid(rows), shape, dy, dx, params)
+    let grid = shape.grid(rows).doing(Work::over([&*dx.values; 2]));
+    launch_backward(kernel, grid, shape, dy, dx, params)
 }
 
 /// Launches what writes `gradient`, whose length was checked and whose address `params` holds.
@@ -125,5 +129,5 @@ fn launch_backward(
     let params = PrependParams { y: dy.1.address(), add: u64::from(gradient.add), ..params };
     // SAFETY: the buffers were checked to be of this executor and to hold what the shape says, whose starts rise; the gradient
     // is borrowed mutably, and each thread writes its own elements of it.
-    Ok(unsafe { executor.launch(kernel, grid.doing(Work::over([&*gradient.values; 2])), &params) }?)
+    Ok(unsafe { executor.launch(kernel, grid, &params) }?)
 }

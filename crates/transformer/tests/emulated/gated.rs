@@ -11,7 +11,7 @@ use crate::{UNIT, assert_within, read, stored, values};
 /// Error of a value or a slope at `x` with |x| <= 20, in units of the larger of 1 and |x|: 2e-7 on the CPU
 /// (`activation`'s page), and as much in the kernel, whose exponential, erfc and tanh are at most 5 units in the last place
 /// off, also on a GPU (CUDA C++ Programming Guide, "Mathematical Functions").
-const FUNCTION_ERROR: f64 = 2.0 * 2e-7;
+pub(crate) const FUNCTION_ERROR: f64 = 2.0 * 2e-7;
 
 const ACTIVATIONS: [Activation; 6] = [
     Activation::Silu,

@@ -4,6 +4,7 @@ mod columns;
 mod cross_entropy;
 mod elementwise;
 mod gated;
+mod gated_scaled;
 mod layer_norm;
 mod linear_cross_entropy;
 mod pointwise;
