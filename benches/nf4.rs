@@ -3,6 +3,9 @@
 //! Bound by memory: throughput is in bytes, codes, scales and values counted once. `copy` moves as many bytes, half of
 //! them read and half written: what the machine can do.
 
+#[path = "cuda/nf4.rs"]
+mod cuda;
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -82,5 +85,5 @@ fn expand<T: Element>(group: &mut Suite<'_>, name: &str, shape: &Nf4Shape, packe
     });
 }
 
-criterion_group!(benches, blocks);
+criterion_group!(benches, blocks, cuda::blocks, cuda::products);
 criterion_main!(benches);

@@ -39,7 +39,9 @@ impl Lookup {
         let vector = {
             let avx2 = is_x86_feature_detected!("avx2");
             let both = avx2 && is_x86_feature_detected!("avx512f");
+            let words = both && is_x86_feature_detected!("avx512bw");
             [
+                words.then_some(Self { name: "avx512bw", word: avx512::expand, half: avx512::expand_half }),
                 both.then_some(Self { name: "avx512", word: avx512::expand, half: avx2::expand_half }),
                 avx2.then_some(Self { name: "avx2", word: avx2::expand, half: avx2::expand_half }),
             ]

@@ -1,16 +1,13 @@
-//! Products whose columns have factors, emulated, against the CPU implementation.
+//! Products whose columns have factors.
 
 use device::DType;
-use device::launch::{Architecture, Executor, testing};
+use device::launch::{Architecture, DeviceBuffer, Executor, testing};
 use device::philox::Stream;
 use half::bf16;
 use proptest::prelude::*;
 use tunesmith_gemm::{ColumnScale, GemmError, Matrix, gemm_scaled, launch};
 
-/// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
-const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
-/// The same of bf16.
-const BF16_UNIT: f64 = 1.0 / 256.0;
+use crate::{BF16_UNIT, UNIT};
 
 fn values(len: usize, dtype: DType, seed: u64, site: u32) -> Vec<f32> {
     let stream = Stream::new(seed, 0, site);
@@ -18,7 +15,7 @@ fn values(len: usize, dtype: DType, seed: u64, site: u32) -> Vec<f32> {
     (0..len as u64).map(|i| rounded(stream.normal(i))).collect()
 }
 
-fn upload(executor: &Executor, dtype: DType, values: &[f32]) -> device::launch::DeviceBuffer {
+fn upload(executor: &Executor, dtype: DType, values: &[f32]) -> DeviceBuffer {
     match dtype {
         DType::BF16 => executor.upload(&values.iter().map(|&x| bf16::from_f32(x)).collect::<Vec<_>>()),
         _ => executor.upload(values),
@@ -26,7 +23,7 @@ fn upload(executor: &Executor, dtype: DType, values: &[f32]) -> device::launch::
     .unwrap()
 }
 
-fn read(dtype: DType, buffer: &device::launch::DeviceBuffer) -> Vec<f32> {
+fn read(dtype: DType, buffer: &DeviceBuffer) -> Vec<f32> {
     match dtype {
         DType::BF16 => buffer.read::<bf16>().unwrap().into_iter().map(bf16::to_f32).collect(),
         _ => buffer.read().unwrap(),

@@ -1,5 +1,7 @@
 //! The kernels, emulated, against the CPU implementation.
 
+mod scaled;
+
 use device::launch::{Architecture, DeviceBuffer, Executor, testing};
 use device::philox::Stream;
 use device::{DType, DeviceError, Elements};
