@@ -48,7 +48,7 @@ pub fn linear_scaled(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, ia3_l: 
         let unscaled = unscaled.as_mut().map(Buffer::f32_mut).transpose()?;
         let scale = ColumnScale { factors: factors.f32(OP, "ia3_l")?, unscaled };
         let y = y.f32_mut()?;
-        weight.with_matrix(|w| gemm_scaled(x, w.transposed(), bias, scale, y)).map_err(TensorError::kernel(OP))?;
+        weight.with_matrix(|w| gemm_scaled(x, w.transposed(), bias, scale, y))?.map_err(TensorError::kernel(OP))?;
     }
     let unscaled = match unscaled {
         Some(unscaled) if precision == DType::BF16 => Some(Tensor::new([n, outputs], narrowed(unscaled.f32()?)?)?),
@@ -64,7 +64,7 @@ pub fn linear_scaled(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, ia3_l: 
             let grad = Matrix::new(grad.f32()?, n, outputs).rounded_to(precision);
             sink.accumulate(0, |grad_x, add| {
                 let grad_x = MatrixMut::new(grad_x, n, inputs);
-                weight.with_matrix(|w| gemm(1.0, grad, w, update(add), grad_x)).map_err(TensorError::kernel(OP))
+                weight.with_matrix(|w| gemm(1.0, grad, w, update(add), grad_x))?.map_err(TensorError::kernel(OP))
             })?;
         }
         grad_l.map_or(Ok(()), |grad_l| sink.give(1, grad_l))

@@ -19,7 +19,7 @@ pub(super) fn linear_scaled(
 ) -> Result<Tensor> {
     let (dtype, device) = (x.dtype(), x.device());
     let memory = x.on_device(OP, "x", dtype)?;
-    let weight = weight.on_device(OP, device, dtype)?;
+    let weight = weight.on_device(OP, device, dtype)?.into_dense(OP, dtype)?;
     let mut y = Buffer::scratch(device, dtype, n * outputs)?;
     let mut unscaled = scratch_to_keep(ia3_l, device, dtype, n * outputs)?;
     {
@@ -27,7 +27,7 @@ pub(super) fn linear_scaled(
         let bias = bias.map(|bias| bias.on_device(OP, "bias", dtype)).transpose()?;
         let scale = ColumnScale { factors: &factors, unscaled: unscaled.as_mut().map(Buffer::memory_mut).transpose()? };
         let x = Matrix::new(&memory, dtype, n, inputs);
-        let w = weight.dense(OP, device)?.matrix().transposed();
+        let w = weight.matrix().transposed();
         gemm_scaled(x, w, bias.as_ref(), scale, MatrixMut::new(y.memory_mut()?, dtype, n, outputs))
             .map_err(TensorError::kernel(OP))?;
     }
@@ -38,7 +38,7 @@ pub(super) fn linear_scaled(
         let (grad, grad_l) = gradients(OP, shape, unscaled.as_ref(), &factors, &grad_y, sink.needs(0))?;
         if let Some(grad) = grad {
             let grad = Matrix::new(grad.memory()?, dtype, n, outputs);
-            let w = weight.dense(OP, device)?.matrix();
+            let w = weight.matrix();
             sink.accumulate_on(0, dtype, |grad_x, add| {
                 gemm(1.0, grad, w, update_of(add), MatrixMut::new(grad_x, dtype, n, inputs))
                     .map_err(TensorError::kernel(OP))
