@@ -8,6 +8,7 @@ mod devices;
 mod faults;
 mod kernels;
 mod laws;
+mod learning;
 mod memory;
 mod methods;
 mod quantized;

@@ -8,9 +8,14 @@ const CLASSES: [&str; 3] = ["disk", "frame", "stripes"];
 
 /// A directory with a tiny ViT of three other classes, and drawings in `train/<class>` and `valid/<class>`.
 fn workspace() -> Workspace {
+    workspace_of("base-vit")
+}
+
+/// The same with another model.
+fn workspace_of(base: &str) -> Workspace {
     let workspace = Workspace::new(1);
     for file in ["config.json", "model.safetensors"] {
-        std::fs::copy(data("vision/base-vit").join(file), workspace.path("model").join(file)).unwrap();
+        std::fs::copy(data("vision").join(base).join(file), workspace.path("model").join(file)).unwrap();
     }
     for of_text in ["model/tokenizer.json", "train.jsonl"] {
         std::fs::remove_file(workspace.path(of_text)).unwrap();
@@ -105,6 +110,23 @@ fn folders_of_drawings_are_learned_merged_and_embedded() {
     assert_eq!(embeddings.get("embeddings").unwrap().shape(), [24, 32]);
     let inspected = workspace.run(&["inspect", "model", "--json"]).expect(0).json();
     assert_eq!((&inspected["model_type"], &inspected["image_size"]), (&json!("vit"), &json!(SIZE)));
+}
+
+#[test]
+fn a_deit_with_two_heads_stays_one() {
+    let workspace = workspace_of("base-deit_teacher");
+    train(&workspace, "out", &["adapter.r=4"]).expect(0);
+    let read = |path: &str| -> Value {
+        serde_json::from_str(&std::fs::read_to_string(workspace.path(path)).unwrap()).unwrap()
+    };
+    const CLASS: &str = "DeiTForImageClassificationWithTeacher";
+    assert_eq!(read("out/adapter_config.json")["auto_mapping"]["base_model_class"], CLASS);
+    let adapted = eval(&workspace, "model", &["--adapter", "out"]);
+    // A third is chance.
+    assert!(adapted["accuracy"].as_f64().unwrap() >= 0.9, "{adapted}");
+    workspace.run(&["merge", "--model", "model", "--adapter", "out", "--output", "merged"]).expect(0);
+    assert_eq!(read("merged/config.json")["architectures"], json!([CLASS]));
+    assert_close(&eval(&workspace, "merged", &[])["loss"], &adapted["loss"], 1e-4);
 }
 
 #[test]

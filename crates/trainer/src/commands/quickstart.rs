@@ -4,18 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use checkpoint::MODEL_WEIGHTS;
 use model::{Adapter, Pass};
-use peft::Method;
 
 use crate::Error;
 use crate::args::{ConfigArgs, QuickstartArgs, TrainArgs};
 use crate::commands::{EXIT_DONE, train};
-use crate::config::{Config, Overrides};
+use crate::config::{self, Config, Overrides};
 use crate::console::Console;
 use crate::quickstart::{Answer, Bundle, Outcome, TaskRow, answer, table};
 use crate::run::adapters::Adapters;
 use crate::run::base_model::{BaseModel, RowSettings};
-use crate::run::evaluate::evaluate;
+use crate::run::evaluate::{Evaluation, evaluate};
 use crate::run::purpose::Purpose;
 
 /// Rows whose answers are shown.
@@ -32,7 +32,7 @@ pub(super) fn run(args: &QuickstartArgs) -> Result<u8, Error> {
     let exam = Exam::open(&bundle, &base)?;
     console.line(format_args!("the base model and the task are in {}", args.output.display()));
     let before = exam.take(&base, &Pass::base())?;
-    let mut outcomes = vec![before.outcome("base model", &exam, None, None)];
+    let mut outcomes = vec![before.outcome("base model", &exam, Trained::default(), None)];
     let mut shown = vec![("base model", before.answers)];
     for (method, config, output) in &bundle.methods {
         console.line(format_args!("\n{method}: tunesmith train {}", config.display()));
@@ -43,12 +43,9 @@ pub(super) fn run(args: &QuickstartArgs) -> Result<u8, Error> {
             return Ok(code);
         }
         let elapsed = started.elapsed();
-        // The base as this method has it: QLoRA's is quantized.
-        let mut base = BaseModel::open(&bundle.model, None, Purpose::causal_lm())?;
-        base.store(Config::load(Some(config), &Overrides::default())?.model.storage())?;
-        let (adapter, _) = peft::open(output, base.task.base())?;
-        let after = exam.take(&base, &Pass::evaluation(Arc::clone(&adapter) as Arc<dyn Adapter>))?;
-        outcomes.push(after.outcome(method, &exam, Some((&*adapter, output)), Some(elapsed)));
+        let (model, pass, trained) = open_trained(&bundle, config, output)?;
+        let after = exam.take(&model, &pass)?;
+        outcomes.push(after.outcome(method, &exam, trained, Some(elapsed)));
         shown.push((method, after.answers));
     }
     console.line(format_args!("\n{} stories that no method has seen:\n\n{}", exam.rows.len(), table(&outcomes)));
@@ -56,6 +53,35 @@ pub(super) fn run(args: &QuickstartArgs) -> Result<u8, Error> {
     show(console, &exam.rows, &shown[..shown.len().min(2)]);
     next_steps(console, &bundle, &args.output, &exam.rows);
     Ok(EXIT_DONE)
+}
+
+/// What a method trains, and the file that holds it.
+#[derive(Default)]
+struct Trained {
+    parameters: u64,
+    bytes: Option<u64>,
+}
+
+impl Trained {
+    fn new(parameters: usize, file: &Path) -> Self {
+        Self { parameters: parameters as u64, bytes: std::fs::metadata(file).ok().map(|file| file.len()) }
+    }
+}
+
+/// What training left in `output`: an adapter over the base, or a model of its own.
+fn open_trained(bundle: &Bundle, config: &Path, output: &Path) -> Result<(BaseModel, Pass, Trained), Error> {
+    let config = Config::load(Some(config), &Overrides::default())?;
+    if config.adapter.method == config::Method::Full {
+        let model = BaseModel::open(output, None, Purpose::causal_lm())?;
+        let trained = Trained::new(model.task.base().modules().count(), &output.join(MODEL_WEIGHTS));
+        return Ok((model, Pass::base(), trained));
+    }
+    let mut base = BaseModel::open(&bundle.model, None, Purpose::causal_lm())?;
+    // As this method has it: QLoRA's is quantized.
+    base.store(config.model.storage())?;
+    let (adapter, _) = peft::open(output, base.task.base())?;
+    let trained = Trained::new(adapter.parameters().count(), &output.join(adapter.weights_file()));
+    Ok((base, Pass::evaluation(adapter as Arc<dyn Adapter>), trained))
 }
 
 /// The task's held-out rows, for any adapter of the base.
@@ -69,7 +95,7 @@ struct Exam {
 
 /// How a model did.
 struct Marks {
-    loss: f64,
+    evaluation: Evaluation,
     answers: Vec<Answer>,
 }
 
@@ -90,31 +116,23 @@ impl Exam {
     }
 
     fn take(&self, base: &BaseModel, pass: &Pass) -> Result<Marks, Error> {
-        let loss = evaluate(base.task.as_ref(), &Adapters::one(pass.clone()), &self.dataset, BATCH_SIZE)?.loss();
+        let evaluation = evaluate(base.task.as_ref(), &Adapters::one(pass.clone()), &self.dataset, BATCH_SIZE)?;
         let model = base.text_model()?;
         let answers = self.rows.iter().map(|row| answer(model, pass, &self.tokenizer, row));
-        Ok(Marks { loss, answers: answers.collect::<Result<_, _>>()? })
+        Ok(Marks { evaluation, answers: answers.collect::<Result<_, _>>()? })
     }
 }
 
 impl Marks {
-    fn outcome(
-        &self,
-        method: &str,
-        exam: &Exam,
-        adapter: Option<(&dyn Method, &Path)>,
-        elapsed: Option<Duration>,
-    ) -> Outcome {
-        let size = |(adapter, dir): (&dyn Method, &Path)| {
-            std::fs::metadata(dir.join(adapter.weights_file())).ok().map(|file| file.len())
-        };
+    fn outcome(&self, method: &str, exam: &Exam, trained: Trained, elapsed: Option<Duration>) -> Outcome {
         let right = self.answers.iter().filter(|answer| answer.is_right).count();
         Outcome {
             method: method.to_owned(),
-            trainable: adapter.map_or(0, |(adapter, _)| adapter.parameters().count() as u64),
+            trainable: trained.parameters,
             total: exam.total,
-            adapter_bytes: adapter.and_then(size),
-            loss: self.loss,
+            adapter_bytes: trained.bytes,
+            loss: self.evaluation.loss(),
+            token_accuracy: self.evaluation.accuracy(),
             exact_match: right as f64 / self.answers.len().max(1) as f64,
             elapsed,
         }

@@ -13,14 +13,21 @@ struct Preset {
     config: &'static str,
 }
 
-const PRESETS: [Preset; 7] = [
+const PRESETS: [Preset; 14] = [
     Preset { method: "lora", config: include_str!("../../assets/quickstart/lora.toml") },
+    Preset { method: "dora", config: include_str!("../../assets/quickstart/dora.toml") },
     Preset { method: "qlora", config: include_str!("../../assets/quickstart/qlora.toml") },
+    Preset { method: "adalora", config: include_str!("../../assets/quickstart/adalora.toml") },
+    Preset { method: "vera", config: include_str!("../../assets/quickstart/vera.toml") },
     Preset { method: "ia3", config: include_str!("../../assets/quickstart/ia3.toml") },
+    Preset { method: "ln_tuning", config: include_str!("../../assets/quickstart/ln_tuning.toml") },
     Preset { method: "bottleneck", config: include_str!("../../assets/quickstart/bottleneck.toml") },
+    Preset { method: "compacter", config: include_str!("../../assets/quickstart/compacter.toml") },
+    Preset { method: "trainable_tokens", config: include_str!("../../assets/quickstart/trainable_tokens.toml") },
     Preset { method: "prefix_tuning", config: include_str!("../../assets/quickstart/prefix_tuning.toml") },
     Preset { method: "prompt_tuning", config: include_str!("../../assets/quickstart/prompt_tuning.toml") },
     Preset { method: "p_tuning", config: include_str!("../../assets/quickstart/p_tuning.toml") },
+    Preset { method: "full", config: include_str!("../../assets/quickstart/full.toml") },
 ];
 
 const MODEL_FILES: [(&str, &[u8]); 4] = [
