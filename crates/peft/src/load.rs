@@ -58,7 +58,7 @@ pub(crate) fn fit<'a>(
     let mut found = Vec::with_capacity(expected.len());
     let mut problems = Problems::default();
     let mut known = BTreeSet::new();
-    for tensor in file.tensors() {
+    for tensor in file.tensors().filter(|tensor| !names::is_repeated(tensor.name())) {
         let key = model::current_name(&names::without_adapter_name(tensor.name()));
         // AdapterHub's keys have the adapter's name too, and there it stays.
         let fits = |saved: &&SavedTensor| {

@@ -22,6 +22,13 @@ pub fn without_adapter_name(key: &str) -> String {
     }
 }
 
+/// Whether PEFT writes the key and does not read it: with `bias` it saves the biases of a module in `modules_to_save` a second
+/// time, and those that the module had in the base.
+pub(crate) fn is_repeated(key: &str) -> bool {
+    key.contains(".original_module.")
+        || key.contains(".modules_to_save.") && !key.contains(".modules_to_save.default.") && key.ends_with("bias")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,5 +42,7 @@ mod tests {
         assert_eq!(without_adapter_name("m.embed.lora_embedding_A.default"), "m.embed.lora_embedding_A");
         assert_eq!(without_adapter_name("q.lora_magnitude_vector.default.weight"), "q.lora_magnitude_vector");
         assert_eq!(without_adapter_name("m.lm_head.modules_to_save.default.weight"), "m.lm_head.weight");
+        assert!(is_repeated("m.classifier.modules_to_save.dense.bias") && is_repeated("m.norm.original_module.bias"));
+        assert!(!is_repeated("m.lm_head.modules_to_save.default.bias") && !is_repeated("m.lm_head.bias"));
     }
 }

@@ -206,6 +206,38 @@ fn ranks_of_a_configuration_are_checked_against_the_file_first() {
 }
 
 #[test]
+fn biases_that_peft_saves_twice_are_passed_over() {
+    // With `bias = "all"` PEFT writes those of a module in `modules_to_save` again, and those of the module in the base.
+    let case = Case::read("qwen2-lora-biasall");
+    let file = SafetensorsFile::open(case.path("adapter_model.safetensors")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(case.path("adapter_config.json")).unwrap();
+    std::fs::write(dir.path().join("adapter_config.json"), text).unwrap();
+    let mut specs: Vec<TensorSpec> = file
+        .tensors()
+        .map(|t| TensorSpec { name: t.name().to_owned(), dtype: t.dtype(), shape: t.shape().to_vec() })
+        .collect();
+    let repeats = ["classifier.modules_to_save.dense.bias", "classifier.original_module.dense.bias"];
+    let repeat =
+        |name: &str| TensorSpec { name: format!("base_model.model.{name}"), shape: vec![3], ..specs[0].clone() };
+    specs.extend(repeats.map(repeat));
+    write_safetensors::<CheckpointError>(
+        &Storage,
+        &dir.path().join("adapter_model.safetensors"),
+        &specs,
+        &[],
+        |spec| {
+            let bytes = file.get(&spec.name).map(|tensor| tensor.bytes().to_vec());
+            Ok(Cow::Owned(bytes.unwrap_or_else(|| vec![0; 4 * spec.shape.iter().product::<usize>()])))
+        },
+    )
+    .unwrap();
+    let (method, warnings) = open(dir.path(), case.network.base()).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_close("logits", &case.logits(&pass(&method)), &case.expected_logits("logits_final"), SAME);
+}
+
+#[test]
 fn adapters_of_another_base_or_with_nan_are_refused() {
     let case = Case::read("llama-lora-embed-head");
     let dir = tempfile::tempdir().unwrap();
