@@ -52,19 +52,30 @@ def measure(peers, cases, rounds, output):
         sys.exit("torch sees no GPU; --dry-run runs the same code once on the CPU, with small shapes in TUNESMITH_BENCH_SHAPES")
     device = torch.cuda.get_device_name()
     for case in cases:
-        prepared = []
-        for program, name, make in all_runs(peers, case, "cuda"):
-            try:
-                run = timing.Run(name, make, case)
-                run.warm_up()
-                prepared.append((program, run))
-            except Exception as error:  # A backend that does not take the case, or no memory: others go on.
-                print(f"{program}, {name}: {case.key} cannot run: {str(error).splitlines()[0]}", file=sys.stderr)
-        timing.interleave([run for _, run in prepared], rounds)
-        for program, run in prepared:
-            print(json.dumps(result(device, case, program, run)), file=output, flush=True)
-        del prepared
-        torch.cuda.empty_cache()
+        runs = list(all_runs(peers, case, "cuda"))
+        # Whole models are one after another in the GPU's memory, and do not take turns.
+        for group in [[run] for run in runs] if case.family == "step" else [runs]:
+            torch.cuda.reset_peak_memory_stats()
+            measure_together(device, case, group, rounds, output)
+            if case.family == "step":
+                peak = torch.cuda.max_memory_allocated() / 2**30
+                print(f"{group[0][0]}, {group[0][1]}: {case.key}, {peak:.2f} GiB at its peak", file=sys.stderr)
+            torch.cuda.empty_cache()
+
+
+def measure_together(device, case, runs, rounds, output):
+    """Times runs that take turns."""
+    prepared = []
+    for program, name, make in runs:
+        try:
+            run = timing.Run(name, make, case)
+            run.warm_up()
+            prepared.append((program, run))
+        except Exception as error:  # A backend that does not take the case, or no memory: others go on.
+            print(f"{program}, {name}: {case.key} cannot run: {str(error).splitlines()[0]}", file=sys.stderr)
+    timing.interleave([run for _, run in prepared], rounds)
+    for program, run in prepared:
+        print(json.dumps(result(device, case, program, run)), file=output, flush=True)
 
 
 def dry_run(peers, cases):

@@ -12,6 +12,7 @@ import pathlib
 
 REFERENCE = pathlib.Path(__file__).resolve().parent.parent / "benches/reference_shapes.json"
 SHAPES = json.loads(pathlib.Path(os.environ.get("TUNESMITH_BENCH_SHAPES", REFERENCE)).read_text())
+MODELS = json.loads(pathlib.Path(os.environ.get("TUNESMITH_BENCH_MODELS", REFERENCE.parent / "reference_models.json")).read_text())
 BF16, F32 = 2, 4
 
 
@@ -114,6 +115,25 @@ def streams():
         yield Case("nf4", f"{name}, {rows}x{columns}", 0, BF16 * values + values // 2 + F32 * values // 64, {"rows": rows, "columns": columns})
 
 
+def steps():
+    """A training step of each model of benches/reference_models.json, or of the file that TUNESMITH_BENCH_MODELS names, with LoRA
+    and with QLoRA: every product forward and the gradient of its input. The weights are read twice."""
+    sequences, length = SHAPES["attention"]["batch"], SHAPES["attention"]["seq_len"]
+    tokens = sequences * length
+    for model, config in MODELS.items():
+        hidden, intermediate, vocab = (config[size] for size in ("hidden_size", "intermediate_size", "vocab_size"))
+        heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+        head_dim = config.get("head_dim", hidden // heads)
+        block = 2 * hidden * (heads + kv_heads) * head_dim + 3 * hidden * intermediate
+        weights = config["num_hidden_layers"] * block + vocab * hidden
+        # Two products forward and five backward for each pair of a query and a key before it.
+        pairs = sequences * heads * length * (length + 1) // 2
+        attention = 14 * pairs * head_dim * config["num_hidden_layers"]
+        sizes = {"config": config, "rank": SHAPES["rank"], "sequences": sequences, "length": length}
+        for method in ("LoRA", "QLoRA"):
+            yield Case("step", f"{method}, {model} {sequences}x{length}", 4 * tokens * weights + attention, 2 * BF16 * weights, sizes)
+
+
 def cases():
     """Every case, by family."""
-    return [*projections(), *attention(), *streams()]
+    return [*projections(), *attention(), *streams(), *steps()]

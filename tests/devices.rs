@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::json;
 use tunesmith_tests::{Workspace, metrics};
 
 const EMULATED: &str = "training.device=emulated";
@@ -87,6 +88,76 @@ fn evaluation_and_generation_are_those_of_the_cpu() {
         workspace.run(&arguments).expect(0).json()
     };
     assert_eq!(generate("emulated")["token_ids"], generate("cpu")["token_ids"]);
+}
+
+/// Bytes of a run's line such as `peak device memory: 1.4 MiB (planned 1.4 MiB)`.
+fn planned_and_peak(stdout: &str) -> [f64; 2] {
+    let line = stdout.lines().find_map(|line| line.strip_prefix("peak device memory: ")).expect("the run tells");
+    let of = |text: &str| {
+        let (number, unit) = text.trim_end_matches(')').split_once(' ').expect("a number and its unit");
+        let unit = ["B", "KiB", "MiB", "GiB"].iter().position(|known| *known == unit).expect("a unit");
+        number.parse::<f64>().unwrap() * 1024f64.powi(unit as i32)
+    };
+    let (peak, planned) = line.split_once(" (planned ").expect("what was planned");
+    [of(planned), of(peak)]
+}
+
+#[test]
+fn the_memory_of_a_device_is_planned() {
+    let workspace = Workspace::new(9);
+    for settings in [
+        &[][..],
+        &["model.dtype=bfloat16"],
+        &["model.quantization=nf4", "training.gradient_accumulation_steps=2"],
+        &["training.gradient_checkpointing=true"],
+        &["adapter.method=ia3"],
+    ] {
+        let lora = if settings.iter().any(|s| s.contains("ia3")) { &[][..] } else { &LORA[..2] };
+        let all = [lora, settings, &[EMULATED, "training.max_steps=3"]].concat();
+        let out = workspace.train("out", &all).expect(0).stdout;
+        let [planned, peak] = planned_and_peak(&out);
+        assert!((planned - peak).abs() <= 0.1 * peak, "{settings:?}: {planned} bytes planned, {peak} taken");
+        std::fs::remove_dir_all(workspace.path("out")).unwrap();
+    }
+}
+
+#[test]
+fn a_device_without_memory_ends_a_run_with_its_plan_and_the_last_checkpoint() {
+    let workspace = Workspace::new(6);
+    // Evaluation takes more than the steps that were planned: 64 rows at once.
+    workspace.write_rows("long.jsonl", (0..64).map(|_| json!({ "input_ids": (0..63).collect::<Vec<_>>() })));
+    let settings = [
+        &LORA[..],
+        &[EMULATED, "training.save_steps=1", "training.eval_steps=2", "data.eval=long.jsonl"],
+        &["training.per_device_eval_batch_size=64"],
+    ]
+    .concat();
+    let limited = [&settings[..], &["training.device_memory_mib=2"]].concat();
+    let stopped = workspace.train("out", &limited).expect(4);
+    let told = &stopped.stderr;
+    assert!(told.contains("out of memory") && told.contains("on emulated") && told.contains("lower"), "{told}");
+    assert!(told.contains("was planned as") && told.contains("base weights") && told.contains("activations"), "{told}");
+    assert!(workspace.path("out/checkpoint-1").is_dir() && !workspace.path("out/checkpoint-2").is_dir());
+    let resumed = workspace.train("out", &settings).expect(0).stdout;
+    assert!(resumed.contains("resuming from"), "{resumed}");
+
+    let refused = workspace.train("none", &[&LORA[..], &[EMULATED, "training.device_memory_mib=1"]].concat()).expect(4);
+    assert!(refused.stderr.contains("are available") && refused.stderr.contains("lower"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_found_when_a_step_is_logged() {
+    let workspace = Workspace::new(6);
+    let settings =
+        [&LORA[..], &[EMULATED, "training.learning_rate=10", "training.max_steps=40", "training.save_steps=5"]]
+            .concat();
+    let of = |out: &str, logging: &str| workspace.train(out, &[&settings[..], &[logging]].concat());
+    let (each, seldom) = (of("each", "training.logging_steps=1"), of("seldom", "training.logging_steps=7"));
+    let step = |output: &tunesmith_tests::Output| {
+        let at = output.stderr.split("diverged at step ").nth(1).and_then(|rest| rest.split(':').next());
+        at.map(str::to_owned)
+    };
+    assert_eq!(step(&each), step(&seldom), "{} {}", each.stderr, seldom.stderr);
 }
 
 #[test]

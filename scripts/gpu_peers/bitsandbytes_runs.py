@@ -2,6 +2,7 @@
 
 import importlib.util
 
+from . import steps
 from .operands import normal
 
 PROGRAM = "bitsandbytes"
@@ -14,6 +15,8 @@ def missing():
 def runs(case, device):
     if case.family == "nf4":
         yield "nf4", lambda: blocks(case.sizes, device, case.name.split(",")[0])
+    elif case.family == "step" and case.name.startswith("QLoRA"):
+        yield "nf4, peft with bf16 adapters", lambda: steps.step(case.sizes, device, quantized=True)
 
 
 def blocks(sizes, device, operation):

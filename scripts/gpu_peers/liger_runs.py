@@ -1,7 +1,8 @@
-"""Liger's Triton kernels, called without their modules."""
+"""Liger's Triton kernels: called without their modules, and in the modules of a whole step."""
 
 import importlib.util
 
+from . import steps
 from .operands import gradients, normal
 
 PROGRAM = "liger-kernel"
@@ -18,6 +19,8 @@ def runs(case, device):
     # Triton compiles for GPUs alone.
     if case.family == "transformer" and make and device != "cpu":
         yield "triton", lambda: make(case.sizes, device, operation)
+    if case.family == "step" and operation == "LoRA" and device != "cpu":
+        yield "triton, peft with bf16 adapters", lambda: steps.step(case.sizes, device, liger=True)
 
 
 def rms_norm(sizes, device, operation):

@@ -1,7 +1,8 @@
-"""PEFT's LoRA layer in its three modes: adapters in f32 under autocast (the default), adapters in bf16, and the latter compiled."""
+"""PEFT's LoRA, a layer and a whole step, in its three modes: adapters in f32 under autocast (the default), adapters in bf16, and the latter compiled."""
 
 import importlib.util
 
+from . import steps
 from .operands import gradients, normal
 
 PROGRAM = "peft"
@@ -13,12 +14,15 @@ def missing():
 
 
 def runs(case, device):
-    if case.family != "lora":
-        return
     operation = case.name.split(",")[0]
+    if case.family != "lora" and not (case.family == "step" and operation == "LoRA"):
+        return
     for mode in ("f32 adapters, autocast", "bf16 adapters", "bf16 adapters, compiled"):
         if not (mode.endswith("compiled") and device == "cpu"):
-            yield mode, lambda mode=mode: projection(case.sizes, device, operation, mode)
+            if case.family == "step":
+                yield mode, lambda mode=mode: steps.step(case.sizes, device, mode)
+            else:
+                yield mode, lambda mode=mode: projection(case.sizes, device, operation, mode)
 
 
 def projection(sizes, device, operation, mode):

@@ -19,7 +19,7 @@ class Peers(unittest.TestCase):
     def test_every_family_has_a_peer(self):
         listed = run(SCRIPTS / "gpu-peers.py", "--list").splitlines()
         families = {line.split("/")[0] for line in listed}
-        self.assertEqual(families, {"gemm", "lora", "prefix_attention", "transformer", "ia3", "adamw", "nf4"})
+        self.assertEqual(families, {"gemm", "lora", "prefix_attention", "transformer", "ia3", "adamw", "nf4", "step"})
         programs = {line.rsplit(": ", 1)[1].split(",")[0] for line in listed}
         self.assertEqual(programs, {"torch", "peft", "bitsandbytes", "liger-kernel"})
 
@@ -27,6 +27,13 @@ class Peers(unittest.TestCase):
         listed = run(SCRIPTS / "gpu-peers.py", "--list", "lora").splitlines()
         modes = [line.split("peft, ")[1] for line in listed if line.startswith("lora/forward, q_proj 512x")]
         self.assertEqual(modes, ["f32 adapters, autocast", "bf16 adapters", "bf16 adapters, compiled"])
+
+    def test_a_step_is_run_by_all_that_train(self):
+        listed = run(SCRIPTS / "gpu-peers.py", "--list", "step").splitlines()
+        of_8b = [line.split(": ", 1) for line in listed if "Llama-3-8B" in line]
+        self.assertEqual([run for case, run in of_8b if case.startswith("step/QLoRA")], ["bitsandbytes, nf4, peft with bf16 adapters"])
+        programs = [run.split(",")[0] for case, run in of_8b if case.startswith("step/LoRA")]
+        self.assertEqual(programs, ["peft", "peft", "peft", "liger-kernel"])
 
 
 class Results(unittest.TestCase):

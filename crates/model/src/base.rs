@@ -25,6 +25,12 @@ pub struct Nf4 {
     pub double_quant: bool,
 }
 
+/// Weights of a base, on the device where they are.
+pub struct Held {
+    parameters: Arc<[Stored]>,
+    device: Device,
+}
+
 /// Sizes that every kind of model has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dimensions {
@@ -193,6 +199,16 @@ impl Base {
         executor.trim();
         (self.parameters, self.device) = (parameters.into(), device);
         result
+    }
+
+    /// The weights as they are held, to be [put back](Base::restore) after they were somewhere else.
+    pub fn held(&self) -> Held {
+        Held { parameters: Arc::clone(&self.parameters), device: self.device }
+    }
+
+    /// Puts weights back.
+    pub fn restore(&mut self, held: Held) {
+        Held { parameters: self.parameters, device: self.device } = held;
     }
 
     /// Whether the values of a parameter are those of the one it is tied to, in memory.

@@ -47,7 +47,7 @@ mod stored;
 mod vision;
 
 pub use adapter::{Adapter, NoAdapter};
-pub use base::{Base, Dimensions, Nf4};
+pub use base::{Base, Dimensions, Held, Nf4};
 pub use cache::KvCache;
 pub use classifier::Classifier;
 pub use config::{ClassifierConfig, DecoderConfig, EncoderConfig, EncoderDecoderConfig, VisionConfig};

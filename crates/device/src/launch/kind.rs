@@ -118,6 +118,16 @@ impl Kind {
         }
     }
 
+    /// Memory that the device has free, if it tells.
+    pub(super) fn free_bytes(&self) -> Result<Option<usize>, DeviceError> {
+        match self {
+            Kind::Cuda(cuda) => cuda.free_bytes().map(Some),
+            Kind::Dry(_) => Ok(None),
+            #[cfg(feature = "emulator")]
+            Kind::Emulated(_) => Ok(None),
+        }
+    }
+
     /// Makes the first `len` bytes of a block memory that nothing was written to.
     pub(super) fn prepare(&self, address: u64, len: usize) -> Result<(), DeviceError> {
         match self {

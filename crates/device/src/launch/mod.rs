@@ -39,7 +39,7 @@ pub mod testing;
 mod work;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
@@ -82,6 +82,8 @@ struct Inner {
     /// Made by the first copy from the host.
     ring: Mutex<Option<Ring>>,
     exchanges: Counters,
+    /// Bytes of the device to take at most.
+    limit: AtomicUsize,
     /// Whether a graph is being recorded.
     recording: AtomicBool,
 }
@@ -100,6 +102,7 @@ impl Executor {
             constants: Constants::default(),
             ring: Mutex::default(),
             exchanges: Counters::default(),
+            limit: AtomicUsize::new(usize::MAX),
             recording: AtomicBool::new(false),
         }))
     }
@@ -223,11 +226,11 @@ impl Executor {
         let (address, capacity) = match pool.take(capacity) {
             Some(block) => block,
             None => {
-                let address = match kind.allocate(capacity) {
+                let address = match self.allocate_block(capacity) {
                     // What a graph records cannot give memory back.
                     Err(DeviceError::OutOfMemory { .. }) if !self.is_recording() => {
                         self.trim();
-                        kind.allocate(capacity)
+                        self.allocate_block(capacity)
                     }
                     allocated => allocated,
                 }?;
@@ -238,6 +241,40 @@ impl Executor {
         let buffer = DeviceBuffer::new(self.clone(), address, capacity, len_bytes);
         kind.prepare(address, len_bytes)?;
         Ok(buffer)
+    }
+
+    /// A block that the pool does not have, within the limit.
+    fn allocate_block(&self, capacity: usize) -> Result<u64, DeviceError> {
+        let PoolStats { live_bytes, free_bytes, .. } = self.pool_stats();
+        let limit = self.0.limit.load(Ordering::Relaxed);
+        if live_bytes.saturating_add(free_bytes).saturating_add(capacity) > limit {
+            return Err(DeviceError::OutOfMemory { device: self.device().to_string(), bytes: capacity });
+        }
+        self.0.kind.allocate(capacity)
+    }
+
+    /// Takes no more than `bytes` of the device's memory from now on.
+    pub fn limit_memory(&self, bytes: usize) {
+        self.0.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Memory of the device that can still be taken: what it has free, within the limit; `None` if nobody knows.
+    ///
+    /// # Errors
+    /// [`DeviceError::Driver`] if the driver does not tell.
+    pub fn available_bytes(&self) -> Result<Option<usize>, DeviceError> {
+        let PoolStats { live_bytes, free_bytes, .. } = self.pool_stats();
+        let limit = match self.0.limit.load(Ordering::Relaxed) {
+            usize::MAX => None,
+            limit => Some(limit.saturating_sub(live_bytes)),
+        };
+        let of_device = self.0.kind.free_bytes()?.map(|free| free + free_bytes);
+        Ok(of_device.into_iter().chain(limit).min())
+    }
+
+    /// Counts peaks of memory anew.
+    pub fn reset_peaks(&self) {
+        self.0.pool.reset_peaks();
     }
 
     /// Gives every free block of the pool back to the device: between phases with different needs.
@@ -349,6 +386,28 @@ mod tests {
         assert_eq!(executor.pool_stats().free_bytes, 0);
         executor.allocate(400).unwrap();
         assert_eq!(executor.pool_stats().blocks_allocated, 2);
+    }
+
+    #[cfg(feature = "emulator")]
+    #[test]
+    fn no_more_is_taken_than_the_limit() {
+        let executor = Executor::emulated(0);
+        assert_eq!(executor.available_bytes().unwrap(), None);
+        executor.limit_memory(4096);
+        let first = executor.allocate(2048).unwrap();
+        drop(executor.allocate(1024).unwrap());
+        assert_eq!(executor.available_bytes().unwrap(), Some(2048));
+        // What is kept for reuse makes room.
+        let second = executor.allocate(2048).unwrap();
+        let refused = executor.allocate(256).unwrap_err();
+        assert!(
+            matches!(&refused, DeviceError::OutOfMemory { device, bytes: 256 } if device == "emulated"),
+            "{refused}"
+        );
+        drop((first, second));
+        assert_eq!(executor.pool_stats().peak_live_bytes, 4096);
+        executor.reset_peaks();
+        assert_eq!(executor.pool_stats().peak_live_bytes, 0);
     }
 
     #[cfg(feature = "emulator")]

@@ -33,6 +33,15 @@ pub struct PoolStats {
     pub free_bytes: usize,
     /// Highest value of `live_bytes + free_bytes` so far.
     pub peak_bytes: usize,
+    /// Highest value of `live_bytes` so far: what is kept for reuse besides goes back to the device where it has no more.
+    pub peak_live_bytes: usize,
+}
+
+impl PoolStats {
+    fn take(&mut self, capacity: usize) {
+        self.live_bytes += capacity;
+        self.peak_live_bytes = self.peak_live_bytes.max(self.live_bytes);
+    }
 }
 
 impl Pool {
@@ -53,7 +62,7 @@ impl Pool {
         }
         let (address, capacity) = pop(&mut state.free, capacity)?;
         state.stats.free_bytes -= capacity;
-        state.stats.live_bytes += capacity;
+        state.stats.take(capacity);
         Some((address, capacity))
     }
 
@@ -61,8 +70,14 @@ impl Pool {
     pub(super) fn count(&self, capacity: usize) {
         let stats = &mut self.state().stats;
         stats.blocks_allocated += 1;
-        stats.live_bytes += capacity;
+        stats.take(capacity);
         stats.peak_bytes = stats.peak_bytes.max(stats.live_bytes + stats.free_bytes);
+    }
+
+    /// From now on, peaks are those of what follows.
+    pub(super) fn reset_peaks(&self) {
+        let stats = &mut self.state().stats;
+        (stats.peak_bytes, stats.peak_live_bytes) = (stats.live_bytes + stats.free_bytes, stats.live_bytes);
     }
 
     /// Keeps a block for the next taker.

@@ -1,5 +1,7 @@
 //! `plan`: what a config would train and whether it fits, from the headers of the weights and the rows.
 
+use device::Device;
+use device::launch::Architecture;
 use serde_json::json;
 
 use crate::Error;
@@ -10,7 +12,7 @@ use crate::config::Config;
 use crate::console::Console;
 use crate::run::base_model::now;
 use crate::run::facts;
-use crate::run::plan::{KernelPlan, RunPlan};
+use crate::run::plan::{DevicePlan, DryStep, KernelPlan, RunPlan};
 use crate::run::token_cache::Access;
 use crate::units::Bytes;
 
@@ -20,8 +22,17 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
     let mut setup = Setup::load(&config, now(), Access::Read, console)?;
     config.adapter.without_effect().iter().for_each(|warning| console.warning(warning));
     let plan = RunPlan::new(&config, &setup.base, &setup.rows)?;
-    let kernels = args.kernels.map(|architecture| KernelPlan::new(&config, &mut setup.base, &setup.rows, architecture));
-    let kernels = kernels.transpose()?;
+    let Setup { base, rows, .. } = &mut setup;
+    let kernels = match args.kernels {
+        Some(architecture) => Some(KernelPlan::new(&DryStep::take(&config, base, rows, architecture)?, architecture)),
+        None => None,
+    };
+    let on_device = match config.training.device.open() {
+        Ok(Device::Cpu) => None,
+        Ok(device) => Some(DevicePlan::new(&config, base, rows, device)?),
+        // A GPU that another machine has.
+        Err(_) => Some(DevicePlan::elsewhere(&config, base, rows, args.kernels.unwrap_or(Architecture::Hopper))?),
+    };
     let statistics = setup.rows.dataset.statistics();
     if args.json {
         let modules = setup.base.task.base().modules();
@@ -45,6 +56,9 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
             "memory_available": plan.available_bytes,
             "fits": plan.fits(),
             "largest_micro_batch": plan.largest_micro_batch,
+            "device_memory": on_device.as_ref().map(|plan| plan.memory),
+            "device_memory_total": on_device.as_ref().map(|plan| plan.memory.total()),
+            "device_memory_available": on_device.as_ref().and_then(|plan| plan.available_bytes),
             "gpu": kernels,
         }))?;
     } else {
@@ -63,9 +77,23 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
             let batch = plan.largest_micro_batch;
             console.line(format_args!("largest per_device_train_batch_size that fits: {batch}"));
         }
+        on_device.iter().for_each(|plan| tell_memory(plan, console));
         kernels.iter().for_each(|kernels| tell(kernels, console));
     }
-    plan.check(&config).map(|()| EXIT_DONE)
+    let checked = on_device.map_or_else(|| plan.check(&config), |plan| plan.check(&config));
+    checked.map(|()| EXIT_DONE)
+}
+
+/// The memory of the device.
+fn tell_memory(plan: &DevicePlan, console: Console) {
+    console.line(format_args!("device memory ({}):", plan.device));
+    for (name, bytes) in plan.memory.items() {
+        console.line(format_args!("  {name:<21} {:>10}", Bytes(bytes)));
+    }
+    console.line(format_args!("  {:<21} {:>10}", "total", Bytes(plan.memory.total())));
+    if let Some(available) = plan.available_bytes {
+        console.line(format_args!("  {:<21} {:>10}", "available", Bytes(available)));
+    }
 }
 
 /// The kernels of a step, those with the longest floor first.

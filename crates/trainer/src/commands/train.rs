@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use checkpoint::Storage;
 use data::{Dataset, Split, Task, Tokenizer};
 use device::Device;
+use device::launch::Executor;
 use model::{Adapter, Pass};
 use peft::Method;
 
@@ -25,7 +26,7 @@ use crate::run::log::Log;
 use crate::run::model_card::{Kind, MODEL_CARD, ModelCard};
 use crate::run::optimizer::Optimizer;
 use crate::run::output_dir::OutputDir;
-use crate::run::plan::RunPlan;
+use crate::run::plan::{DevicePlan, RunPlan};
 use crate::run::progress::Progress;
 use crate::run::purpose::{LABELS_FILE, Purpose};
 use crate::run::record::RunRecord;
@@ -53,6 +54,10 @@ pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
     let signals = Signals::listen().map_err(Error::Signals)?;
     let output = OutputDir::open(&config.training.output_dir, &Storage)?;
     let device = compute_with(config.training.device, config.training.threads)?;
+    if let (Some(mib), false) = (config.training.device_memory_mib, device == Device::Cpu) {
+        let bytes = usize::try_from(mib << 20).unwrap_or(usize::MAX);
+        Executor::for_device(device)?.limit_memory(bytes);
+    }
     let origin = resume::find(output.path(), &config.training.resume, |note| console.warning(note))?;
     let finished = match config.training.resume {
         Resume::Auto => resume::finished(output.path())?,
@@ -149,21 +154,52 @@ impl Run {
     /// Says what will be done, and whether it fits, before memory is taken for it.
     fn start(mut self, origin: Option<Origin>) -> Result<u8, Error> {
         let plan = RunPlan::new(&self.config, &self.setup.base, &self.setup.rows)?;
-        let facts = self.facts(&plan);
+        let on_device = self.device_plan();
+        let facts = self.facts(&plan, on_device.as_ref());
         facts.iter().for_each(|(name, value)| self.console.line(format_args!("{name}: {value}")));
-        plan.check(&self.config)?;
+        match &on_device {
+            Some(on_device) => on_device.check(&self.config)?,
+            None if self.device == Device::Cpu => plan.check(&self.config)?,
+            None => {}
+        }
         let trained = self.load().and_then(|()| self.train(origin, &plan, &facts));
+        self.tell_peak(on_device.as_ref(), &trained)?;
         // What was planned, item by item, shows what to lower.
         trained.inspect_err(|error| {
             if error.is_out_of_memory() {
-                self.console.warning(facts::memory_items(&plan));
+                self.console.warning(match &on_device {
+                    Some(on_device) => facts::memory_items(&on_device.memory.items()),
+                    None => facts::memory_items(&plan.memory.items()),
+                });
             }
         })
     }
 
+    /// What the run will take of its device, if that is not the CPU. What cannot be planned is tried: the device tells why.
+    fn device_plan(&mut self) -> Option<DevicePlan> {
+        let Setup { base, rows, .. } = &mut self.setup;
+        let is_planned = self.device != Device::Cpu;
+        is_planned.then(|| DevicePlan::new(&self.config, base, rows, self.device).ok()).flatten()
+    }
+
+    /// Holds what a device was planned to take against what it took.
+    fn tell_peak(&self, plan: Option<&DevicePlan>, trained: &Result<u8, Error>) -> Result<(), Error> {
+        if let (Some(plan), Ok(_)) = (plan, trained) {
+            let peak = Executor::for_device(plan.device)?.pool_stats().peak_live_bytes;
+            let planned = Bytes(plan.memory.total());
+            self.console.line(format_args!("peak device memory: {} (planned {planned})", Bytes(peak as u64)));
+        }
+        Ok(())
+    }
+
     /// Holds the weights as the config says, on its device.
     fn load(&mut self) -> Result<(), Error> {
-        self.setup.base.place(self.config.model.storage(), self.device)
+        self.setup.base.place(self.config.model.storage(), self.device)?;
+        // Dense weights that are quantized on their way are no part of what steps take.
+        if self.device != Device::Cpu {
+            Executor::for_device(self.device)?.reset_peaks();
+        }
+        Ok(())
     }
 
     fn train(&self, origin: Option<Origin>, plan: &RunPlan, facts: &[Fact]) -> Result<u8, Error> {
@@ -228,13 +264,13 @@ impl Run {
         }
     }
 
-    fn facts(&self, plan: &RunPlan) -> Vec<Fact> {
+    fn facts(&self, plan: &RunPlan, on_device: Option<&DevicePlan>) -> Vec<Fact> {
         let rows = &self.setup.rows;
         let mut facts = facts::model(&self.config, &self.setup.base, &plan.trained);
         facts.push(facts::rows(rows.dataset.statistics()));
         facts.push(facts::length(&self.config, self.setup.max_steps, rows.epochs_after(self.setup.max_steps)));
         facts.extend(facts::recipe(&self.config));
-        facts.push(facts::memory(plan));
+        facts.push(on_device.map_or_else(|| facts::memory(plan), facts::device_memory));
         facts
     }
 

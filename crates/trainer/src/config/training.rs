@@ -70,6 +70,9 @@ pub struct Training {
     pub seed: u64,
     /// Where to compute: `auto`, `cpu`, `cuda`, `cuda:N` or `emulated`. Default `auto`.
     pub device: DeviceChoice,
+    /// Memory of the device to take at most, in MiB; the CPU's is not limited by it. Default all that is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_memory_mib: Option<u64>,
     /// Threads to compute with; 0 takes every core. Default 0.
     pub threads: usize,
     /// Which checkpoint of the output directory to go on from. Default `auto`, the newest whole one.
@@ -115,6 +118,7 @@ impl Training {
             save_total_limit: s.or("save_total_limit", 2),
             seed: s.or("seed", 42),
             device: s.or("device", DeviceChoice::Auto),
+            device_memory_mib: s.get_within("device_memory_mib", 1..=1 << 40),
             threads: s.within("threads", 0, 0..=4096),
             resume: s.or("resume", Resume::Auto),
             sample_prompts: s.or("sample_prompts", Vec::new()),

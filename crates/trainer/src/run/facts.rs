@@ -7,7 +7,7 @@ use data::Statistics;
 use model::{Base, ParameterId};
 
 use super::base_model::BaseModel;
-use super::plan::{RunPlan, Trained};
+use super::plan::{DevicePlan, RunPlan, Trained};
 use crate::config::{self, Config};
 use crate::units::{Bytes, Counted, Grouped, Share};
 
@@ -72,10 +72,19 @@ pub fn memory(plan: &RunPlan) -> Fact {
     fact("memory", format!("about {}{available} ({}, ...)", Bytes(plan.memory.total()), largest.join(", ")))
 }
 
-/// Every item of the memory plan.
-pub fn memory_items(plan: &RunPlan) -> String {
-    let items: Vec<String> =
-        plan.memory.items().iter().map(|(name, bytes)| format!("  {name:<22}{}", Bytes(*bytes))).collect();
+/// The plan of a device's memory in one line.
+pub fn device_memory(plan: &DevicePlan) -> Fact {
+    let available = plan.available_bytes.map_or_else(String::new, |bytes| format!(" of {} available", Bytes(bytes)));
+    let items = plan.memory.items().map(|(name, bytes)| format!("{name} {}", Bytes(bytes)));
+    fact(
+        "device memory",
+        format!("{}{available} on {} ({})", Bytes(plan.memory.total()), plan.device, items.join(", ")),
+    )
+}
+
+/// Every item of a memory plan.
+pub fn memory_items(items: &[(&str, u64)]) -> String {
+    let items: Vec<String> = items.iter().map(|(name, bytes)| format!("  {name:<22}{}", Bytes(*bytes))).collect();
     format!("the memory of this run was planned as\n{}", items.join("\n"))
 }
 

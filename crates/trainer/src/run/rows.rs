@@ -53,6 +53,23 @@ impl Rows {
         step.micro_batches.iter().map(|rows| Ok(Batch::gather(&self.dataset, rows)?)).collect()
     }
 
+    /// The micro-batch that takes most: the longest rows, or those of the first step, whose bins are about full.
+    ///
+    /// # Errors
+    /// As [`Rows::micro_batches`].
+    pub fn largest_batch(&self, config: &Config) -> Result<Batch, Error> {
+        if config.data.packing {
+            let batches = self.micro_batches(1)?;
+            let largest = batches.into_iter().max_by_key(Batch::num_tokens);
+            return largest.map_or_else(|| Ok(Batch::gather(&self.dataset, &[])?), Ok);
+        }
+        let mut longest: Vec<usize> = (0..self.dataset.len()).collect();
+        let lengths: Vec<usize> = self.dataset.lengths().collect();
+        longest.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+        longest.truncate(config.training.per_device_train_batch_size);
+        Ok(Batch::gather(&self.dataset, &longest)?)
+    }
+
     /// Passes over the rows once `steps` steps are done.
     pub fn epochs_after(&self, steps: u64) -> f64 {
         self.plan.epochs_after(steps)

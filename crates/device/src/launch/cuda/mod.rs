@@ -113,6 +113,12 @@ impl Cuda {
         })
     }
 
+    pub(super) fn free_bytes(&self) -> Result<usize, DeviceError> {
+        self.bind()?;
+        let (free, _) = result::mem_get_info().map_err(|error| self.failed("asking for free memory", error))?;
+        Ok(free)
+    }
+
     /// Poisons the first `len` bytes of a block in tests.
     pub(super) fn prepare(&self, address: u64, len: usize) -> Result<(), DeviceError> {
         if !self.poisons || len == 0 {

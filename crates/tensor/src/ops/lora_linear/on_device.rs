@@ -10,13 +10,13 @@ use super::{LoraOperands, OP};
 use crate::ops::linear::add_parent;
 use crate::ops::linear::on_device::{give_bias_gradient, give_weight_gradient};
 use crate::weight::WeightMemory;
-use crate::{Result, Tensor, TensorError, Weight};
+use crate::{Result, Tensor, TensorError, Weight, saved};
 
-/// The operands of one projection, in the type of its input: the adapter's are kept in it until the parameters change.
+/// The operands of one projection beside its input, in the type of that: the adapter's are kept in it until the parameters
+/// change.
 struct Operands {
     shape: LoraShape,
     dtype: DType,
-    x: DeviceBuffer,
     weight: WeightMemory,
     bias: Option<DeviceBuffer>,
     lora_a: DeviceBuffer,
@@ -26,7 +26,7 @@ struct Operands {
 }
 
 /// As [`super::lora_linear()`], for operands of this shape. What is stored has the type of `x`; the adapter's gradients are
-/// f32.
+/// f32. An input that can be computed again, as that of a norm or an activation, is not kept for backward.
 pub(super) fn lora_linear(
     shape: LoraShape,
     x: &Tensor,
@@ -40,7 +40,9 @@ pub(super) fn lora_linear(
     let mut s = Buffer::scratch(x.device(), operands.dtype, n * shape.rank())?;
     let projections = [operands.projection()?];
     let output = Output { y: y.memory_mut()?, s: s.memory_mut()? };
-    forward(operands.group(&projections), &mut [output]).map_err(TensorError::kernel(OP))?;
+    let memory = x.on_device(OP, "x", operands.dtype)?;
+    forward(operands.group(&memory, &projections), &mut [output]).map_err(TensorError::kernel(OP))?;
+    let kept_x = saved::Saved::new(x)?;
 
     let mut parents = vec![x, &adapter.a, &adapter.b];
     let lora_bias_index = add_parent(&mut parents, adapter.bias.as_ref());
@@ -50,7 +52,8 @@ pub(super) fn lora_linear(
         let (projections, kernel) = ([operands.projection()?], TensorError::kernel(OP));
         let grad_y = grad_y.memory()?;
         let saved = [Saved { s: s.memory()?, grad_y }];
-        let backward = Backward::new(operands.group(&projections), &saved).map_err(&kernel)?;
+        let x = kept_x.get()?.on_device(OP, "x", operands.dtype)?;
+        let backward = Backward::new(operands.group(&x, &projections), &saved).map_err(&kernel)?;
         sink.accumulate_on(0, operands.dtype, |values, add| backward.x(Gradient { values, add }).map_err(&kernel))?;
         sink.accumulate_on(1, DType::F32, |values, add| {
             backward.lora_a(&mut [Gradient { values, add }]).map_err(&kernel)
@@ -67,7 +70,7 @@ pub(super) fn lora_linear(
         if let (Some(index), WeightMemory::Dense(weight)) = (weight_index, &operands.weight)
             && sink.needs(index)
         {
-            let x = Matrix::new(&operands.x, operands.dtype, n, shape.in_features());
+            let x = Matrix::new(&x, operands.dtype, n, shape.in_features());
             give_weight_gradient(OP, sink, index, weight, grad_y, x)?;
         }
         bias_index.map_or(Ok(()), |index| give_bias_gradient(OP, sink, index, grad_y))
@@ -88,7 +91,6 @@ impl Operands {
         Ok(Self {
             shape,
             dtype,
-            x: x.on_device(OP, "x", dtype)?,
             weight: weight.on_device(OP, x.device(), dtype)?,
             bias: optional("bias", bias)?,
             lora_a: adapter.a.on_device(OP, "lora_a", dtype)?,
@@ -115,7 +117,7 @@ impl Operands {
         })
     }
 
-    fn group<'a>(&'a self, projections: &'a [Projection<'a>]) -> Group<'a> {
-        Group { dtype: self.dtype, x: &self.x, projections }
+    fn group<'a>(&self, x: &'a DeviceBuffer, projections: &'a [Projection<'a>]) -> Group<'a> {
+        Group { dtype: self.dtype, x, projections }
     }
 }

@@ -1,20 +1,13 @@
 //! The kernels that a step launches on a GPU, and the least time that they can take.
 //!
-//! The step is taken on a [dry](device::Device::Dry) device: with the program's own code, for the rows of step 1, without a
-//! GPU and without computing anything. Its launches, their order and the memory are those of a real one; the time is a floor,
-//! not a measurement.
+//! They are those that a [`DryStep`] notes for the rows of step 1; the time is a floor, not a measurement.
 
 use std::collections::BTreeMap;
 
-use device::Device;
-use device::launch::{Architecture, Executor, Launched, Work};
+use device::launch::{Architecture, Launched, Work};
 use serde::Serialize;
 
-use crate::Error;
-use crate::config::Config;
-use crate::run::base_model::BaseModel;
-use crate::run::rows::Rows;
-use crate::run::steps::Steps;
+use super::dry::{DeviceMemory, DryStep};
 
 /// What a GPU can do at best.
 struct Rates {
@@ -69,31 +62,17 @@ pub struct KernelPlan {
     pub tokens: usize,
     /// Device memory that the step takes, with weights, gradients and the optimizer's state.
     pub peak_bytes: u64,
+    /// The same by item, for the largest step.
+    pub memory: DeviceMemory,
 }
 
 impl KernelPlan {
-    /// For step 1 of `config` over `rows`. `base` is on the dry device afterwards.
-    ///
-    /// # Errors
-    /// A method or an op that the device cannot compute.
-    pub fn new(config: &Config, base: &mut BaseModel, rows: &Rows, architecture: Architecture) -> Result<Self, Error> {
-        let device = Device::Dry(architecture);
-        let executor = Executor::for_device(device)?;
-        base.place(config.model.storage(), device)?;
-        let batches = rows.micro_batches(1)?;
-        let mut steps = Steps::new(config, base)?;
-        // What the first step makes once, as copies of adapters in another type, the second has.
-        let mut launches = Vec::new();
-        for _ in 0..2 {
-            executor.take_launches();
-            steps.take(&batches)?;
-            launches = executor.take_launches();
-        }
-        let tokens = batches.iter().map(|batch| batch.num_tokens()).sum();
-        Ok(Self::of(&launches, architecture, tokens, executor.pool_stats().peak_bytes as u64))
+    /// Of what was noted of a step on a GPU of `architecture`.
+    pub fn new(step: &DryStep, architecture: Architecture) -> Self {
+        Self::of(&step.launches, architecture, step.tokens, step.memory)
     }
 
-    fn of(launches: &[Launched], architecture: Architecture, tokens: usize, peak_bytes: u64) -> Self {
+    fn of(launches: &[Launched], architecture: Architecture, tokens: usize, memory: DeviceMemory) -> Self {
         let rates = Rates::of(architecture);
         let mut kernels: BTreeMap<&'static str, KernelWork> = BTreeMap::new();
         for launch in launches {
@@ -103,7 +82,7 @@ impl KernelPlan {
         }
         let mut total = KernelWork::default();
         kernels.values().for_each(|work| total.add(work));
-        Self { architecture: architecture.name(), kernels, total, tokens, peak_bytes }
+        Self { architecture: architecture.name(), kernels, total, tokens, peak_bytes: memory.total(), memory }
     }
 
     /// The longest first.
@@ -134,6 +113,9 @@ mod tests {
 
     use super::*;
 
+    const NOTHING: DeviceMemory =
+        DeviceMemory { base_weights: 0, trainable_parameters: 0, gradients: 0, optimizer: 0, activations: 0 };
+
     #[test]
     fn the_slower_of_operations_and_bytes_is_the_floor() {
         let launch = |kernel, flops, bytes| Launched { kernel, grid: Grid::linear(1, 32).doing(Work { flops, bytes }) };
@@ -142,7 +124,7 @@ mod tests {
             launch("norm_f32", 3, 6_000_000),
             launch("gemm_bf16", 1_600_000_000, 3),
         ];
-        let plan = KernelPlan::of(&launches, Architecture::Hopper, 10, 0);
+        let plan = KernelPlan::of(&launches, Architecture::Hopper, 10, NOTHING);
         let gemm = KernelWork { launches: 2, flops: 2_400_000_000, bytes: 6, floor_us: 3.0 };
         assert_eq!(plan.by_time(), [("gemm_bf16", gemm), ("norm_f32", plan.kernels["norm_f32"])]);
         assert_eq!((plan.total.launches, plan.total.flops), (3, 2_400_000_003));

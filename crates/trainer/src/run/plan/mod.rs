@@ -4,6 +4,8 @@
 //! They are estimates: what an op saves is known, how blocks of memory are reused between ops is not.
 
 mod activations;
+mod device_plan;
+mod dry;
 mod encoder_decoder;
 mod kernels;
 mod trained;
@@ -16,6 +18,8 @@ use crate::Error;
 use crate::config::{Config, Quantization, WeightStorage};
 use crate::memory;
 pub use activations::{Activations, Keeping, block_activations, decoder_activations};
+pub use device_plan::DevicePlan;
+pub use dry::{DeviceMemory, DryStep};
 pub use encoder_decoder::encoder_decoder_activations;
 pub use kernels::{KernelPlan, KernelWork};
 pub use trained::Trained;
@@ -144,23 +148,30 @@ impl RunPlan {
     pub fn check(&self, config: &Config) -> Result<(), Error> {
         let (false, Some(available_bytes)) = (self.fits(), self.available_bytes) else { return Ok(()) };
         let (largest_item, item_bytes) = self.memory.largest();
-        let remedy = match (self.largest_micro_batch, largest_item) {
-            (1.., _) => format!("training.per_device_train_batch_size = {} fits", self.largest_micro_batch),
-            (0, "base weights") if config.model.quantization == Quantization::None => {
-                "take a smaller base, or set model.quantization = \"nf4\"".to_owned()
-            }
-            (0, "base weights") => "take a smaller base, or a machine with more memory".to_owned(),
-            (0, "trainable parameters" | "gradients" | "optimizer") => {
-                "train fewer parameters: fewer modules, or a lower rank or width of the adapter".to_owned()
-            }
-            (0, _) if config.training.gradient_checkpointing => {
-                "lower data.max_length, or use a machine with more memory".to_owned()
-            }
-            (0, _) => "lower data.max_length, or set training.gradient_checkpointing = true".to_owned(),
+        let remedy = match self.largest_micro_batch {
+            0 => remedy(config, largest_item),
+            fitting => format!("training.per_device_train_batch_size = {fitting} fits"),
         };
         let needed_bytes = self.memory.total();
         Err(Error::WillNotFit { needed_bytes, largest_item, item_bytes, available_bytes, remedy })
     }
+}
+
+/// What to lower where `largest_item` takes most.
+fn remedy(config: &Config, largest_item: &str) -> String {
+    let (training, quantization) = (&config.training, config.model.quantization);
+    match largest_item {
+        "base weights" if quantization == Quantization::None => {
+            "take a smaller base, or set model.quantization = \"nf4\""
+        }
+        "base weights" => "take a smaller base, or a machine with more memory",
+        "trainable parameters" | "gradients" | "optimizer" => {
+            "train fewer parameters: fewer modules, or a lower rank or width of the adapter"
+        }
+        _ if training.gradient_checkpointing => "lower data.max_length, or use a machine with more memory",
+        _ => "lower data.max_length, or set training.gradient_checkpointing = true",
+    }
+    .to_owned()
 }
 
 /// The largest number up to `most` that `fits`, if whatever is smaller fits as well.
