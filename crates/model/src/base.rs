@@ -201,6 +201,28 @@ impl Base {
         result
     }
 
+    /// Sets the weights on the CPU to what `weight` gives for each parameter: for measurements of models whose files are not
+    /// there.
+    ///
+    /// # Errors
+    /// Those of `weight`; [`ModelError::Tensor`] for a tensor of another shape.
+    pub fn replace(&mut self, mut weight: impl FnMut(&Parameter) -> Result<Tensor>) -> Result<()> {
+        let mut parameters: Vec<Stored> = Vec::with_capacity(self.parameters.len());
+        for parameter in self.modules.parameters() {
+            if let Some(tied) = parameter.tied_to {
+                parameters.push(parameters[tied.index()].clone());
+                continue;
+            }
+            let tensor = weight(parameter)?;
+            if tensor.shape() != parameter.shape {
+                return Err(tensor.unexpected("replace", "weight", format!("{:?}", parameter.shape)).into());
+            }
+            parameters.push(Stored::Dense(tensor));
+        }
+        self.parameters = parameters.into();
+        Ok(())
+    }
+
     /// The weights as they are held, to be [put back](Base::restore) after they were somewhere else.
     pub fn held(&self) -> Held {
         Held { parameters: Arc::clone(&self.parameters), device: self.device }

@@ -10,11 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytemuck::Pod;
 
 use super::buffer::{Block, DeviceBuffer};
+use super::pool::Pool;
 use super::{Executor, Inner};
 use crate::DeviceError;
 
 /// Steps that memory is kept for after the last one that asked for it: the one that is being taken, and the one before.
 const KEPT_STEPS: u64 = 2;
+/// Bytes that are kept where nothing [ends a step](Executor::advance), as in evaluation and generation.
+const KEPT_BYTES: usize = 64 << 20;
 
 /// Blocks by what they hold.
 #[derive(Debug, Default)]
@@ -23,6 +26,8 @@ pub(super) struct Constants(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     step: u64,
+    /// Of all blocks.
+    bytes: usize,
     entries: BTreeMap<Box<[u8]>, Entry>,
 }
 
@@ -45,9 +50,20 @@ impl Entry {
         });
         DeviceBuffer::over(block, len)
     }
+}
 
-    fn is_due(&self, step: u64) -> bool {
-        self.used + KEPT_STEPS <= step && self.shared.strong_count() == 0
+impl State {
+    /// Gives back what nobody shares and `is_due`.
+    fn give_back(&mut self, pool: &Pool, is_due: impl Fn(&Entry) -> bool) {
+        let Self { bytes, entries, .. } = self;
+        entries.retain(|_, entry| {
+            let is_kept = entry.shared.strong_count() > 0 || !is_due(entry);
+            if !is_kept {
+                *bytes -= entry.capacity;
+                pool.give(entry.address, entry.capacity);
+            }
+            is_kept
+        });
     }
 }
 
@@ -59,7 +75,7 @@ impl Constants {
 
     /// All blocks, which nobody shares any more.
     pub(super) fn drain(&self) -> Vec<u64> {
-        mem::take(&mut self.state().entries).into_values().map(|entry| entry.address).collect()
+        mem::take(&mut *self.state()).entries.into_values().map(|entry| entry.address).collect()
     }
 }
 
@@ -71,16 +87,19 @@ impl Executor {
     pub fn constant<T: Pod>(&self, values: &[T]) -> Result<DeviceBuffer, DeviceError> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         let mut state = self.0.constants.state();
-        let State { step, entries } = &mut *state;
-        if let Some(entry) = entries.get_mut(bytes) {
-            entry.used = *step;
+        let step = state.step;
+        if let Some(entry) = state.entries.get_mut(bytes) {
+            entry.used = step;
             return Ok(entry.buffer(self, bytes.len()));
         }
-        let buffer = self.upload(values)?;
-        let (address, capacity) = buffer.into_kept();
-        let mut entry = Entry { address, capacity, shared: Weak::new(), used: *step };
+        let (address, capacity) = self.upload(values)?.into_kept();
+        if state.bytes > KEPT_BYTES {
+            state.give_back(&self.0.pool, |_| true);
+        }
+        let mut entry = Entry { address, capacity, shared: Weak::new(), used: step };
         let shared = entry.buffer(self, bytes.len());
-        entries.insert(bytes.into(), entry);
+        state.bytes += capacity;
+        state.entries.insert(bytes.into(), entry);
         Ok(shared)
     }
 
@@ -88,15 +107,9 @@ impl Executor {
     pub fn advance(&self) {
         let Inner { constants, pool, .. } = &*self.0;
         let mut state = constants.state();
-        let State { step, entries } = &mut *state;
-        *step += 1;
-        entries.retain(|_, entry| {
-            let is_due = entry.is_due(*step);
-            if is_due {
-                pool.give(entry.address, entry.capacity);
-            }
-            !is_due
-        });
+        state.step += 1;
+        let step = state.step;
+        state.give_back(pool, |entry| entry.used + KEPT_STEPS <= step);
     }
 }
 
@@ -118,6 +131,19 @@ mod tests {
         assert_eq!(executor.constant(&[1.0f32, 2.0]).unwrap().address(), address);
         assert_eq!(executor.exchanges().uploads, 2);
         assert!(executor.constant::<u32>(&[]).unwrap().read::<u32>().unwrap().is_empty());
+    }
+
+    #[test]
+    fn where_no_step_ends_no_more_than_some_is_kept() {
+        let executor = Executor::dry(crate::launch::Architecture::Ampere);
+        let held = executor.constant(&[7u32]).unwrap();
+        let mut values = vec![0u32; 1 << 20];
+        for index in 0..40 {
+            values[0] = index;
+            executor.constant(&values).unwrap();
+            assert!(executor.pool_stats().live_bytes <= KEPT_BYTES + (8 << 20));
+        }
+        assert_eq!(executor.constant(&[7u32]).unwrap().address(), held.address());
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! | where kernels run | [`Executor`] |
 //! | memory there | [`DeviceBuffer`], filled from files by [`Staging`], shared for what does not change ([`Executor::constant`]) |
 //! | how often the host waits and copies | [`Exchanges`] |
-//! | time | [`Event`] |
+//! | time | [`Event`], of each launch [`Executor::profile`] |
 //! | launches started with one call | [`Graph`] |
 //! | a kernel, typed by its parameters | [`Kernel`], [`Image`] |
 //! | how many threads, and what they have to do | [`Grid`], [`Work`] |
@@ -31,6 +31,7 @@ mod grid;
 mod kernel;
 mod kind;
 mod pool;
+mod profile;
 mod ring;
 mod staging;
 mod tensor_map;
@@ -84,6 +85,9 @@ struct Inner {
     exchanges: Counters,
     /// Bytes of the device to take at most.
     limit: AtomicUsize,
+    /// Whether launches are timed, and those that were.
+    is_profiled: AtomicBool,
+    timed: Mutex<Vec<profile::Timed>>,
     /// Whether a graph is being recorded.
     recording: AtomicBool,
 }
@@ -103,6 +107,8 @@ impl Executor {
             ring: Mutex::default(),
             exchanges: Counters::default(),
             limit: AtomicUsize::new(usize::MAX),
+            is_profiled: AtomicBool::new(false),
+            timed: Mutex::default(),
             recording: AtomicBool::new(false),
         }))
     }
@@ -331,7 +337,7 @@ impl Executor {
             return Ok(());
         }
         // SAFETY: the caller's promise; `params` is what the kernel takes, by its type.
-        unsafe { self.0.kind.launch(kernel, grid, bytemuck::bytes_of(params)) }
+        self.timing(kernel.name(), || unsafe { self.0.kind.launch(kernel, grid, bytemuck::bytes_of(params)) })
     }
 
     /// Waits for everything that was started.
