@@ -48,7 +48,7 @@ const OLDER: Renames = &[
 pub fn current_name(name: &str) -> String {
     const OLDER_BLOCKS: [&str; 2] = ["vit.encoder.layer.", "deit.encoder.layer."];
     let is_older = |blocks: &&str| name.starts_with(*blocks) || name.contains(&format!(".{blocks}"));
-    if !OLDER_BLOCKS.iter().any(|blocks| is_older(&blocks)) {
+    if !OLDER_BLOCKS.iter().any(is_older) {
         return name.to_owned();
     }
     OLDER.iter().fold(name.to_owned(), |name, (now, then)| name.replace(then, now))
