@@ -83,8 +83,15 @@ fn forwards(criterion: &mut Criterion) {
                 bench.iter(|| {
                     let (x, weight, adapter) =
                         (black_box(&projection.x[..]), projection.weight(), projection.adapter());
-                    let arguments =
-                        Forward { x, weight, bias: None, adapter, precision: DType::F32, y: &mut y, s: &mut s };
+                    let arguments = Forward {
+                        x,
+                        weight: Some(weight),
+                        bias: None,
+                        adapter,
+                        precision: DType::F32,
+                        y: &mut y,
+                        s: &mut s,
+                    };
                     forward(&projection.shape, arguments)
                 });
             });

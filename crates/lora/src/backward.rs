@@ -11,8 +11,8 @@ use crate::{Adapter, Dropout, LoraError, LoraShape};
 pub struct Saved<'a> {
     /// As in [`Forward`](crate::Forward), or rounded: what is in bf16 is the operand that a product in bf16 reads.
     pub x: Elements<'a>,
-    /// As in [`Forward`](crate::Forward).
-    pub weight: Matrix<'a>,
+    /// As in [`Forward`](crate::Forward); without one `dX` lacks `dY W`.
+    pub weight: Option<Matrix<'a>>,
     /// As in [`Forward`](crate::Forward).
     pub adapter: Adapter<'a>,
     /// As the forward pass wrote it.
@@ -46,7 +46,7 @@ impl<'a> Backward<'a> {
     /// [`LoraError::Device`] or [`LoraError::Gemm`] if there is no memory. The same holds for every method.
     pub fn new(shape: &LoraShape, saved: Saved<'a>, grad_y: &'a [f32]) -> Result<Self, LoraError> {
         check("x", shape.x(), saved.x.len())?;
-        shape.check_weight(&saved.weight)?;
+        saved.weight.as_ref().map_or(Ok(()), |weight| shape.check_weight(weight))?;
         saved.adapter.check(shape)?;
         check("s", shape.s(), saved.s.len())?;
         check("grad_y", shape.y(), grad_y.len())?;
@@ -64,13 +64,16 @@ impl<'a> Backward<'a> {
     pub fn x(&self, update: Update<'_>, grad_x: &mut [f32]) -> Result<(), LoraError> {
         let shape = self.shape.x();
         check("grad_x", shape, grad_x.len())?;
-        let base = (self.grad_y, self.saved.weight);
+        let base = self.saved.weight.map(|weight| (self.grad_y, weight));
         let (grad_s, lora_a) = (self.grad_s.f32()?, self.saved.adapter.lora_a);
         let delta = (self.saved.operand(grad_s, self.shape.s()), self.saved.operand(lora_a, self.shape.a()));
         match self.saved.adapter.active_dropout() {
-            None => sum_of_products(1.0, &[base, delta], update, matrix_mut(grad_x, shape))?,
+            None => {
+                let products: Vec<_> = base.into_iter().chain([delta]).collect();
+                sum_of_products(1.0, &products, update, matrix_mut(grad_x, shape))?;
+            }
             Some(dropout) => {
-                sum_of_products(1.0, &[base], update, matrix_mut(grad_x, shape))?;
+                sum_of_products(1.0, base.as_slice(), update, matrix_mut(grad_x, shape))?;
                 let mut product = scratch(shape)?;
                 sum_of_products(1.0, &[delta], Update::Overwrite, matrix_mut(product.f32_mut()?, shape))?;
                 dropout.apply_add(product.f32()?, grad_x);

@@ -12,15 +12,15 @@ pub struct Forward<'a> {
     /// `[num_tokens, in_features]`.
     pub x: &'a [f32],
     /// The base weight, `[out_features, in_features]` in any dtype. A weight stored `[in_features, out_features]`, as GPT-2's
-    /// `Conv1D`, is given as its transpose.
-    pub weight: Matrix<'a>,
+    /// `Conv1D`, is given as its transpose. `None` if `y` holds `x W^T` already.
+    pub weight: Option<Matrix<'a>>,
     /// The base bias, `[out_features]`.
     pub bias: Option<Elements<'a>>,
     /// The trainable side.
     pub adapter: Adapter<'a>,
     /// What the products round f32 operands to: bf16, or f32 for not at all.
     pub precision: DType,
-    /// `[num_tokens, out_features]`, overwritten.
+    /// `[num_tokens, out_features]`, overwritten; added to without a weight.
     pub y: &'a mut [f32],
     /// `scaling drop(x) A^T`, `[num_tokens, rank]`, overwritten: kept for [`Backward`](crate::Backward).
     pub s: &'a mut [f32],
@@ -34,7 +34,7 @@ pub struct Forward<'a> {
 pub fn forward(shape: &LoraShape, arguments: Forward<'_>) -> Result<(), LoraError> {
     let Forward { x, weight, bias, adapter, precision, y, s } = arguments;
     check("x", shape.x(), x.len())?;
-    shape.check_weight(&weight)?;
+    weight.as_ref().map_or(Ok(()), |weight| shape.check_weight(weight))?;
     check_optional("bias", shape.bias(), bias.map(|b| b.len()))?;
     adapter.check(shape)?;
     check("y", shape.y(), y.len())?;
@@ -46,12 +46,20 @@ pub fn forward(shape: &LoraShape, arguments: Forward<'_>) -> Result<(), LoraErro
     let lora_a = operand(adapter.lora_a, shape.a()).transposed();
     gemm(adapter.scaling, operand(dropped, shape.x()), lora_a, Update::Overwrite, matrix_mut(s, shape.s()))?;
     let bias = joint_bias(bias, &adapter, shape.out_features())?;
+    let delta = (operand(s, shape.s()), operand(adapter.lora_b, shape.b()).transposed());
+    let Some(weight) = weight else {
+        if let Some(bias) = &bias {
+            let bias = bias.f32()?;
+            y.chunks_exact_mut(bias.len()).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias));
+        }
+        gemm(1.0, delta.0, delta.1, Update::Accumulate, matrix_mut(y, shape.y()))?;
+        return Ok(());
+    };
     let update = match &bias {
         Some(bias) => Update::Bias(bias.f32()?),
         None => Update::Overwrite,
     };
     let base = (operand(x, shape.x()), weight.transposed());
-    let delta = (operand(s, shape.s()), operand(adapter.lora_b, shape.b()).transposed());
     sum_of_products(1.0, &[base, delta], update, matrix_mut(y, shape.y()))?;
     Ok(())
 }

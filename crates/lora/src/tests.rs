@@ -74,7 +74,7 @@ impl Case {
         let (weight, adapter) = (self.weight(), self.adapter());
         forward(
             &self.shape,
-            Forward { x: &self.x, weight, bias, adapter, precision: DType::F32, y: &mut y, s: &mut s },
+            Forward { x: &self.x, weight: Some(weight), bias, adapter, precision: DType::F32, y: &mut y, s: &mut s },
         )
         .unwrap();
         (y, s)
@@ -86,7 +86,7 @@ impl Case {
         let mut grads = sizes.map(|n| vec![start; n]);
         let s = self.forward().1;
         let (x, weight, adapter) = (self.x[..].into(), self.weight(), self.adapter());
-        let saved = Saved { x, weight, adapter, s: &s, precision: DType::F32 };
+        let saved = Saved { x, weight: Some(weight), adapter, s: &s, precision: DType::F32 };
         let backward = Backward::new(&self.shape, saved, grad_y).unwrap();
         backward.x(update, &mut grads[0]).unwrap();
         backward.lora_a(update, &mut grads[1]).unwrap();
@@ -168,7 +168,7 @@ fn wrong_arguments_are_named() {
     let error = |case: &Case, weight: Matrix<'_>, s_len: usize| {
         let (x, adapter) = (&case.x[..], case.adapter());
         let (y, s) = (&mut [0.0; 8], &mut [0.0; 4][..s_len]);
-        let arguments = Forward { x, weight, bias: None, adapter, precision: DType::F32, y, s };
+        let arguments = Forward { x, weight: Some(weight), bias: None, adapter, precision: DType::F32, y, s };
         forward(&case.shape, arguments).unwrap_err().to_string()
     };
     assert_eq!(error(&short, case.weight(), 4), "lora: `lora_b` holds 7 elements, expected 4 x 2 = 8");
@@ -178,7 +178,7 @@ fn wrong_arguments_are_named() {
     );
     assert_eq!(error(&case, case.weight(), 3), "lora: `s` holds 3 elements, expected 2 x 2 = 4");
     let (x, weight, adapter) = (case.x[..].into(), case.weight(), case.adapter());
-    let saved = Saved { x, weight, adapter, s: &[0.0; 4], precision: DType::F32 };
+    let saved = Saved { x, weight: Some(weight), adapter, s: &[0.0; 4], precision: DType::F32 };
     assert!(matches!(
         Backward::new(&case.shape, saved, &[0.0; 7]),
         Err(LoraError::Length { argument: "grad_y", shape: [2, 4], got: 7 })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use checkpoint::{Checkpoint, MappedTensor};
 use device::launch::{Executor, Staging};
 use device::{DType, Device};
-use tensor::{Layout, Nf4Matrix, Tensor, TensorError};
+use tensor::{Int8Matrix, Layout, Nf4Matrix, Tensor, TensorError};
 
 use crate::config::Heads;
 use crate::load::{self, Expected, Loaded, StoredNames};
@@ -113,15 +113,15 @@ impl Base {
         Ok(self.parameters[id.index()].to_dense(self.modules.layout(id))?)
     }
 
-    /// The blocks of a parameter that is held quantized.
+    /// The blocks of a parameter that is held in NF4.
     pub fn quantized(&self, id: ParameterId) -> Option<&Nf4Matrix> {
         match &self.parameters[id.index()] {
-            Stored::Dense(_) => None,
+            Stored::Dense(_) | Stored::Int8(_) => None,
             Stored::Nf4(matrix) => Some(matrix),
         }
     }
 
-    /// Whether any of its weights is held in quantized blocks.
+    /// Whether any of its weights is held in NF4 blocks.
     pub fn is_quantized(&self) -> bool {
         self.parameters.iter().any(|stored| matches!(stored, Stored::Nf4(_)))
     }
@@ -140,6 +140,29 @@ impl Base {
     /// # Errors
     /// [`ModelError::Tensor`] without memory.
     pub fn quantize(&mut self, checkpoint: &Checkpoint, double_quant: bool) -> Result<()> {
+        self.compress(checkpoint, |base, stored, id| Ok(Stored::Nf4(base.blocks(stored, id, double_quant)?)))
+    }
+
+    /// Holds the same weights in 8-bit integers, with one scale for each output channel: for the CPU, which multiplies them
+    /// by activations in 8 bits. What is quantized already stays as it is, and memory is given back as by [`Base::quantize`].
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] without memory.
+    pub fn quantize_int8(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.compress(checkpoint, |base, stored, id| {
+            let layout = base.modules.layout(id);
+            let dense = stored.to_dense(layout)?;
+            let dense = if layout == Layout::OutIn { dense } else { transposed(&dense)? };
+            Ok(Stored::Int8(Int8Matrix::quantize(&dense, base.dtype)?))
+        })
+    }
+
+    /// Replaces the dense weights of quantizable modules, one by one.
+    fn compress(
+        &mut self,
+        checkpoint: &Checkpoint,
+        replace: impl Fn(&Self, &Stored, ParameterId) -> Result<Stored>,
+    ) -> Result<()> {
         let mut parameters: Vec<Stored> = self.parameters.iter().cloned().collect();
         // Else the dense weights would live until the last of them is quantized.
         self.parameters = Arc::new([]);
@@ -147,7 +170,7 @@ impl Base {
         let result = quantizable.try_for_each(|module| {
             let stored = &mut parameters[module.weight.index()];
             if let Stored::Dense(_) = stored {
-                *stored = Stored::Nf4(self.blocks(stored, module.weight, double_quant)?);
+                *stored = replace(self, stored, module.weight)?;
                 let name = self.names.of(&self.modules.parameter(module.weight).name);
                 checkpoint.get(&name).iter().for_each(MappedTensor::release);
             }
@@ -250,6 +273,7 @@ impl Base {
     fn blocks(&self, stored: &Stored, id: ParameterId, double_quant: bool) -> Result<Nf4Matrix> {
         Ok(match (stored, self.modules.layout(id)) {
             (Stored::Nf4(matrix), _) => matrix.clone(),
+            (Stored::Int8(matrix), _) => Nf4Matrix::quantize(&matrix.dequantize()?, self.dtype, double_quant)?,
             (Stored::Dense(tensor), Layout::OutIn) => Nf4Matrix::quantize(tensor, self.dtype, double_quant)?,
             (Stored::Dense(tensor), Layout::InOut) => {
                 Nf4Matrix::quantize(&transposed(tensor)?, self.dtype, double_quant)?
@@ -284,6 +308,7 @@ impl Base {
                     load::check_finite(read.elements()).map(|index| (index, read.elements().get(index)))
                 }
                 Stored::Nf4(matrix) => matrix.first_non_finite()?,
+                Stored::Int8(matrix) => matrix.first_non_finite(),
             };
             if let Some((index, got)) = found {
                 let (dir, name) = (self.dir.clone(), parameter.name.clone());

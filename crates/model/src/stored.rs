@@ -2,7 +2,7 @@
 
 use device::launch::Staging;
 use device::{Buffer, DType, Device, Element, Elements, parallel};
-use tensor::{Layout, Nf4Matrix, Result, Tensor, Weight};
+use tensor::{Int8Matrix, Layout, Nf4Matrix, Result, Tensor, TensorError, Weight};
 
 /// The values of one parameter.
 #[derive(Clone)]
@@ -12,6 +12,8 @@ pub(crate) enum Stored {
     /// The weight of a linear module in quantized blocks: `[out_features, in_features]` whatever the module's layout, as
     /// bitsandbytes has it.
     Nf4(Nf4Matrix),
+    /// The same in 8-bit integers.
+    Int8(Int8Matrix),
 }
 
 impl Stored {
@@ -23,6 +25,7 @@ impl Stored {
         match self {
             Stored::Dense(tensor) => tensor,
             Stored::Nf4(matrix) => panic!("only the weight of a linear module is quantized, not {matrix:?}"),
+            Stored::Int8(matrix) => panic!("only the weight of a linear module is quantized, not {matrix:?}"),
         }
     }
 
@@ -31,6 +34,7 @@ impl Stored {
         match self {
             Stored::Dense(tensor) => Weight::dense(tensor.clone(), layout),
             Stored::Nf4(matrix) => Ok(Weight::Nf4(matrix.clone())),
+            Stored::Int8(matrix) => Ok(Weight::Int8(matrix.clone())),
         }
     }
 
@@ -40,6 +44,8 @@ impl Stored {
             (Stored::Dense(tensor), _) => Ok(tensor.clone()),
             (Stored::Nf4(matrix), Layout::OutIn) => matrix.dequantize(),
             (Stored::Nf4(matrix), Layout::InOut) => transposed(&matrix.dequantize()?),
+            (Stored::Int8(matrix), Layout::OutIn) => matrix.dequantize(),
+            (Stored::Int8(matrix), Layout::InOut) => transposed(&matrix.dequantize()?),
         }
     }
 
@@ -48,11 +54,15 @@ impl Stored {
         matches!((self, other), (Stored::Dense(one), Stored::Dense(two)) if one.is(two))
     }
 
-    /// A copy in `dtype` on a device; quantized blocks stay where they are until they are first used.
+    /// A copy in `dtype` on a device; quantized blocks stay where they are until they are first used, and integers are multiplied
+    /// on the CPU alone.
     pub(crate) fn to_device(&self, staging: &mut Staging, dtype: DType) -> Result<Self> {
         match self {
             Stored::Dense(tensor) => Ok(Stored::Dense(tensor.to_device_through(staging, dtype)?)),
             Stored::Nf4(matrix) => Ok(Stored::Nf4(matrix.clone())),
+            Stored::Int8(_) => {
+                Err(TensorError::NoKernel { op: "a product of 8-bit integers", device: staging.device() })
+            }
         }
     }
 
@@ -79,6 +89,7 @@ impl Stored {
         match self {
             Stored::Dense(tensor) => tensor.count() * tensor.dtype().size_bytes(),
             Stored::Nf4(matrix) => matrix.size_bytes(),
+            Stored::Int8(matrix) => matrix.size_bytes(),
         }
     }
 }

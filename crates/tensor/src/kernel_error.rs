@@ -3,6 +3,7 @@
 use device::DeviceError;
 use gemm::GemmError;
 use ia3::Ia3Error;
+use int8::Int8Error;
 use lora::LoraError;
 use lstm::LstmError;
 use nf4::Nf4Error;
@@ -75,6 +76,15 @@ impl KernelError for Ia3Error {
     }
 }
 
+impl KernelError for Int8Error {
+    fn into_device(self) -> Result<DeviceError, Self> {
+        match self {
+            Int8Error::Device(error) => Ok(error),
+            other => Err(other),
+        }
+    }
+}
+
 impl KernelError for PhmError {
     fn into_device(self) -> Result<DeviceError, Self> {
         match self {
@@ -108,6 +118,7 @@ mod tests {
             TensorError::kernel("attention")(AttentionError::Device(memory())),
             TensorError::kernel("phm_weight")(PhmError::Device(memory())),
             TensorError::kernel("ia3_scale")(Ia3Error::Device(memory())),
+            TensorError::kernel("linear")(Int8Error::Device(memory())),
             TensorError::kernel("rms_norm")(TransformerError::Device(memory())),
         ];
         for error in errors {

@@ -5,6 +5,7 @@
 //! | a value with a shape, maybe with a history | [`Tensor`] |
 //! | a frozen or trainable matrix that a product reads | [`Weight`] |
 //! | a frozen matrix in NormalFloat4 blocks | [`Nf4Matrix`] |
+//! | a frozen matrix in 8-bit integers | [`Int8Matrix`] |
 //! | what is recorded of an op, and when | [`tape`] |
 //! | trainable values in one flat buffer | [`Parameters`] |
 //! | their gradients in one flat buffer | [`Gradients`] |
@@ -40,6 +41,7 @@ mod convert;
 mod error;
 pub mod gradcheck;
 mod gradients;
+mod int8_matrix;
 mod kernel_error;
 mod nf4_matrix;
 mod nf4_memory;
@@ -60,6 +62,7 @@ use device::launch::Built;
 pub use backward::{Sink, backward};
 pub use error::TensorError;
 pub use gradients::Gradients;
+pub use int8_matrix::Int8Matrix;
 pub use kernel_error::KernelError;
 pub use nf4_matrix::{Nf4Absmax, Nf4Matrix, Nf4Parts};
 pub use parameters::Parameters;

@@ -7,7 +7,7 @@ use device::{DType, Device};
 use gemm::Matrix;
 
 use crate::nf4_memory::Nf4Memory;
-use crate::{Nf4Matrix, Result, Tensor, TensorError};
+use crate::{Int8Matrix, Nf4Matrix, Result, Tensor, TensorError};
 
 /// How a weight lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum Weight {
     },
     /// Quantized blocks of `[out_features, in_features]`, always frozen.
     Nf4(Nf4Matrix),
+    /// 8-bit integers `[out_features, in_features]`, always frozen, on the CPU alone.
+    Int8(Int8Matrix),
 }
 
 impl Weight {
@@ -59,6 +61,7 @@ impl Weight {
             // `Weight::dense` checked that there are two.
             Weight::Dense { tensor, .. } => [tensor.shape()[0], tensor.shape()[1]],
             Weight::Nf4(matrix) => matrix.shape(),
+            Weight::Int8(matrix) => matrix.shape(),
         }
     }
 
@@ -66,7 +69,7 @@ impl Weight {
     pub fn layout(&self) -> Layout {
         match self {
             Weight::Dense { layout, .. } => *layout,
-            Weight::Nf4(_) => Layout::OutIn,
+            Weight::Nf4(_) | Weight::Int8(_) => Layout::OutIn,
         }
     }
 
@@ -75,6 +78,7 @@ impl Weight {
         match self {
             Weight::Dense { tensor, .. } => tensor.dtype(),
             Weight::Nf4(matrix) => matrix.dtype(),
+            Weight::Int8(matrix) => matrix.dtype(),
         }
     }
 
@@ -82,7 +86,7 @@ impl Weight {
     pub fn tensor(&self) -> Option<&Tensor> {
         match self {
             Weight::Dense { tensor, .. } => Some(tensor),
-            Weight::Nf4(_) => None,
+            Weight::Nf4(_) | Weight::Int8(_) => None,
         }
     }
 
@@ -102,6 +106,7 @@ impl Weight {
                 Ok(WeightMemory::Dense(DenseMemory { memory, dtype, stored: self.stored(), layout: *layout }))
             }
             Weight::Nf4(matrix) => Ok(WeightMemory::Nf4(matrix.on_device(device)?)),
+            Weight::Int8(_) => Err(TensorError::NoKernel { op: "a product of 8-bit integers", device }),
         }
     }
 
@@ -117,6 +122,7 @@ impl Weight {
                 Ok(body(if *layout == Layout::OutIn { stored } else { stored.transposed() }))
             }
             Weight::Nf4(matrix) => matrix.with_matrix(body),
+            Weight::Int8(matrix) => Ok(matrix.with_matrix(body)),
         }
     }
 }

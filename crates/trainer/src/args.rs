@@ -182,7 +182,8 @@ impl FromStr for AdapterArg {
 /// How the weights of the base are held.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct StorageArgs {
-    /// Hold the linear modules of the base in 4-bit blocks: model.quantization of the run that trained the adapter.
+    /// Hold the linear modules of the base in 4-bit blocks, or on the CPU in 8-bit integers: model.quantization of the run
+    /// that trained the adapter.
     #[arg(long, default_value = "none")]
     pub quantization: Quantization,
     /// Whether their scales are quantized as well: model.double_quant.
@@ -199,7 +200,7 @@ impl StorageArgs {
 
 impl ValueEnum for Quantization {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::None, Self::Nf4]
+        &[Self::None, Self::Nf4, Self::Int8]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {

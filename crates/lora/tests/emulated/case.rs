@@ -321,9 +321,18 @@ impl Values {
             ..start
         };
         let bias = self.bias.as_deref().map(Into::into);
-        let outputs = Forward { x, weight, bias, adapter, precision: DType::F32, y: &mut results.y, s: &mut results.s };
+        let outputs = Forward {
+            x,
+            weight: Some(weight),
+            bias,
+            adapter,
+            precision: DType::F32,
+            y: &mut results.y,
+            s: &mut results.s,
+        };
         forward(&self.shape, outputs).unwrap();
-        let saved = Saved { x: x.into(), weight, adapter, s: s.unwrap_or(&results.s), precision: DType::F32 };
+        let saved =
+            Saved { x: x.into(), weight: Some(weight), adapter, s: s.unwrap_or(&results.s), precision: DType::F32 };
         let backward = Backward::new(&self.shape, saved, &self.grad_y).unwrap();
         backward.x(Update::Accumulate, grad_x).unwrap();
         backward.lora_a(update, &mut results.grad_a).unwrap();

@@ -3,6 +3,7 @@
 //! dx = dY W, dW = dY^T x (its transpose for a weight stored `[in, out]`), dbias = 1^T dY
 
 pub(super) mod on_device;
+pub(super) mod on_int8;
 
 use device::{Buffer, DType, Device};
 use gemm::{Matrix, MatrixMut, Update, column_sums, gemm};
@@ -24,6 +25,9 @@ pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tens
     let (n, inputs, outputs) = sizes(OP, x, weight, bias)?;
     if x.device() != Device::Cpu {
         return on_device::linear(x, weight, bias, (n, inputs, outputs));
+    }
+    if let Weight::Int8(weight) = weight {
+        return on_int8::linear(x, weight, bias, (n, outputs));
     }
     let precision = x.precision();
     let mut y = Buffer::scratch(x.device(), DType::F32, n * outputs)?;
@@ -129,7 +133,7 @@ mod tests {
 
     use super::*;
     use crate::gradcheck::{gradcheck, values};
-    use crate::{Gradients, Nf4Matrix, backward, ops};
+    use crate::{Gradients, Int8Matrix, Nf4Matrix, backward, ops};
 
     #[test]
     fn gradients() {
@@ -177,6 +181,34 @@ mod tests {
             };
             assert_eq!(run(&quantized), run(&dense), "{tokens} {double_quant}");
             assert!(!quantized.requires_grad() && quantized.tensor().is_none());
+        }
+    }
+
+    #[test]
+    fn integers_are_near_the_values_that_they_stand_for() {
+        let tensor = |(shape, values): (crate::Shape, Vec<f32>)| Tensor::from_f32(shape, &values).unwrap();
+        for tokens in [1, 13] {
+            let matrix = Int8Matrix::quantize(&tensor(values([40, 33], 2)), DType::F32).unwrap();
+            let dense = Weight::dense(matrix.dequantize().unwrap(), Layout::OutIn).unwrap();
+            let (x_shape, x) = values([tokens, 33], 1);
+            let run = |weight: &Weight| {
+                let (x, bias) = (Tensor::leaf(x_shape, &x).unwrap(), Tensor::leaf([40], &values([40], 3).1).unwrap());
+                let y = linear(&x, weight, Some(&bias)).unwrap();
+                let mut gradients = Gradients::new([&x, &bias]).unwrap();
+                let weights: Vec<f32> = (0..y.count()).map(|i| (i as f32).cos()).collect();
+                backward(&ops::weighted_sum(&y, &weights).unwrap(), 1.0, &mut gradients).unwrap();
+                [y.to_vec(), gradients.of(&x).unwrap().to_vec(), gradients.of(&bias).unwrap().to_vec()]
+            };
+            let [quantized, exact] = [Weight::Int8(matrix), dense].map(|weight| run(&weight));
+            for (i, (got, exact)) in quantized.iter().zip(&exact).enumerate() {
+                let largest = exact.iter().fold(0f32, |max, x| max.max(x.abs()));
+                // The weights are the same; activations are off by 1/254 of their largest, at random: sums of 33 or 40 by
+                // a small multiple of that. The gradient of the bias is no product.
+                let bound = if i == 2 { 1e-6 } else { 0.02 * largest };
+                for (got, exact) in got.iter().zip(exact) {
+                    assert!((got - exact).abs() <= bound, "{tokens} {i}: {got} {exact}");
+                }
+            }
         }
     }
 

@@ -10,9 +10,9 @@ use device::{Buffer, DType, Device};
 use gemm::Matrix;
 use lora::{Adapter, Backward, Dropout, Forward, LoraShape};
 
-use super::linear::{add_parent, give_bias_gradient, give_weight_gradient, sizes, update};
+use super::linear::{add_parent, give_bias_gradient, give_weight_gradient, on_int8, sizes, update};
 use crate::saved::Saved;
-use crate::{Read, Result, Tensor, TensorError, Weight};
+use crate::{Read, Result, Sink, Tensor, TensorError, Weight};
 
 const OP: &str = "lora_linear";
 
@@ -46,12 +46,21 @@ pub fn lora_linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, adapter: 
     let mut y = Buffer::scratch(x.device(), DType::F32, n * outputs)?;
     let mut s = Buffer::scratch(x.device(), DType::F32, n * rank)?;
     {
+        let (y, s) = (y.f32_mut()?, s.f32_mut()?);
+        // What integers have given already is not given again.
+        let bias = match weight {
+            Weight::Int8(weight) => on_int8::project(OP, x, weight, bias, y).map(|()| None)?,
+            _ => bias,
+        };
         let (x, bias, operands) = (x.read(), bias.map(Tensor::read), adapter.read());
         let (x, bias, adapter) = (x.f32(OP, "x")?, bias.as_ref().map(Read::elements), operands.adapter(adapter)?);
-        let (y, s) = (y.f32_mut()?, s.f32_mut()?);
-        weight
-            .with_matrix(|weight| lora::forward(&shape, Forward { x, weight, bias, adapter, precision, y, s }))?
-            .map_err(TensorError::kernel(OP))?;
+        let mut forward =
+            |weight: Option<Matrix<'_>>| lora::forward(&shape, Forward { x, weight, bias, adapter, precision, y, s });
+        match weight {
+            Weight::Int8(_) => forward(None),
+            _ => weight.with_matrix(|weight| forward(Some(weight)))?,
+        }
+        .map_err(TensorError::kernel(OP))?;
     }
     let mut parents = vec![x, &adapter.a, &adapter.b];
     let lora_bias_index = add_parent(&mut parents, adapter.bias.as_ref());
@@ -64,7 +73,7 @@ pub fn lora_linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, adapter: 
             let (x, operands) = (saved_x.read(), saved_adapter.read());
             let (x, adapter, s) = (x.elements(), operands.adapter(&saved_adapter)?, s.f32()?);
             let kernel = TensorError::kernel(OP);
-            saved_weight.with_matrix(|weight| {
+            let give = |weight: Option<Matrix<'_>>, sink: &mut Sink<'_>| {
                 let backward =
                     Backward::new(&shape, lora::Saved { x, weight, adapter, s, precision }, grad_y).map_err(&kernel)?;
                 sink.accumulate(0, |grad, add| backward.x(update(add), grad).map_err(&kernel))?;
@@ -73,7 +82,14 @@ pub fn lora_linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, adapter: 
                 lora_bias_index.map_or(Ok(()), |index| {
                     sink.accumulate(index, |grad, add| backward.lora_bias(update(add), grad).map_err(&kernel))
                 })
-            })??;
+            };
+            match &saved_weight {
+                Weight::Int8(weight) => {
+                    on_int8::give_input_gradient(OP, sink, weight, grad_y)?;
+                    give(None, sink)?;
+                }
+                weight => weight.with_matrix(|weight| give(Some(weight), sink))??,
+            }
         }
         let grad_y = Matrix::new(grad_y, n, outputs).rounded_to(precision);
         if let Some(index) = weight_index.filter(|&index| sink.needs(index)) {
@@ -125,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::gradcheck::{gradcheck, values};
-    use crate::{Layout, Nf4Matrix, ops};
+    use crate::{Gradients, Int8Matrix, Layout, Nf4Matrix, backward, ops};
 
     /// Inputs: x, W, bias, A, B, lora bias.
     fn apply(x: &[Tensor], layout: Layout, dropout: Option<Dropout>) -> Result<Tensor> {
@@ -166,6 +182,42 @@ mod tests {
             .unwrap();
             // Linear in each input: rounding only.
             assert!(worst <= 1e-4, "{worst}");
+        }
+    }
+
+    #[test]
+    fn on_integers_it_is_their_projection_and_the_update() {
+        let tensor = |(shape, values): (crate::Shape, Vec<f32>)| Tensor::from_f32(shape, &values).unwrap();
+        let weight = Weight::Int8(Int8Matrix::quantize(&tensor(values([40, 33], 2)), DType::F32).unwrap());
+        let zeros = Weight::dense(Tensor::from_f32([40, 33], &[0.0; 40 * 33]).unwrap(), Layout::OutIn).unwrap();
+        let dropout = Dropout::new(0.4, Stream::new(1, 2, 3)).unwrap();
+        for (tokens, dropout) in [(1, None), (13, None), (13, Some(dropout))] {
+            let leaf = |(shape, values): (crate::Shape, Vec<f32>)| Tensor::leaf(shape, &values).unwrap();
+            let run = |in_one: bool| {
+                let [x, bias, lora_bias] = [([tokens, 33].into(), 1), ([40].into(), 3), ([40].into(), 6)]
+                    .map(|(shape, seed): (crate::Shape, _)| leaf(values(shape, seed)));
+                let (a, b) = (leaf(values([2, 33], 4)), leaf(values([40, 2], 5)));
+                let (of_a, of_b, of_bias) = (a.clone(), b.clone(), Some(lora_bias.clone()));
+                let operands = LoraOperands { a: of_a, b: of_b, bias: of_bias, scaling: 0.75, dropout };
+                let y = match in_one {
+                    true => lora_linear(&x, &weight, Some(&bias), &operands),
+                    false => ops::add(
+                        &ops::linear(&x, &weight, Some(&bias)).unwrap(),
+                        &lora_linear(&x, &zeros, None, &operands).unwrap(),
+                    ),
+                }
+                .unwrap();
+                let leaves = [&x, &bias, &a, &b, &lora_bias];
+                let mut gradients = Gradients::new(leaves).unwrap();
+                let weights: Vec<f32> = (0..y.count()).map(|i| (i as f32).cos()).collect();
+                backward(&ops::weighted_sum(&y, &weights).unwrap(), 1.0, &mut gradients).unwrap();
+                let of_leaves = leaves.map(|leaf| gradients.of(leaf).unwrap().to_vec());
+                [y.to_vec()].into_iter().chain(of_leaves).flatten().collect::<Vec<f32>>()
+            };
+            for (one, parts) in run(true).into_iter().zip(run(false)) {
+                // The same sums in another order: a few roundings.
+                assert!((one - parts).abs() <= 1e-5 * (1.0 + parts.abs()), "{tokens}: {one} {parts}");
+            }
         }
     }
 

@@ -32,6 +32,7 @@ pub fn output_squares(weight: &Weight, device: Device) -> Result<OutputSquares> 
     let (tensor, layout) = match weight {
         Weight::Dense { tensor, layout } => (tensor.clone(), *layout),
         Weight::Nf4(matrix) => (matrix.dequantize()?, Layout::OutIn),
+        Weight::Int8(matrix) => (matrix.dequantize()?, Layout::OutIn),
     };
     let (rows, columns) = tensor.matrix_shape(OP, "weight")?;
     if tensor.device() != Device::Cpu {

@@ -63,6 +63,8 @@ fn instruction_sets() -> String {
         ("avx512f", std::is_x86_feature_detected!("avx512f")),
         ("avx512bw", std::is_x86_feature_detected!("avx512bw")),
         ("avx512bf16", std::is_x86_feature_detected!("avx512bf16")),
+        ("avx512vnni", std::is_x86_feature_detected!("avx512vnni")),
+        ("avxvnni", std::is_x86_feature_detected!("avxvnni")),
     ];
     let names: Vec<&str> = found.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
     if names.contains(&"avx2") && names.contains(&"fma") {

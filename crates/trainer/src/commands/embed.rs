@@ -72,8 +72,10 @@ impl Embedder {
             let encoder = Encoder::from_checkpoint(config, TaskHead::FeatureExtraction, &weights, dtype, 0)?;
             Self::Texts(Box::new(encoder))
         };
-        if model.storage.quantization == Quantization::Nf4 {
-            embedder.base_mut().quantize(&weights, model.storage.double_quant)?;
+        match model.storage.quantization {
+            Quantization::None => {}
+            Quantization::Nf4 => embedder.base_mut().quantize(&weights, model.storage.double_quant)?,
+            Quantization::Int8 => embedder.base_mut().quantize_int8(&weights)?,
         }
         embedder.base_mut().to_device(&weights, device, None)?;
         let Some(dir) = adapter else { return Ok((embedder, Pass::base())) };

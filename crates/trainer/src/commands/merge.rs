@@ -15,6 +15,7 @@ use crate::args::MergeArgs;
 use crate::commands::EXIT_DONE;
 use crate::commands::model_output::{Index, ModelOutput, file_name, narrowed, spec_of};
 use crate::commands::requantization::Requantization;
+use crate::config::Quantization;
 use crate::console::Console;
 use crate::error::Saving;
 use crate::run::base_model::BaseModel;
@@ -23,6 +24,11 @@ use crate::run::purpose::Purpose;
 
 pub(super) fn run(args: &MergeArgs) -> Result<u8, Error> {
     let console = Console::default();
+    if args.storage.quantization == Quantization::Int8 {
+        let with =
+            "in merge, which changes the weights of the files; what int8 rounds is rounded while computing".to_owned();
+        return Err(Error::FlagWithoutEffect { flag: "--quantization int8", with });
+    }
     let output = ModelOutput::new(&args.output)?;
     let purpose = Purpose::of_files(&args.model, Some(&args.adapter))?;
     let mut base = BaseModel::open(&args.model, Some(DType::F32), purpose)?;

@@ -23,6 +23,7 @@ mod value;
 
 use std::path::{Path, PathBuf};
 
+use device::Device;
 use serde::Serialize;
 
 pub use adapter::{
@@ -103,8 +104,14 @@ impl Config {
         let has_learning_rate = reader.section("training").is_set("learning_rate");
         config.from_recipe =
             config.adapter.follow_recipe(config.model.task_type, &mut config.training, has_learning_rate);
-        if (config.adapter.method, config.model.quantization) == (Method::Full, Quantization::Nf4) {
+        let quantization = config.model.quantization;
+        if config.adapter.method == Method::Full && quantization != Quantization::None {
             let reason = "must be \"none\" for adapter.method = \"full\": quantized weights cannot be trained";
+            reader.section("model").contradiction("quantization", reason);
+        }
+        let is_on_device = matches!(config.training.device, DeviceChoice::Named(device) if device != Device::Cpu);
+        if quantization == Quantization::Int8 && is_on_device {
+            let reason = "must be \"none\" or \"nf4\" for this training.device: \"int8\" is computed on the CPU";
             reader.section("model").contradiction("quantization", reason);
         }
         let adapter = &config.adapter;

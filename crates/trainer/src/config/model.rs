@@ -15,8 +15,9 @@ pub struct Model {
     pub path: PathBuf,
     /// How the base is stored and computed with; `auto`, the default, is as in its files.
     pub dtype: BaseDType,
-    /// Compression of the base: `nf4` holds the linear modules of its blocks in 4 bits, as bitsandbytes does. Default
-    /// `none`; what the files hold quantized stays so in either case.
+    /// Compression of the base: `nf4` holds the linear modules of its blocks in 4 bits, as bitsandbytes does, `int8` in 8
+    /// bits, multiplied by activations in 8 bits, on the CPU. Default `none`; what the files hold quantized stays so in any
+    /// case.
     pub quantization: Quantization,
     /// Whether the scales of `nf4` are quantized as well: 4.1 bits a weight instead of 4.5. Default true.
     pub double_quant: bool,
@@ -105,6 +106,8 @@ pub enum Quantization {
     None,
     /// NormalFloat4 blocks.
     Nf4,
+    /// 8-bit integers, by output channel.
+    Int8,
 }
 
 impl Quantization {
@@ -113,12 +116,13 @@ impl Quantization {
         match self {
             Quantization::None => "none",
             Quantization::Nf4 => "nf4",
+            Quantization::Int8 => "int8",
         }
     }
 }
 
 impl Choice for Quantization {
-    const CHOICES: &'static [(&'static str, Self)] = &[("none", Self::None), ("nf4", Self::Nf4)];
+    const CHOICES: &'static [(&'static str, Self)] = &[("none", Self::None), ("nf4", Self::Nf4), ("int8", Self::Int8)];
 }
 
 /// What is predicted, in PEFT's words.

@@ -223,6 +223,20 @@ fn qlora_is_lora_on_a_quantized_base() {
 }
 
 #[test]
+fn int8_is_for_adapters_on_the_cpu() {
+    let config = with_set(SHORT, &["model.quantization=int8"]).unwrap();
+    assert_eq!((config.adapter.method, config.model.quantization), (Method::Lora, Quantization::Int8));
+    for (setting, expected) in [
+        ("adapter.method=full", "quantized weights cannot be trained"),
+        ("training.device=cuda", "\"int8\" is computed on the CPU"),
+        ("adapter.method=qlora", "must be \"nf4\" for adapter.method = \"qlora\""),
+    ] {
+        let error = with_set(SHORT, &["model.quantization=int8", setting]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn p_tuning_v2_is_a_prefix_that_is_not_projected() {
     let config = with_set(SHORT, &["adapter.method=p_tuning_v2"]).unwrap();
     assert_eq!(config.adapter.method, Method::PrefixTuning);

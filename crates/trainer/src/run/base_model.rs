@@ -1,6 +1,6 @@
 //! A model directory opened: its weights, its tokenizer and its chat template.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ use model::{
     ModuleKind, Nf4, VisionConfig,
 };
 use serde_json::{Map, Value};
-use tensor::Nf4Matrix;
+use tensor::{Int8Matrix, Nf4Matrix};
 
 use super::identity::model_fingerprint;
 use super::purpose::Purpose;
@@ -92,6 +92,7 @@ impl BaseModel {
         match storage.quantization {
             Quantization::None => Ok(()),
             Quantization::Nf4 => Ok(self.task.base_mut().quantize(&self.weights, storage.double_quant)?),
+            Quantization::Int8 => Ok(self.task.base_mut().quantize_int8(&self.weights)?),
         }
     }
 
@@ -127,15 +128,19 @@ impl BaseModel {
         let base = self.task.base();
         let quantizable = base.modules().iter().filter(|module| module.is_quantizable());
         let dense = quantizable.filter(|module| base.quantized(module.weight).is_none());
-        let quantized: BTreeSet<String> = match storage.quantization {
-            Quantization::None => BTreeSet::new(),
-            Quantization::Nf4 => {
-                dense.map(|module| base.stored_names().of(&base.modules().parameter(module.weight).name)).collect()
-            }
-        };
+        let compressed = dense.filter_map(|module| {
+            let ModuleKind::Linear { in_features, out_features, .. } = module.kind else { return None };
+            let bytes = match storage.quantization {
+                Quantization::None => return None,
+                Quantization::Nf4 => Nf4Matrix::planned_bytes(in_features * out_features, storage.double_quant),
+                Quantization::Int8 => Int8Matrix::planned_bytes([out_features, in_features]),
+            };
+            Some((base.stored_names().of(&base.modules().parameter(module.weight).name), bytes as u64))
+        });
+        let compressed: BTreeMap<_, _> = compressed.collect();
         let bytes = |tensor: MappedTensor| {
-            if quantized.contains(tensor.name()) {
-                return Nf4Matrix::planned_bytes(tensor.len(), storage.double_quant) as u64;
+            if let Some(&bytes) = compressed.get(tensor.name()) {
+                return bytes;
             }
             let copy = if copied(tensor.dtype()) { tensor.len() * self.dtype.size_bytes() } else { 0 };
             (tensor.bytes().len() + copy) as u64

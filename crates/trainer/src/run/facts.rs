@@ -54,6 +54,7 @@ fn quantization(config: &Config, base: &BaseModel) -> &'static str {
         _ if base.task.base().is_quantized() => ", quantized in its files",
         (config::Quantization::None, _) => "",
         (config::Quantization::Nf4, false) => ", linear modules in nf4",
+        (config::Quantization::Int8, _) => ", linear modules in int8",
         (config::Quantization::Nf4, true) => ", linear modules in nf4 with double quantization",
     }
 }
