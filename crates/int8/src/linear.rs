@@ -4,7 +4,7 @@ use device::parallel;
 
 use crate::error::check;
 #[cfg(target_arch = "x86_64")]
-use crate::isa::{Amx, Avx2Vnni, Avx512Vnni};
+use crate::isa::{Avx2Vnni, Avx512Vnni};
 use crate::isa::{Dots, Portable};
 use crate::pack::Source;
 use crate::product::{Product, bytes_of, run, scratch};
@@ -97,7 +97,7 @@ fn best(product: Product<'_>) -> Result<(), Int8Error> {
     #[cfg(target_arch = "x86_64")]
     {
         #[cfg(target_os = "linux")]
-        if let Some(isa) = Amx::detect() {
+        if let Some(isa) = crate::isa::Amx::detect() {
             return run(isa, product);
         }
         if let Some(isa) = Avx512Vnni::detect() {

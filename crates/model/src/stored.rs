@@ -77,6 +77,7 @@ impl Stored {
     ) -> Result<Self> {
         let dense = match (self, layout) {
             (Stored::Nf4(_), _) => return Ok(self.clone()),
+            (Stored::Int8(_), _) => return self.to_device(staging, dtype),
             (Stored::Dense(tensor), Layout::OutIn) => tensor.clone(),
             (Stored::Dense(tensor), Layout::InOut) => transposed(tensor)?,
         };

@@ -31,7 +31,11 @@ pub fn linear_scaled(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, ia3_l: 
         return Err(ia3_l.unexpected(OP, "ia3_l", format!("{outputs} elements")));
     }
     let is_trained = weight.requires_grad() || bias.is_some_and(Tensor::requires_grad);
-    let is_quantized = x.device() != Device::Cpu && matches!(weight, Weight::Nf4(_));
+    let is_quantized = match weight {
+        Weight::Dense { .. } => false,
+        Weight::Nf4(_) => x.device() != Device::Cpu,
+        Weight::Int8(_) => true,
+    };
     if is_trained || is_quantized {
         return ia3_scale(&linear(x, weight, bias)?, ia3_l);
     }

@@ -13,7 +13,7 @@ use model::{
     ModuleKind, Nf4, VisionConfig,
 };
 use serde_json::{Map, Value};
-use tensor::{Int8Matrix, Nf4Matrix};
+use tensor::{Int8Matrix, Nf4Matrix, TensorError};
 
 use super::identity::model_fingerprint;
 use super::purpose::Purpose;
@@ -106,6 +106,10 @@ impl BaseModel {
             (Device::Cpu, _) => self.store(storage),
             (_, Quantization::None) => Ok(self.task.base_mut().to_device(&self.weights, device, None)?),
             (_, Quantization::Nf4) => Ok(self.task.base_mut().to_device(&self.weights, device, Some(nf4))?),
+            (_, Quantization::Int8) => {
+                let error = TensorError::NoKernel { op: "a product of 8-bit integers", device };
+                Err(ModelError::from(error).into())
+            }
         }
     }
 
