@@ -10,7 +10,7 @@ use device::{DType, Device};
 use model::config::CONFIG_FILE;
 use model::{
     Base, Classifier, ClassifierConfig, Decoder, DecoderConfig, EncoderDecoder, EncoderDecoderConfig, ImageClassifier,
-    ModuleKind, Nf4, VisionConfig,
+    ModelError, ModuleKind, Nf4, VisionConfig,
 };
 use serde_json::{Map, Value};
 use tensor::{Int8Matrix, Nf4Matrix, TensorError};
