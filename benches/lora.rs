@@ -121,7 +121,7 @@ fn backwards(criterion: &mut Criterion) {
             let (x, weight, adapter, s) =
                 (&projection.x[..], projection.weight(), projection.adapter(), &projection.s[..]);
             bench.iter(|| {
-                let saved = Saved { x: x.into(), weight, adapter, s, precision: DType::F32 };
+                let saved = Saved { x: x.into(), weight: Some(weight), adapter, s, precision: DType::F32 };
                 let backward = Backward::new(&projection.shape, saved, black_box(&projection.grad_y))?;
                 backward.x(Update::Overwrite, &mut grad_x)?;
                 backward.lora_a(Update::Accumulate, &mut grad_a)?;
