@@ -141,23 +141,10 @@ fn a_device_without_memory_ends_a_run_with_its_plan_and_the_last_checkpoint() {
     let resumed = workspace.train("out", &settings).expect(0).stdout;
     assert!(resumed.contains("resuming from"), "{resumed}");
 
-    let refused = workspace.train("none", &[&LORA[..], &[EMULATED, "training.device_memory_mib=1"]].concat()).expect(4);
+    let refused = workspace
+        .train("none", &[&LORA[..], &[EMULATED, "training.device_memory_mib=1", "adapter.r=256"]].concat())
+        .expect(4);
     assert!(refused.stderr.contains("are available") && refused.stderr.contains("lower"), "{}", refused.stderr);
-}
-
-#[test]
-fn a_loss_that_is_no_number_is_found_when_a_step_is_logged() {
-    let workspace = Workspace::new(6);
-    let settings =
-        [&LORA[..], &[EMULATED, "training.learning_rate=10", "training.max_steps=40", "training.save_steps=5"]]
-            .concat();
-    let of = |out: &str, logging: &str| workspace.train(out, &[&settings[..], &[logging]].concat());
-    let (each, seldom) = (of("each", "training.logging_steps=1"), of("seldom", "training.logging_steps=7"));
-    let step = |output: &tunesmith_tests::Output| {
-        let at = output.stderr.split("diverged at step ").nth(1).and_then(|rest| rest.split(':').next());
-        at.map(str::to_owned)
-    };
-    assert_eq!(step(&each), step(&seldom), "{} {}", each.stderr, seldom.stderr);
 }
 
 #[test]

@@ -199,6 +199,13 @@ fn divergence_stops_before_anything_is_spoiled() {
         let file = SafetensorsFile::open(out.join(entry)).unwrap();
         assert!(file.tensors().all(|t| t.to_f32().unwrap().iter().all(|x| x.is_finite())), "{entry}");
     }
+    // A device is asked for step 4 when step 5 is logged, and has not taken either.
+    let seldom = ["training.device=emulated", "training.logging_steps=5", "training.save_steps=3"];
+    refused(
+        workspace.train("device", &[&set[..2], &seldom].concat()),
+        6,
+        &["diverged at step 4", "checkpoint-3 holds the last good state", "learning_rate"],
+    );
 }
 
 #[test]
