@@ -28,8 +28,7 @@ pub(super) struct Dora {
 
 impl Dora {
     pub(super) fn new(magnitude: Tensor, base: &Base, module: &Module) -> Result<Self, PeftError> {
-        let weight = Weight::dense(base.parameter(module.weight)?, layout(module))?;
-        let squares = ops::output_squares(&weight, magnitude.device())?;
+        let squares = ops::output_squares(&weight_of(base, module)?, magnitude.device())?;
         Ok(Self { magnitude, squares, norm: Mutex::new(None) })
     }
 
@@ -102,7 +101,7 @@ impl Site {
     /// The norms that a new adapter starts with: those that its weights have.
     pub(super) fn starting_magnitude(&self, base: &Base, module: &Module) -> Result<Option<Vec<f32>>, PeftError> {
         let Some(dora) = &self.dora else { return Ok(None) };
-        let weight = Weight::dense(base.parameter(module.weight)?, layout(module))?;
+        let weight = weight_of(base, module)?;
         let a = match module.kind {
             ModuleKind::Embedding { .. } => as_rows(&self.lora_a)?,
             _ => self.lora_a.clone(),
@@ -115,6 +114,14 @@ impl Site {
 fn as_rows(lora_a: &Tensor) -> Result<Tensor> {
     let (vocab_size, rank) = lora_a.matrix_shape("dora", "lora_embedding_A")?;
     Tensor::from_f32([rank, vocab_size], &transpose(&lora_a.to_vec(), rank))?.to_device(lora_a.device(), lora_a.dtype())
+}
+
+/// The weight of a module as the base holds it, which is where the norms are computed.
+fn weight_of(base: &Base, module: &Module) -> Result<Weight, PeftError> {
+    match base.quantized(module.weight) {
+        Some(matrix) => Ok(Weight::Nf4(matrix.clone())),
+        None => Ok(Weight::dense(base.parameter(module.weight)?, layout(module))?),
+    }
 }
 
 /// How the weight of a module lies in memory; that of an embedding has its outputs in columns.

@@ -31,7 +31,10 @@ impl Skeleton {
         let input = input_embedding(modules);
         // PEFT takes the name of the input embedding for a pattern.
         let default = || input.map(|module| ModuleNames::Pattern(module.path.clone()));
-        let no_input = || PeftError::Setting { key: KEY, reason: "this model has no embedding of tokens".to_owned() };
+        let no_input = || {
+            let reason = "the model has no embedding of tokens; for one of images there are lora, ia3 and pixel_prompt";
+            PeftError::Setting { key: KEY, reason: reason.to_owned() }
+        };
         let target_modules = config.target_modules.take().or_else(default).ok_or_else(no_input)?;
         let selection = Selection {
             target_modules: &target_modules,

@@ -107,9 +107,9 @@ impl Vera {
         let parameters = declarations.build(base, seed)?;
         let leaves: Vec<Tensor> = parameters.tensors().cloned().collect();
         let mut sites = vec![None; declared.len()];
-        for (id, [inputs, outputs]) in plan.targets.sites {
+        for (id, sizes) in plan.targets.sites {
             let Some([lambda_b, lambda_d]) = declared[id.index()] else { continue };
-            let [a, b] = projections.parts(inputs, outputs)?;
+            let [a, b] = projections.parts(sizes, parameters.device())?;
             let [lambda_b, lambda_d] = [lambda_b, lambda_d].map(|index| leaves[index].clone());
             sites[id.index()] = Some(Site { lambda_b, lambda_d, a, b });
         }

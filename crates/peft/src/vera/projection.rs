@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use checkpoint::{MappedTensor, SafetensorsFile};
+use device::{DType, Device};
 use tensor::Tensor;
 
 use super::VeraConfig;
@@ -87,17 +88,18 @@ impl Projections {
         [saved(KEYS[0], &self.a), saved(KEYS[1], &self.b)]
     }
 
-    /// The first `inputs` columns of A and the first `outputs` rows of B.
-    pub(super) fn parts(&mut self, inputs: usize, outputs: usize) -> Result<[Tensor; 2], PeftError> {
+    /// The first `inputs` columns of A and the first `outputs` rows of B, on `device`.
+    pub(super) fn parts(&mut self, [inputs, outputs]: [usize; 2], device: Device) -> Result<[Tensor; 2], PeftError> {
         let (rank, columns) = self.a.matrix_shape("vera", "vera_A")?;
         let a = part(&mut self.a_parts, inputs, || {
             let values = self.a.to_vec();
             let rows = values.chunks_exact(columns.max(1));
             let first: Vec<f32> = rows.flat_map(|row| row[..inputs].iter().copied()).collect();
-            Tensor::from_f32([rank, inputs], &first)
+            Tensor::from_f32([rank, inputs], &first)?.to_device(device, DType::F32)
         })?;
-        let b =
-            part(&mut self.b_parts, outputs, || Tensor::from_f32([outputs, rank], &self.b.to_vec()[..outputs * rank]))?;
+        let b = part(&mut self.b_parts, outputs, || {
+            Tensor::from_f32([outputs, rank], &self.b.to_vec()[..outputs * rank])?.to_device(device, DType::F32)
+        })?;
         Ok([a, b])
     }
 }

@@ -1,7 +1,7 @@
 //! Models of every kind, as a training step sees them.
 
 use device::DType;
-use model::{Base, Classifier, ClassifierConfig, Decoder, EncoderDecoder, Pass, TaskHead};
+use model::{Base, Classifier, ClassifierConfig, Decoder, EncoderDecoder, ImageClassifier, Pass, TaskHead};
 use tensor::{Tensor, ops};
 
 use super::Batch;
@@ -62,7 +62,7 @@ impl Network for EncoderDecoder {
     }
 }
 
-/// Of sequences; its scores are what is hidden.
+/// Of sequences or of tokens; its scores are what is hidden.
 impl Network for Classifier {
     fn base(&self) -> &Base {
         self.base()
@@ -85,6 +85,29 @@ impl Network for Classifier {
     }
 }
 
+/// As a classifier of sequences.
+impl Network for ImageClassifier {
+    fn base(&self) -> &Base {
+        self.base()
+    }
+
+    fn base_mut(&mut self) -> &mut Base {
+        self.base_mut()
+    }
+
+    fn hidden(&self, batch: &Batch, pass: &Pass) -> Tensor {
+        self.logits(batch.images.as_ref().expect("a batch of images"), pass).unwrap()
+    }
+
+    fn logits_of(&self, hidden: &Tensor, _pass: &Pass) -> Tensor {
+        hidden.clone()
+    }
+
+    fn loss_of(&self, hidden: &Tensor, batch: &Batch, _pass: &Pass) -> Tensor {
+        ops::cross_entropy(hidden, &batch.targets, None).unwrap()
+    }
+}
+
 /// The model in a folder of reference data, whose name says of which kind it is.
 pub(crate) fn network(dir: &std::path::Path, family: &str) -> Box<dyn Network> {
     network_in(dir, family, DType::F32)
@@ -94,11 +117,15 @@ pub(crate) fn network(dir: &std::path::Path, family: &str) -> Box<dyn Network> {
 pub(crate) fn network_in(dir: &std::path::Path, family: &str, dtype: DType) -> Box<dyn Network> {
     match family {
         "t5" => Box::new(EncoderDecoder::load(dir, dtype).unwrap()),
-        "bert" => {
+        "bert" | "tagger" => {
             let num_labels = ClassifierConfig::read(dir).unwrap().labels.len();
-            let head = TaskHead::SequenceClassification { num_labels };
+            let head = match family {
+                "tagger" => TaskHead::TokenClassification { num_labels },
+                _ => TaskHead::SequenceClassification { num_labels },
+            };
             Box::new(Classifier::load(dir, head, dtype, 1).unwrap())
         }
+        "vit" => Box::new(ImageClassifier::load(dir, Some(3), dtype, 1).unwrap()),
         _ => Box::new(Decoder::load(dir, dtype).unwrap()),
     }
 }
