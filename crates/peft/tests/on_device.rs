@@ -181,11 +181,15 @@ fn compare(what: &str, here: &Outcome, there: &Outcome) {
     assert_close(&format!("{what}: losses and norms"), &flat(there), &flat(here), AFTER_TRAINING);
     // What has no gradient but rounding, as a bias of keys, is moved by AdamW as far as anything else, in any direction.
     let overall = here.gradients.iter().fold(0.0f32, |overall, (_, values)| overall.max(largest(values)));
-    let has_gradient = |i: usize| largest(&here.gradients[i].1) > SAME * overall;
-    let [here, there] = [here, there].map(|outcome| -> Vec<_> {
-        let trained = outcome.trained.iter().enumerate().filter(|(i, _)| has_gradient(*i));
-        trained.map(|(_, named)| named.clone()).collect()
-    });
+    let of_gradients = |outcome: &Outcome| -> Vec<_> {
+        let with_gradients = outcome.trained.iter().zip(&here.gradients);
+        let kept = |(value, gradient): (&f32, &f32)| if gradient.abs() > SAME * overall { *value } else { 0.0 };
+        let masked = with_gradients.map(|((name, values), (_, gradients))| {
+            (name.clone(), values.iter().zip(gradients).map(kept).collect::<Vec<f32>>())
+        });
+        masked.collect()
+    };
+    let (there, here) = (of_gradients(there), of_gradients(here));
     assert_all_close(&format!("{what}: trained"), &there, &here, AFTER_TRAINING);
 }
 
