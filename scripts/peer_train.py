@@ -14,6 +14,8 @@ import json
 import os
 import pathlib
 
+from peer_cases import METHODS, NUM_VIRTUAL_TOKENS
+
 # name: (transformers config class, its arguments), as published but for dropout, which the programs draw differently
 ARCHITECTURES = {
     "gpt2-124m": (
@@ -51,15 +53,16 @@ def parse_arguments():
     create.add_argument("--output", type=pathlib.Path, required=True)
     train = commands.add_parser("train", help="train an adapter, or the whole model")
     train.add_argument("--model", type=pathlib.Path, required=True)
-    train.add_argument("--data", type=pathlib.Path, required=True, help="JSON Lines of input_ids, all of one length")
+    train.add_argument("--data", type=pathlib.Path, required=True, help="JSON Lines of input_ids and labels, all of one length")
     train.add_argument("--output", type=pathlib.Path, required=True)
-    train.add_argument("--method", choices=["lora", "full"], default="lora")
+    train.add_argument("--method", choices=METHODS, default="lora")
     train.add_argument("--r", type=int, default=16)
     train.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     train.add_argument("--batch", type=int, default=4)
     train.add_argument("--steps", type=int, default=6)
     train.add_argument("--learning-rate", type=float, default=2e-4)
-    train.add_argument("--gradient-checkpointing", action="store_true")
+    train.add_argument("--adapter-dtype", choices=["float32", "base"], default="float32", help="PEFT's default is float32")
+    train.add_argument("--autocast", action="store_true", help="weights in float32, computed with in bfloat16")
     train.add_argument("--threads", type=int, default=os.cpu_count())
     return parser.parse_args()
 
@@ -75,24 +78,43 @@ def create_model(arguments):
     model.save_pretrained(arguments.output, max_shard_size="100GB")
 
 
+def adapter_config(arguments, model):
+    import peft
+
+    common = dict(task_type="CAUSAL_LM")
+    match arguments.method:
+        case "lora" | "qlora":
+            return peft.LoraConfig(
+                r=arguments.r, lora_alpha=2 * arguments.r, target_modules="all-linear",
+                fan_in_fan_out=model.config.model_type == "gpt2", **common,
+            )
+        case "ia3":
+            return peft.IA3Config(**common)
+        case "prompt_tuning":
+            return peft.PromptTuningConfig(num_virtual_tokens=NUM_VIRTUAL_TOKENS, **common)
+        case "prefix_tuning":
+            return peft.PrefixTuningConfig(num_virtual_tokens=NUM_VIRTUAL_TOKENS, **common)
+        case "p_tuning":
+            hidden = model.config.hidden_size
+            return peft.PromptEncoderConfig(num_virtual_tokens=NUM_VIRTUAL_TOKENS, encoder_hidden_size=hidden, **common)
+
+
 def load_trainable(arguments, torch):
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=getattr(torch, arguments.dtype))
-    model.config.use_cache = False
-    if arguments.method == "lora":
-        from peft import LoraConfig, get_peft_model
-
-        model = get_peft_model(
-            model,
-            LoraConfig(
-                task_type="CAUSAL_LM", r=arguments.r, lora_alpha=2 * arguments.r, target_modules="all-linear",
-                fan_in_fan_out=model.config.model_type == "gpt2",
-            ),
+    dtype = torch.float32 if arguments.autocast else getattr(torch, arguments.dtype)
+    quantization = None
+    if arguments.method == "qlora":
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
         )
-    if arguments.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        model.enable_input_require_grads()
+    model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=dtype, quantization_config=quantization)
+    model.config.use_cache = False
+    if arguments.method != "full":
+        from peft import get_peft_model
+
+        to_float32 = arguments.adapter_dtype == "float32"
+        model = get_peft_model(model, adapter_config(arguments, model), autocast_adapter_dtype=to_float32)
     return model.train()
 
 
@@ -107,12 +129,15 @@ def train(arguments):
     optimizer = torch.optim.AdamW(trainable, lr=arguments.learning_rate, weight_decay=0.0, fused=True)
 
     with open(arguments.data) as file:
-        rows = torch.tensor([json.loads(line)["input_ids"] for line in file])
+        rows = [json.loads(line) for line in file]
+    input_ids, labels = (torch.tensor([row[key] for row in rows]) for key in ("input_ids", "labels"))
     arguments.output.mkdir(parents=True, exist_ok=True)
     with open(arguments.output / "metrics.jsonl", "w") as metrics:
         for step in range(arguments.steps):
-            input_ids = rows[step * arguments.batch : (step + 1) * arguments.batch]
-            loss = model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids), labels=input_ids).loss
+            batch = slice(step * arguments.batch, (step + 1) * arguments.batch)
+            ids = input_ids[batch]
+            with torch.autocast("cpu", torch.bfloat16, enabled=arguments.autocast):
+                loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels[batch]).loss
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
