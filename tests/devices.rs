@@ -105,6 +105,8 @@ fn planned_and_peak(stdout: &str) -> [f64; 2] {
 #[test]
 fn the_memory_of_a_device_is_planned() {
     let workspace = Workspace::new(9);
+    // Rows of one length: the largest step, which is planned, is every step.
+    workspace.write_rows("train.jsonl", (0..8).map(|row| json!({ "input_ids": (row..row + 20).collect::<Vec<_>>() })));
     for settings in [
         &[][..],
         &["model.dtype=bfloat16"],

@@ -11,21 +11,21 @@ use serde_json::{Map, Value, json};
 const MODELS: &str = include_str!("../reference_models.json");
 
 /// A model that many people train.
-pub struct Model {
+pub(crate) struct Model {
     /// As its publisher calls it.
-    pub name: String,
+    pub(crate) name: String,
     config: Value,
 }
 
 /// All models.
-pub fn models() -> Vec<Model> {
+pub(crate) fn models() -> Vec<Model> {
     let models: Map<String, Value> = serde_json::from_str(MODELS).expect("the file is an object");
     models.into_iter().map(|(name, config)| Model { name, config }).collect()
 }
 
 impl Model {
     /// Writes its configuration and a safetensors file of bf16 zeros to `dir`.
-    pub fn write(&self, dir: &Path) -> io::Result<()> {
+    pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
         std::fs::write(dir.join("config.json"), self.config.to_string())?;
         let modules = DecoderConfig::read(dir).map_err(io::Error::other)?.modules();
         let (mut header, mut end) = (Map::new(), 0u64);

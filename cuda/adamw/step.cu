@@ -6,9 +6,9 @@
 //   denom = sqrt(v) / sqrt(1 - beta2^step) + epsilon
 //   p     = p * (1 - lr * weight_decay) - lr / (1 - beta1^step) * m / denom
 //
-// With a factor that is NaN nothing is changed. Every operation is rounded by itself, in the order of the CPU implementation: the results are the same bits. `_bf16` also
-// writes p rounded to bf16, the copy that the forward pass reads; state and arithmetic stay f32. Bound by memory: 28 bytes
-// for each parameter, 30 with the copy.
+// With a factor that is NaN nothing is changed. Every operation is rounded by itself, in the order of the CPU implementation:
+// the results are the same bits. `_bf16` also writes p rounded to bf16, the copy that the forward pass reads; state and
+// arithmetic stay f32. Bound by memory: 28 bytes for each parameter, 30 with the copy.
 #include "adamw/update.cuh"
 #include "common/vector.cuh"
 

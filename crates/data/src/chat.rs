@@ -39,8 +39,8 @@ pub struct ChatTemplate {
     time: OffsetDateTime,
     /// Of all names and texts.
     sha256: String,
-    /// Whether a text may depend on the time.
-    reads_time: bool,
+    /// Seconds after which a text may be another: of a day where only dates are read, if the time is read at all.
+    time_unit: Option<i64>,
 }
 
 impl ChatTemplate {
@@ -81,7 +81,7 @@ impl ChatTemplate {
         let mut marks_generation = Vec::new();
         let named: Vec<_> = templates.iter().map(|template| (&template.name, &template.text)).collect();
         let sha256 = sha256_hex(format!("{named:?}").as_bytes());
-        let reads_time = templates.iter().any(|template| template.text.contains(environment::STRFTIME_NOW));
+        let time_unit = templates.iter().filter_map(|template| environment::time_unit(&template.text)).min();
         for source::Named { name, text, origin } in templates {
             let (text, marks) = generation::as_calls(&text);
             environment.add_template_owned(name.clone(), text).map_err(|error| DataError::TemplateSyntax {
@@ -97,7 +97,7 @@ impl ChatTemplate {
             marks_generation,
             time: OffsetDateTime::UNIX_EPOCH,
             sha256,
-            reads_time,
+            time_unit,
         };
         Ok(template.with_time(OffsetDateTime::now_utc().unix_timestamp()))
     }
@@ -119,7 +119,7 @@ impl ChatTemplate {
     /// What the text of a conversation depends on beside the special tokens: two templates with the same fingerprint render
     /// alike.
     pub(crate) fn fingerprint(&self) -> String {
-        let time = if self.reads_time { self.time() } else { 0 };
+        let time = self.time_unit.map_or(0, |unit| self.time().div_euclid(unit));
         format!("{} {time}", self.sha256)
     }
 

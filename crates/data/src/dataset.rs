@@ -58,7 +58,8 @@ impl Dataset {
     /// a block at a time; where `cache` may not be written to, into memory.
     ///
     /// # Errors
-    /// Those of [`load`](Self::load); [`DataError::Cache`] if an entry cannot be written.
+    /// Those of [`load`](Self::load); [`DataError::Cache`] if an entry cannot be written, [`DataError::Changed`] if the
+    /// file changed while it was read.
     pub fn load_cached(
         path: &Path,
         tokenizer: Option<&Tokenizer>,
@@ -216,10 +217,14 @@ impl Dataset {
             hasher.update(self.task.as_str());
             self.columns.hash(&mut hasher);
             self.images.iter().for_each(|images| hasher.update(images.digests()));
-            hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+            hex(hasher)
         };
         self.digest.get_or_init(digest).clone()
     }
+}
+
+fn hex(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn reader(path: &Path) -> Result<BufReader<File>, DataError> {

@@ -360,6 +360,12 @@ pub enum DataError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A file that was written to while it was read.
+    #[error("{} changed while it was read; start again when it is complete", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file in another encoding.
     #[error("{} is UTF-16; save it as UTF-8", path.display())]
     Utf16 {

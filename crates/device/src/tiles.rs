@@ -4,6 +4,7 @@
 mod amx {
     use std::arch::asm;
     use std::arch::x86_64::__cpuid_count;
+    use std::marker::PhantomData;
     use std::sync::OnceLock;
 
     /// Proof that tiles are there, and that this process may use them.
@@ -41,7 +42,7 @@ mod amx {
         pub fn session(self) -> Session {
             // SAFETY: `self` proves that the instruction is there; its operand is a valid configuration of 64 bytes.
             unsafe { asm!("ldtilecfg [{}]", in(reg) &CONFIGURATION, options(nostack, readonly)) };
-            Session(())
+            Session(PhantomData)
         }
     }
 
@@ -71,9 +72,10 @@ mod amx {
         rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
     };
 
-    /// Tiles are configured on this thread for as long as it lives.
+    /// Tiles are configured on this thread, which it does not leave, for as long as it lives. A session within another ends
+    /// both, so none is begun while one lives.
     #[derive(Debug)]
-    pub struct Session(());
+    pub struct Session(PhantomData<*const ()>);
 
     impl Drop for Session {
         fn drop(&mut self) {

@@ -34,8 +34,9 @@ pub trait Adapter: Send + Sync {
         None
     }
 
-    /// One projection of `x`, `[num_tokens, in_features]`, which has been multiplied by [`Adapter::input_scale`]. `weight` and `bias` are those of [`Adapter::parameter`] where it
-    /// gives some, the base's otherwise. The head is given only the rows whose logits are wanted, as one sequence.
+    /// One projection of `x`, `[num_tokens, in_features]`, which has been multiplied by [`Adapter::input_scale`]. `weight`
+    /// and `bias` are those of [`Adapter::parameter`] where it gives some, the base's otherwise. The head is given only the
+    /// rows whose logits are wanted, as one sequence.
     ///
     /// # Errors
     /// Those of the ops.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use device::Device;
 use device::launch::Architecture;
 use peft::formats::Format;
 
@@ -189,6 +190,16 @@ pub struct StorageArgs {
     /// Whether their scales are quantized as well: model.double_quant.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub double_quant: bool,
+}
+
+impl ModelArgs {
+    /// Where to compute. Eight bits are computed on the CPU, so no other device is looked for.
+    pub fn device_choice(&self) -> DeviceChoice {
+        match (self.device, self.storage.quantization) {
+            (DeviceChoice::Auto, Quantization::Int8) => DeviceChoice::Named(Device::Cpu),
+            (device, _) => device,
+        }
+    }
 }
 
 impl StorageArgs {

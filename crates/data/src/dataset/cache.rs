@@ -7,10 +7,11 @@ use std::sync::OnceLock;
 
 use checkpoint::{atomic_write, read_json, sha256_file, sha256_hex};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::builder::Builder;
 use super::columns::{Columns, GrowingColumns, Lengths};
-use super::{Dataset, encode_lines};
+use super::{Dataset, encode_lines, hex};
 use crate::encode::Encoder;
 use crate::{ChatTemplate, DataError, DataOptions, Statistics, Tokenizer};
 
@@ -18,6 +19,8 @@ use crate::{ChatTemplate, DataError, DataOptions, Statistics, Tokenizer};
 const DESCRIPTION: &str = "dataset.json";
 /// The largest description, many times over.
 const DESCRIPTION_LIMIT: u64 = 1 << 20;
+/// How the name of an entry in the making ends, after that of the entry and the number of the process.
+const STAGING: &str = "tmp";
 /// Of the layout of an entry, and of the rules by which rows are encoded: another version never reads it.
 const VERSION: u32 = 1;
 
@@ -25,8 +28,9 @@ const VERSION: u32 = 1;
 ///
 /// An entry is a directory named by a hash of all that it depends on: the content of the file, the tokenizer, the chat
 /// template and the options. It holds one file for each kind of number, which are mapped: what is not used takes no memory, and
-/// what is used can be given back by the system. An entry appears whole or not at all, and one that is damaged is made again.
-/// Only one process at a time makes an entry; others wait for it.
+/// what is used can be given back by the system. An entry appears whole or not at all; it is read through before it is used, and
+/// one that is damaged is made again. Only one process at a time makes an entry and others wait for it, where the file system has
+/// locks; where it has none each makes one, and the first to end is kept.
 #[derive(Clone, Debug)]
 pub struct TokenCache {
     dir: PathBuf,
@@ -41,6 +45,22 @@ struct Description {
     sha256: String,
     lengths: Lengths,
     statistics: Statistics,
+    /// Of the rest of the description and of all files.
+    checksum: String,
+}
+
+impl Description {
+    fn new(dataset: &Dataset, lengths: Lengths) -> Self {
+        let sha256 = dataset.sha256();
+        let checksum = Self::checksum(&sha256, &lengths, dataset);
+        Self { version: VERSION, sha256, lengths, statistics: dataset.statistics.clone(), checksum }
+    }
+
+    fn checksum(sha256: &str, lengths: &Lengths, dataset: &Dataset) -> String {
+        let mut hasher = Sha256::new_with_prefix(format!("{sha256} {lengths:?} {:?}", dataset.statistics));
+        dataset.columns.hash_files(&mut hasher);
+        hex(hasher)
+    }
 }
 
 impl TokenCache {
@@ -61,7 +81,8 @@ impl TokenCache {
 
     /// The examples of the file `path` as `encoder` makes them: its entry, which is made now if there is none.
     pub(super) fn load(&self, path: &Path, encoder: &Encoder<'_>) -> Result<Option<Dataset>, DataError> {
-        let entry = self.dir.join(key(path, encoder)?);
+        let content = sha256_file(path)?;
+        let entry = self.dir.join(key(&content, encoder));
         if let Some(dataset) = open(&entry, encoder.options) {
             return Ok(Some(dataset));
         }
@@ -71,53 +92,61 @@ impl TokenCache {
         let failed = |source| DataError::Cache { dir: self.dir.clone(), source };
         fs::create_dir_all(&self.dir).map_err(failed)?;
         let lock = File::create(entry.with_extension("lock")).map_err(failed)?;
-        match lock.lock() {
-            // A file system without locks cannot keep two processes apart; the slower one then finds the name taken.
-            Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(failed(error)),
-            _ => {}
+        // A file system without locks cannot keep two processes apart; the slower one then finds the name taken.
+        if lock.lock().is_ok() {
+            // Another process may have made it meanwhile, or was stopped while it did.
+            if let Some(dataset) = open(&entry, encoder.options) {
+                return Ok(Some(dataset));
+            }
+            remove_staging(&entry).map_err(failed)?;
         }
-        // Another process may have made it meanwhile.
-        match open(&entry, encoder.options) {
-            Some(dataset) => Ok(Some(dataset)),
-            None => self.make(&entry, path, encoder).map(Some),
-        }
+        let dataset = self.make(&entry, path, &content, encoder)?;
+        Ok(Some(dataset))
     }
 
-    /// Encodes the file `path` into the directory `entry`, block by block, so that no more than a block is in memory.
-    fn make(&self, entry: &Path, path: &Path, encoder: &Encoder<'_>) -> Result<Dataset, DataError> {
+    /// Encodes the file `path`, whose SHA-256 is `content`, into the directory `entry`, block by block, so that no more than a
+    /// block is in memory.
+    fn make(&self, entry: &Path, path: &Path, content: &str, encoder: &Encoder<'_>) -> Result<Dataset, DataError> {
         let failed = |source| DataError::Cache { dir: self.dir.clone(), source };
-        let staging = Staging::new(entry.with_extension("tmp")).map_err(failed)?;
+        let staging =
+            Staging::new(entry.with_extension(format!("{}.{STAGING}", std::process::id()))).map_err(failed)?;
         let mut builder = Builder::new(encoder, GrowingColumns::in_files(&staging.0).map_err(failed)?);
         encode_lines(super::reader(path)?, path, encoder, &mut builder, |columns| columns.spill().map_err(failed))?;
         builder.check(path)?;
+        // The entry would have the name of a content that it does not hold.
+        if sha256_file(path)? != content {
+            return Err(DataError::Changed { path: path.to_owned() });
+        }
         let lengths = builder.columns.close().map_err(failed)?;
         let Some(columns) = Columns::open(&staging.0, &lengths)? else {
             return Err(failed(io::Error::other("what was written is not what is read; is the disk full or failing?")));
         };
         let dataset = Dataset::new(encoder.options.task, columns, builder.statistics);
-        let description =
-            Description { version: VERSION, sha256: dataset.sha256(), lengths, statistics: dataset.statistics.clone() };
-        let json = serde_json::to_vec_pretty(&description).map_err(|error| failed(error.into()))?;
+        let json =
+            serde_json::to_vec_pretty(&Description::new(&dataset, lengths)).map_err(|error| failed(error.into()))?;
         atomic_write(&checkpoint::Storage, &staging.0.join(DESCRIPTION), &json)?;
         // A damaged entry, or nothing. The mapping stays what it is under the new name.
-        remove_dir(entry).map_err(failed)?;
-        fs::rename(&staging.0, entry).map_err(failed)?;
-        Ok(dataset)
+        remove(entry).map_err(failed)?;
+        match fs::rename(&staging.0, entry) {
+            Ok(()) => Ok(dataset),
+            // Another process was faster, and holds the same examples.
+            Err(error) => open(entry, encoder.options).ok_or_else(|| failed(error)),
+        }
     }
 }
 
-/// The name of the entry: a hash of all that the examples of the file `path` depend on.
-fn key(path: &Path, encoder: &Encoder<'_>) -> Result<String, DataError> {
+/// The name of the entry: a hash of all that the examples depend on, of a file with the SHA-256 `content`.
+fn key(content: &str, encoder: &Encoder<'_>) -> String {
     let parts = [
         format!("tunesmith {} {VERSION} {}", env!("CARGO_PKG_VERSION"), cfg!(target_endian = "little")),
-        sha256_file(path)?,
+        content.to_owned(),
         format!("{:?}", encoder.options),
         encoder.tokenizer.map_or_else(String::new, Tokenizer::fingerprint),
         encoder.template.map_or_else(String::new, ChatTemplate::fingerprint),
     ];
     // Each with its length before it, so that no two lists have the same text.
     let text: String = parts.iter().map(|part| format!("{} {part}\n", part.len())).collect();
-    Ok(sha256_hex(text.as_bytes())[..32].to_owned())
+    sha256_hex(text.as_bytes())[..32].to_owned()
 }
 
 /// The entry, if it is whole.
@@ -128,15 +157,16 @@ fn open(entry: &Path, options: &DataOptions) -> Option<Dataset> {
     }
     let columns = Columns::open(entry, &description.lengths).ok().flatten()?;
     let dataset = Dataset::new(options.task, columns, description.statistics);
-    Some(Dataset { digest: OnceLock::from(description.sha256), ..dataset })
+    let is_whole = Description::checksum(&description.sha256, &description.lengths, &dataset) == description.checksum;
+    is_whole.then(|| Dataset { digest: OnceLock::from(description.sha256), ..dataset })
 }
 
-/// An entry in the making. It is removed unless it was renamed, and so is what an earlier process left of it.
+/// An entry in the making, which is removed unless it was renamed.
 struct Staging(PathBuf);
 
 impl Staging {
     fn new(path: PathBuf) -> io::Result<Self> {
-        remove_dir(&path)?;
+        remove(&path)?;
         fs::create_dir(&path)?;
         Ok(Self(path))
     }
@@ -145,12 +175,32 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         // What led here is being reported; what cannot be removed is removed when the entry is made the next time.
-        let _ = remove_dir(&self.0);
+        let _ = remove(&self.0);
     }
 }
 
-fn remove_dir(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
+/// Removes what processes that were stopped left of `entry`. Only who holds its lock knows that none is at work.
+fn remove_staging(entry: &Path) -> io::Result<()> {
+    let (Some(dir), Some(name)) = (entry.parent(), entry.file_name()) else { return Ok(()) };
+    for other in fs::read_dir(dir)? {
+        let path = other?.path();
+        let is_staging = path.extension().is_some_and(|extension| extension == STAGING);
+        let is_of_entry = path.file_stem().is_some_and(|stem| Path::new(stem).file_stem() == Some(name));
+        if is_staging && is_of_entry {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a directory or a file, if there is one.
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

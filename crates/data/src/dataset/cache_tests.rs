@@ -1,6 +1,7 @@
 //! What a cache of tokens promises: the same examples, made once, and made again when anything they depend on changes.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -81,12 +82,11 @@ fn the_second_time_is_the_first() {
 fn an_entry_is_read_and_not_made_again() {
     let rows = Rows::new(ROWS);
     rows.cached(&causal()).unwrap();
-    // Another id in the file shows where the examples come from.
-    let ids = rows.entries()[0].join("input_ids");
-    let mut bytes = fs::read(&ids).unwrap();
-    bytes[0] = 42;
-    fs::write(&ids, bytes).unwrap();
-    assert_eq!(rows.cached(&causal()).unwrap().input_ids(0)[0], 42);
+    // What is made again is another file.
+    let inode = || fs::metadata(rows.entries()[0].join("input_ids")).unwrap().ino();
+    let before = inode();
+    rows.cached(&causal()).unwrap();
+    assert_eq!(inode(), before);
 }
 
 #[test]
@@ -115,8 +115,8 @@ fn a_template_and_the_time_it_reads_count() {
         |text: &str, time: i64| ChatTemplate::parse(text, &special_tokens).unwrap().with_time(time).fingerprint();
     assert_eq!(fingerprint("{{ messages }}", 1), fingerprint("{{ messages }}", 2));
     assert_ne!(fingerprint("{{ messages }}", 1), fingerprint("{{ messages }} ", 1));
-    let dated = "{{ strftime_now('%Y') }}";
-    assert_ne!(fingerprint(dated, 1), fingerprint(dated, 2));
+    let timed = "{{ strftime_now('%S') }}";
+    assert_ne!(fingerprint(timed, 1), fingerprint(timed, 2));
 }
 
 #[test]
@@ -132,6 +132,22 @@ fn what_is_damaged_is_made_again() {
         fs::remove_file(entry.join(name)).unwrap();
         same(&plain, &rows.cached(&causal()).unwrap());
     }
+    // Another number of a plausible size, which nothing but the checksum tells from the right one.
+    for name in ["input_ids", "labels", "lines"] {
+        let mut bytes = fs::read(entry.join(name)).unwrap();
+        bytes[0] ^= 1;
+        fs::write(entry.join(name), bytes).unwrap();
+        same(&plain, &rows.cached(&causal()).unwrap());
+    }
+    let description = fs::read_to_string(entry.join("dataset.json")).unwrap();
+    let other = description.replacen("\"examples\": 4", "\"examples\": 5", 1);
+    assert_ne!(description, other);
+    fs::write(entry.join("dataset.json"), other).unwrap();
+    same(&plain, &rows.cached(&causal()).unwrap());
+    // A file in the place of the entry.
+    fs::remove_dir_all(&entry).unwrap();
+    fs::write(&entry, "").unwrap();
+    same(&plain, &rows.cached(&causal()).unwrap());
     // An example that would begin behind the end.
     let starts = entry.join("starts");
     let mut bytes = fs::read(&starts).unwrap();
@@ -168,10 +184,24 @@ fn what_an_interrupted_process_left_is_replaced() {
     let rows = Rows::new(ROWS);
     rows.cached(&causal()).unwrap();
     let entry = rows.entries().remove(0);
-    let left = entry.with_extension("tmp");
+    let left = entry.with_extension("1.tmp");
     fs::rename(&entry, &left).unwrap();
     same(&rows.plain(&causal()).unwrap(), &rows.cached(&causal()).unwrap());
     assert_eq!(rows.entries(), [entry]);
+}
+
+#[test]
+fn a_template_with_the_date_counts_days() {
+    const DAY: i64 = 86400;
+    let fingerprint = |text: &str, time: i64| {
+        ChatTemplate::parse(text, &SpecialTokens::default()).unwrap().with_time(time).fingerprint()
+    };
+    let dated = "{%- set date = strftime_now('%d %b %Y, %-d') %}{{ date }}";
+    assert_eq!(fingerprint(dated, 0), fingerprint(dated, DAY - 1));
+    assert_ne!(fingerprint(dated, 0), fingerprint(dated, DAY));
+    for timed in ["{{ strftime_now('%d %H') }}", "{{ strftime_now('%-I') }}", "{{ strftime_now('%' ~ 'H') }}"] {
+        assert_ne!(fingerprint(timed, 0), fingerprint(timed, 1), "{timed}");
+    }
 }
 
 #[test]

@@ -38,6 +38,11 @@ macro_rules! columns {
                 Ok(Some(Self { $($name,)* }))
             }
 
+            /// Adds all that is in files to `hasher`. Lengths are not told: see [`Lengths`].
+            pub(super) fn hash_files(&self, hasher: &mut Sha256) {
+                $(hasher.update(bytemuck::cast_slice::<$number, u8>(&self.$name));)*
+            }
+
             /// What is not in files.
             pub(super) fn bytes_in_memory(&self) -> usize {
                 0 $(+ self.$name.bytes_in_memory())*

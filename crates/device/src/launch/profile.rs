@@ -62,7 +62,12 @@ mod tests {
     #[test]
     fn launches_are_timed_while_that_is_asked_for() {
         let executor = Executor::emulated(0);
-        let launch = |kernel| executor.timing(kernel, || Ok(std::thread::sleep(Duration::from_millis(2))));
+        let launch = |kernel| {
+            executor.timing(kernel, || {
+                std::thread::sleep(Duration::from_millis(2));
+                Ok(())
+            })
+        };
         launch("before").unwrap();
         let times = executor.profile(|| launch("one").and_then(|()| launch("two"))).unwrap();
         launch("behind").unwrap();

@@ -1,7 +1,8 @@
 //! The norms that are trained in a model of each family unless told otherwise.
 
 /// PEFT's default `target_modules` of LN tuning for a `model_type`; `None` where there is none. PEFT has none for `phi3`,
-/// `gpt_neox`, `vit`, `deit` and the encoders; here they are all of their norms. Of `qwen2` and `qwen3` PEFT trains one norm in two.
+/// `gpt_neox`, `vit`, `deit` and the encoders; here they are all of their norms. Of `qwen2` and `qwen3` PEFT trains one norm
+/// in two.
 pub fn ln_tuning_modules(model_type: &str) -> Option<&'static [&'static str]> {
     Some(match model_type {
         "llama" | "mistral" | "gemma" | "phi3" => &["input_layernorm", "post_attention_layernorm", "norm"],

@@ -240,7 +240,7 @@ impl ModelCase {
 impl MethodCase {
     /// The model that it trains, computed in `dtype` on `device`.
     pub(crate) fn load(&self, model: &ModelCase, dtype: DType, device: Device) -> Box<dyn Network> {
-        let checkpoint = Checkpoint::open(&model.dir()).unwrap();
+        let checkpoint = Checkpoint::open(model.dir()).unwrap();
         let mut network = network_in(&model.dir(), model.kind, dtype);
         if self.quantized {
             network.base_mut().quantize(&checkpoint, true).unwrap();

@@ -93,7 +93,7 @@ struct Opened {
 
 impl Opened {
     fn open(args: &ModelArgs, console: Console) -> Result<Self, Error> {
-        let device = compute_with(args.device, args.threads)?;
+        let device = compute_with(args.device_choice(), args.threads)?;
         let purpose = purpose(args)?;
         let mut base = BaseModel::open(&args.model, args.dtype.dtype(), purpose)?;
         base.place(args.storage.storage(), device)?;

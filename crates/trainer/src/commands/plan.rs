@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::Error;
 use crate::args::PlanArgs;
 use crate::commands::EXIT_DONE;
-use crate::commands::train::Setup;
+use crate::commands::train::{Setup, limit_memory};
 use crate::config::Config;
 use crate::console::Console;
 use crate::run::base_model::now;
@@ -29,7 +29,10 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
     };
     let on_device = match config.training.device.open() {
         Ok(Device::Cpu) => None,
-        Ok(device) => Some(DevicePlan::new(&config, base, rows, device)?),
+        Ok(device) => {
+            limit_memory(&config, device)?;
+            Some(DevicePlan::new(&config, base, rows, device)?)
+        }
         // A GPU that another machine has.
         Err(_) => Some(DevicePlan::elsewhere(&config, base, rows, args.kernels.unwrap_or(Architecture::Hopper))?),
     };
@@ -54,7 +57,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
             "memory": plan.memory,
             "memory_total": plan.memory.total(),
             "memory_available": plan.available_bytes,
-            "fits": plan.fits(),
+            "fits": on_device.as_ref().map_or_else(|| plan.fits(), DevicePlan::fits),
             "largest_micro_batch": plan.largest_micro_batch,
             "device_memory": on_device.as_ref().map(|plan| plan.memory),
             "device_memory_total": on_device.as_ref().map(|plan| plan.memory.total()),

@@ -54,10 +54,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
     let signals = Signals::listen().map_err(Error::Signals)?;
     let output = OutputDir::open(&config.training.output_dir, &Storage)?;
     let device = compute_with(config.training.device, config.training.threads)?;
-    if let (Some(mib), false) = (config.training.device_memory_mib, device == Device::Cpu) {
-        let bytes = usize::try_from(mib << 20).unwrap_or(usize::MAX);
-        Executor::for_device(device)?.limit_memory(bytes);
-    }
+    limit_memory(&config, device)?;
     let origin = resume::find(output.path(), &config.training.resume, |note| console.warning(note))?;
     let finished = match config.training.resume {
         Resume::Auto => resume::finished(output.path())?,
@@ -85,6 +82,15 @@ pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
     Run { config, settings, console, signals, output, setup, record, device }.start(origin)
 }
 
+/// Lets `device` take no more memory than the config gives it.
+pub(super) fn limit_memory(config: &Config, device: Device) -> Result<(), Error> {
+    if let (Some(mib), false) = (config.training.device_memory_mib, device == Device::Cpu) {
+        let bytes = usize::try_from(mib << 20).unwrap_or(usize::MAX);
+        Executor::for_device(device)?.limit_memory(bytes);
+    }
+    Ok(())
+}
+
 /// What is loaded before it is known where the run begins.
 pub(super) struct Setup {
     pub(super) base: BaseModel,
@@ -109,7 +115,7 @@ impl Setup {
         };
         let rows_of = |path: &Path| {
             let cache = token_cache::of_file(path, config, access);
-            if let Some(cache) = &cache {
+            if let (Some(cache), Access::Write) = (&cache, access) {
                 let (path, dir) = (path.display(), cache.dir().display());
                 console.line(format_args!("reading {path}, whose tokens are kept in {dir}"));
             }

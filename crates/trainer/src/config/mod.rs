@@ -114,6 +114,9 @@ impl Config {
             let reason = "must be \"none\" or \"nf4\" for this training.device: \"int8\" is computed on the CPU";
             reader.section("model").contradiction("quantization", reason);
         }
+        if quantization == Quantization::Int8 && config.training.device == DeviceChoice::Auto {
+            config.training.device = DeviceChoice::Named(Device::Cpu);
+        }
         let adapter = &config.adapter;
         if adapter.method == Method::AdaLora && adapter.adalora.total_step.or(config.training.max_steps).is_none() {
             let reason =

@@ -226,6 +226,8 @@ fn qlora_is_lora_on_a_quantized_base() {
 fn int8_is_for_adapters_on_the_cpu() {
     let config = with_set(SHORT, &["model.quantization=int8"]).unwrap();
     assert_eq!((config.adapter.method, config.model.quantization), (Method::Lora, Quantization::Int8));
+    // A GPU that is there is not looked for.
+    assert_eq!(config.training.device, DeviceChoice::Named(Device::Cpu));
     for (setting, expected) in [
         ("adapter.method=full", "quantized weights cannot be trained"),
         ("training.device=cuda", "\"int8\" is computed on the CPU"),

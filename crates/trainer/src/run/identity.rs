@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::schedule::SchedulerType;
 
 /// Settings that change where, how fast or how often, and no number of the result.
-const INDIFFERENT: [&str; 20] = [
+const INDIFFERENT: [&str; 21] = [
     // Paths may change; contents are compared.
     "model.path",
     "data.train",
@@ -31,6 +31,7 @@ const INDIFFERENT: [&str; 20] = [
     "training.save_steps",
     "training.save_total_limit",
     "training.device",
+    "training.device_memory_mib",
     "training.threads",
     "training.resume",
 ];
@@ -116,6 +117,7 @@ mod tests {
             "training.save_steps=7",
             "training.threads=1",
             "training.output_dir=p",
+            "training.device_memory_mib=512",
         ]);
         assert_eq!(identity(&[]).differences(&now), Vec::<String>::new());
     }

@@ -22,10 +22,12 @@ pub enum Access {
 
 /// Where the rows of the file `path` are kept, if they are.
 pub fn of_file(path: &Path, config: &Config, access: Access) -> Option<TokenCache> {
+    // What can be read only once, as a pipe, cannot be looked up first.
+    let file = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let is_kept = match config.data.cache {
         CacheUse::Always => true,
         CacheUse::Never => false,
-        CacheUse::Auto => std::fs::metadata(path).is_ok_and(|file| file.len() >= LONG),
+        CacheUse::Auto => file.len() >= LONG,
     };
     let dir = || config.data.cache_dir.clone().unwrap_or_else(|| config.training.output_dir.join(TOKENS));
     is_kept.then(|| match access {

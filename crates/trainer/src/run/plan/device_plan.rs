@@ -33,7 +33,7 @@ impl DevicePlan {
         Ok(Self { device, memory, available_bytes })
     }
 
-    /// For a GPU of `architecture` that is not here.
+    /// For a GPU of `architecture` that is not here, with the memory that the config gives it.
     ///
     /// # Errors
     /// As [`DevicePlan::new`].
@@ -44,7 +44,13 @@ impl DevicePlan {
         architecture: Architecture,
     ) -> Result<Self, Error> {
         let memory = DryStep::take(config, base, rows, architecture)?.memory;
-        Ok(Self { device: Device::Dry(architecture), memory, available_bytes: None })
+        let available_bytes = config.training.device_memory_mib.map(|mib| mib.saturating_mul(1 << 20));
+        Ok(Self { device: Device::Dry(architecture), memory, available_bytes })
+    }
+
+    /// Whether there is enough memory.
+    pub fn fits(&self) -> bool {
+        self.available_bytes.is_none_or(|bytes| self.memory.total() <= bytes)
     }
 
     /// Refuses a run that does not fit, and says what to lower.

@@ -79,10 +79,10 @@ impl DryStep {
         let executor = Executor::for_device(device)?;
         let before = executor.pool_stats().live_bytes;
         base.place(config.model.storage(), device)?;
-        let base_weights = executor.pool_stats().live_bytes - before;
+        let base_weights = executor.pool_stats().live_bytes.saturating_sub(before);
 
         let mut steps = Steps::new(config, base)?;
-        let kept = executor.pool_stats().live_bytes - before;
+        let kept = executor.pool_stats().live_bytes.saturating_sub(before);
         let batches = rows.micro_batches(1)?;
         // What the first step makes once, as copies of adapters in another type, the second has.
         let mut launches = Vec::new();
@@ -94,15 +94,15 @@ impl DryStep {
         executor.reset_peaks();
         let largest: Vec<Batch> = vec![rows.largest_batch(config)?];
         steps.take(&largest)?;
-        let peak = executor.pool_stats().peak_live_bytes - before;
+        let peak = executor.pool_stats().peak_live_bytes.saturating_sub(before);
 
         let parameters = (steps.method().parameters().count() * size_of::<f32>()) as u64;
         let memory = DeviceMemory {
             base_weights: base_weights as u64,
             trainable_parameters: parameters,
             gradients: parameters,
-            optimizer: ((kept - base_weights) as u64).saturating_sub(2 * parameters),
-            activations: (peak - kept) as u64,
+            optimizer: (kept.saturating_sub(base_weights) as u64).saturating_sub(2 * parameters),
+            activations: peak.saturating_sub(kept) as u64,
         };
         Ok(Self { launches, tokens: batches.iter().map(Batch::num_tokens).sum(), memory })
     }
