@@ -39,8 +39,9 @@ def main():
     results.mkdir(parents=True, exist_ok=True)
 
     failed = []
+    environment = {"TUNESMITH_TEST_DEVICE": arguments.device, "TUNESMITH_TEST_DATA": str(HERE / "tests/data")}
     for program in programs("tests", arguments.names):
-        passed, seconds = run(program, [], results / f"test-{program.name}.log", TUNESMITH_TEST_DEVICE=arguments.device)
+        passed, seconds = run(program, [], results / f"test-{program.name}.log", **environment)
         print(f"{'passed' if passed else 'FAILED'}  {program.name}  {seconds:.0f} s", flush=True)
         failed += [] if passed else [program.name]
     if not arguments.tests_only:

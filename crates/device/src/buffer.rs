@@ -1,74 +1,12 @@
-//! Owned, pooled, aligned memory.
+//! Elements of one dtype, on the host or on a device.
 
-use std::alloc::Layout;
 use std::borrow::Cow;
-use std::ptr::NonNull;
 
+use crate::block::HostBlock;
 use crate::launch::{DeviceBuffer, Executor};
-use crate::{DType, Device, DeviceError, Element, Elements, ElementsMut, pool};
+use crate::{DType, Device, DeviceError, Element, Elements, ElementsMut};
 
-/// Cache line, and the widest vector register.
-const ALIGNMENT: usize = 64;
-/// Blocks from this size on are mapped by themselves, on huge pages where the system has them.
-const HUGE_PAGE: usize = 2 << 20;
-
-/// Memory owned by the pool or by a [`Buffer`]; always initialised.
-pub(crate) struct Block {
-    start: NonNull<u8>,
-    capacity: usize,
-}
-
-// SAFETY: a `Block` owns its memory exclusively, as a `Box<[u8]>` does.
-unsafe impl Send for Block {}
-// SAFETY: shared access only reads.
-unsafe impl Sync for Block {}
-
-impl Block {
-    /// Zeroed memory, or `None` if the system has none.
-    pub(crate) fn allocate(capacity: usize) -> Option<Self> {
-        let start = if capacity < HUGE_PAGE {
-            let layout = Layout::from_size_align(capacity, ALIGNMENT).ok()?;
-            // SAFETY: `capacity` is not zero: the smallest size class is 256 bytes.
-            unsafe { std::alloc::alloc_zeroed(layout) }
-        } else {
-            map_pages(capacity)?
-        };
-        Some(Self { start: NonNull::new(start)?, capacity })
-    }
-
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        if self.capacity < HUGE_PAGE {
-            let layout = Layout::from_size_align(self.capacity, ALIGNMENT).expect("was valid at allocation");
-            // SAFETY: allocated in `allocate` with this layout, and dropped once.
-            unsafe { std::alloc::dealloc(self.start.as_ptr(), layout) }
-        } else {
-            // SAFETY: mapped in `map_pages` with this length, and dropped once.
-            unsafe { libc::munmap(self.start.as_ptr().cast(), self.capacity) };
-        }
-    }
-}
-
-/// Anonymous zero pages; `None` if the system refuses. They are touched, and so become resident, when first written.
-fn map_pages(len: usize) -> Option<*mut u8> {
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: a new private mapping at an address of the kernel's choice touches nothing that exists.
-    let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
-    if start == libc::MAP_FAILED {
-        return None;
-    }
-    // SAFETY: the range was just mapped. Advice may be refused; then pages are small, which is only slower.
-    unsafe { libc::madvise(start, len, libc::MADV_HUGEPAGE) };
-    Some(start.cast())
-}
-
-/// Elements of one dtype on one device. Dropping it returns the memory to the [`pool`], or to that of its executor.
+/// Elements of one dtype on one device. Dropping it returns the memory to the [`pool`](crate::pool), or to that of its executor.
 ///
 /// The accessors of elements are for buffers of the CPU; on another device they are errors, never a copy.
 pub struct Buffer {
@@ -80,17 +18,6 @@ pub struct Buffer {
 enum Place {
     Host(HostBlock),
     Device(DeviceBuffer),
-}
-
-/// A block that the pool gets back.
-struct HostBlock(Option<Block>);
-
-impl Drop for HostBlock {
-    fn drop(&mut self) {
-        if let Some(block) = self.0.take() {
-            pool::give(block);
-        }
-    }
 }
 
 impl Buffer {
@@ -105,7 +32,7 @@ impl Buffer {
             .ok_or_else(|| DeviceError::OutOfMemory { device: device.to_string(), bytes: usize::MAX })?;
         let place = match device {
             // Even an empty buffer has a block, so that its start is aligned for every element type.
-            Device::Cpu => Place::Host(HostBlock(Some(pool::take(bytes)?))),
+            Device::Cpu => Place::Host(HostBlock::take(bytes)?),
             _ => Place::Device(Executor::for_device(device)?.allocate(bytes)?),
         };
         Ok(Self { place, dtype, len })
@@ -322,21 +249,15 @@ impl Buffer {
     /// The bytes on the CPU, none elsewhere.
     fn bytes(&self) -> &[u8] {
         match &self.place {
-            Place::Host(HostBlock(Some(b))) => {
-                // SAFETY: the block is initialised, at least this long, and borrowed with `self`.
-                unsafe { std::slice::from_raw_parts(b.start.as_ptr(), self.len * self.dtype.size_bytes()) }
-            }
-            Place::Host(HostBlock(None)) | Place::Device(_) => &[],
+            Place::Host(block) => &block.bytes()[..self.len * self.dtype.size_bytes()],
+            Place::Device(_) => &[],
         }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         match &mut self.place {
-            Place::Host(HostBlock(Some(b))) => {
-                // SAFETY: as above, and `&mut self` makes the access exclusive.
-                unsafe { std::slice::from_raw_parts_mut(b.start.as_ptr(), self.len * self.dtype.size_bytes()) }
-            }
-            Place::Host(HostBlock(None)) | Place::Device(_) => &mut [],
+            Place::Host(block) => &mut block.bytes_mut()[..self.len * self.dtype.size_bytes()],
+            Place::Device(_) => &mut [],
         }
     }
 }
@@ -360,7 +281,7 @@ mod tests {
             assert!(buffer.f32().unwrap().iter().all(|&x| x == 0.0));
             buffer.f32().unwrap().as_ptr() as usize
         };
-        assert_eq!(address % ALIGNMENT, 0);
+        assert_eq!(address % 64, 0, "not at the start of a cache line");
         let again = Buffer::scratch(Device::Cpu, DType::F32, len).unwrap();
         assert_eq!(again.f32().unwrap().as_ptr() as usize, address);
         assert!(matches!(again.as_slice::<half::bf16>(), Err(DeviceError::DType { .. })));

@@ -14,6 +14,7 @@
 //!
 //! This is the only crate that names `cudarc`.
 
+mod block;
 mod buffer;
 mod bytes;
 pub mod cuda;

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::DeviceError;
-use crate::buffer::Block;
+use crate::block::Block;
 
 /// A block that was idle for this many steps is returned to the system.
 const IDLE_STEPS: u64 = 16;

@@ -3,17 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use device::launch::Executor;
-use device::{Buffer, DType, Device, DeviceError, SharedBytes};
+use device::{Buffer, DType, Device};
 use gemm::{Expand, Matrix, Window};
-use nf4::{
-    Absmax, CODEBOOK, NESTED_BLOCK_SIZE, NestedAbsmax, Nf4Error, Nf4Shape, Operand, Quantize, QuantizeAbsmax,
-    dynamic_map, quantize, quantize_absmax,
-};
+use nf4::{CODEBOOK, NESTED_BLOCK_SIZE, Nf4Error, Nf4Shape, Operand, Quantize, quantize};
 
 use crate::nf4_memory::Nf4Memory;
+use crate::nf4_parts::{Nf4Absmax, Nf4Parts, OP, shared, zeros};
 use crate::{Result, Tensor, TensorError};
-
-const OP: &str = "nf4_matrix";
 
 /// A quantized matrix. Cloning shares it. Products read its blocks where they are, so it is never dense in memory.
 ///
@@ -31,37 +27,6 @@ struct Inner {
     parts: OnceLock<Nf4Parts>,
     /// What kernels read; of a matrix in the CPU's memory, copied when it is first asked for.
     on_device: Mutex<Option<(Device, Arc<Nf4Memory>)>>,
-}
-
-/// What a quantized matrix consists of.
-#[derive(Clone, Debug)]
-pub struct Nf4Parts {
-    /// Elements of a block (bitsandbytes: `blocksize`).
-    pub block_size: usize,
-    /// Codes, two to a byte, row by row, the even element in the high half.
-    pub packed: SharedBytes,
-    /// Largest magnitude of each block.
-    pub absmax: Nf4Absmax,
-}
-
-/// The largest magnitudes of the blocks.
-#[derive(Clone, Debug)]
-pub enum Nf4Absmax {
-    /// In f32.
-    F32(Vec<f32>),
-    /// Quantized themselves: double quantization.
-    Nested {
-        /// A code for each block.
-        codes: SharedBytes,
-        /// What the codes stand for (bitsandbytes: `nested_quant_map`).
-        map: Box<[f32; 256]>,
-        /// Largest magnitude of each nested block.
-        nested_absmax: Vec<f32>,
-        /// What was subtracted from every value.
-        offset: f32,
-        /// Codes of a nested block (bitsandbytes: `nested_blocksize`).
-        nested_block_size: usize,
-    },
 }
 
 impl Nf4Matrix {
@@ -220,60 +185,10 @@ impl Inner {
     }
 }
 
-impl Nf4Absmax {
-    /// Quantizes the magnitudes themselves.
-    fn quantize(absmax: &[f32]) -> Result<Self> {
-        let (mut codes, mut nested_absmax) = (zeros(absmax.len())?, zeros(absmax.len().div_ceil(NESTED_BLOCK_SIZE))?);
-        let args = QuantizeAbsmax { absmax, codes: &mut codes, nested_absmax: &mut nested_absmax };
-        let offset = quantize_absmax(args).map_err(TensorError::kernel(OP))?;
-        let map = Box::new(*dynamic_map());
-        let codes = shared(codes);
-        Ok(Nf4Absmax::Nested { codes, map, nested_absmax, offset, nested_block_size: NESTED_BLOCK_SIZE })
-    }
-
-    fn size_bytes(&self) -> usize {
-        match self {
-            Nf4Absmax::F32(absmax) => size_of_val(&absmax[..]),
-            Nf4Absmax::Nested { codes, map, nested_absmax, .. } => {
-                codes.as_slice().len() + size_of_val(&map[..]) + size_of_val(&nested_absmax[..])
-            }
-        }
-    }
-
-    fn as_absmax(&self) -> Absmax<'_> {
-        match self {
-            Nf4Absmax::F32(absmax) => Absmax::F32(absmax),
-            Nf4Absmax::Nested { codes, map, nested_absmax, offset, nested_block_size } => {
-                Absmax::Nested(NestedAbsmax {
-                    codes: codes.as_slice(),
-                    map,
-                    nested_absmax,
-                    offset: *offset,
-                    nested_block_size: *nested_block_size,
-                })
-            }
-        }
-    }
-}
-
 impl std::fmt::Debug for Nf4Matrix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Nf4Matrix({:?} {})", self.shape(), self.dtype())
     }
-}
-
-/// Zeros, or an error where there is no memory for them.
-fn zeros<T: Clone + Default>(len: usize) -> Result<Vec<T>> {
-    let mut values = Vec::new();
-    let bytes = len.saturating_mul(size_of::<T>());
-    values.try_reserve_exact(len).map_err(|_| DeviceError::OutOfMemory { device: Device::Cpu.to_string(), bytes })?;
-    values.resize(len, T::default());
-    Ok(values)
-}
-
-pub(crate) fn shared(bytes: Vec<u8>) -> SharedBytes {
-    let len = bytes.len();
-    SharedBytes::new(Arc::new(bytes), 0, len).expect("all of its own bytes")
 }
 
 #[cfg(test)]

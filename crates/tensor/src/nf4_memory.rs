@@ -4,10 +4,8 @@ use device::launch::{DeviceBuffer, Executor};
 use device::{DType, DeviceError};
 use nf4::{NESTED_BLOCK_SIZE, Nf4Error, Nf4Shape, dynamic_map, launch};
 
-use crate::nf4_matrix::{Nf4Absmax, Nf4Parts, shared};
+use crate::nf4_parts::{Nf4Absmax, Nf4Parts, OP, shared};
 use crate::{Result, Tensor, TensorError};
-
-const OP: &str = "nf4_matrix";
 
 /// Codes and scales where kernels read them.
 #[derive(Debug)]

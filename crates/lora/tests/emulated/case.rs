@@ -5,30 +5,16 @@ use device::launch::{Architecture, DeviceBuffer, Executor, testing};
 use device::philox::Stream;
 use gemm::{Matrix, Update};
 use half::bf16;
-use nf4::{Absmax, Dequantize, NESTED_BLOCK_SIZE, Nf4Shape, Quantize, QuantizeAbsmax, dynamic_map};
 use proptest::prelude::*;
 use tunesmith_lora::{Adapter, Backward, Dropout, Forward, LoraError, LoraShape, Saved, forward, launch};
+
+use crate::weights::{Storage, Weight, WeightBuffers};
 
 /// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
 const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
 /// The same of bf16.
 const BF16_UNIT: f64 = 1.0 / 256.0;
 const SCALING: f32 = 0.75;
-
-/// How the base weight is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Storage {
-    OutIn,
-    InOut,
-    Nf4,
-    Nf4Nested,
-}
-
-impl Storage {
-    pub(crate) fn is_quantized(self) -> bool {
-        matches!(self, Storage::Nf4 | Storage::Nf4Nested)
-    }
-}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Sizes {
@@ -55,10 +41,7 @@ pub(crate) struct Case {
 #[derive(Clone, Debug)]
 struct Values {
     shape: LoraShape,
-    /// As it is stored, or dequantized.
-    weight: Vec<f32>,
-    quantized: Option<Quantized>,
-    storage: Storage,
+    weight: Weight,
     bias: Option<Vec<f32>>,
     lora_a: Vec<f32>,
     lora_b: Vec<f32>,
@@ -83,14 +66,9 @@ impl Case {
         let Sizes { out_features, rank, storage, .. } = self.projections[index];
         let values = |len, site| self.values(len, 10 * (index as u32 + 1) + site);
         let stream = Stream::new(self.seed, 2, index as u32);
-        let weight = values(out_features * self.in_features, 0);
-        let quantized = storage.is_quantized().then(|| Quantized::new(&weight));
-        let dequantized = quantized.as_ref().map(|quantized| quantized.values(storage, self.dtype));
         Values {
             shape: LoraShape::new(self.num_tokens, self.in_features, out_features, rank).unwrap(),
-            weight: dequantized.unwrap_or(weight),
-            quantized,
-            storage,
+            weight: Weight::new(values(out_features * self.in_features, 0), storage, self.dtype),
             bias: self.projections[index].bias.then(|| values(out_features, 1)),
             lora_a: values(rank * self.in_features, 2),
             lora_b: values(out_features * rank, 3),
@@ -111,85 +89,6 @@ impl Case {
             _ => executor.upload(values),
         }
         .unwrap()
-    }
-}
-
-/// A weight in blocks of 64, with and without double quantization.
-#[derive(Clone, Debug)]
-struct Quantized {
-    shape: Nf4Shape,
-    packed: Vec<u8>,
-    absmax: Vec<f32>,
-    codes: Vec<u8>,
-    nested_absmax: Vec<f32>,
-    offset: f32,
-}
-
-impl Quantized {
-    fn new(x: &[f32]) -> Self {
-        let shape = Nf4Shape::new(x.len(), 64).unwrap();
-        let (mut packed, mut absmax) = (vec![0; shape.packed_len()], vec![0.0; shape.num_blocks()]);
-        nf4::quantize(&shape, Quantize { x: x.into(), packed: &mut packed, absmax: &mut absmax }).unwrap();
-        let nested_blocks = shape.num_blocks().div_ceil(NESTED_BLOCK_SIZE);
-        let (mut codes, mut nested_absmax) = (vec![0; shape.num_blocks()], vec![0.0; nested_blocks]);
-        let args = QuantizeAbsmax { absmax: &absmax, codes: &mut codes, nested_absmax: &mut nested_absmax };
-        let offset = nf4::quantize_absmax(args).unwrap();
-        Self { shape, packed, absmax, codes, nested_absmax, offset }
-    }
-
-    /// As the type of the activations holds them.
-    fn values(&self, storage: Storage, dtype: DType) -> Vec<f32> {
-        let nested = nf4::NestedAbsmax {
-            codes: &self.codes,
-            map: dynamic_map(),
-            nested_absmax: &self.nested_absmax,
-            offset: self.offset,
-            nested_block_size: NESTED_BLOCK_SIZE,
-        };
-        let absmax = if storage == Storage::Nf4 { Absmax::F32(&self.absmax) } else { Absmax::Nested(nested) };
-        let mut out = vec![0.0f32; self.shape.num_elements()];
-        nf4::dequantize(&self.shape, Dequantize { packed: &self.packed, absmax, first: 0, out: &mut out }).unwrap();
-        let round = |x: f32| if dtype == DType::BF16 { bf16::from_f32(x).to_f32() } else { x };
-        out.into_iter().map(round).collect()
-    }
-}
-
-/// A base weight in device memory.
-enum WeightBuffers {
-    Dense(DeviceBuffer),
-    Nf4 { shape: Nf4Shape, packed: DeviceBuffer, absmax: DeviceBuffer },
-    Nf4Nested { shape: Nf4Shape, packed: DeviceBuffer, scales: [DeviceBuffer; 4] },
-}
-
-impl WeightBuffers {
-    fn new(executor: &Executor, dense: impl Fn(&[f32]) -> DeviceBuffer, values: &Values) -> Self {
-        let f32s = |values: &[f32]| executor.upload(values).unwrap();
-        let Some(Quantized { shape, packed, absmax, codes, nested_absmax, offset }) = &values.quantized else {
-            return Self::Dense(dense(&values.weight));
-        };
-        let (shape, packed) = (*shape, executor.upload(packed).unwrap());
-        if values.storage == Storage::Nf4 {
-            return Self::Nf4 { shape, packed, absmax: f32s(absmax) };
-        }
-        let codes = executor.upload(codes).unwrap();
-        Self::Nf4Nested { shape, packed, scales: [codes, f32s(dynamic_map()), f32s(nested_absmax), f32s(&[*offset])] }
-    }
-
-    fn weight(&self, values: &Values, dtype: DType) -> launch::Weight<'_> {
-        let sizes = [values.shape.out_features(), values.shape.in_features()];
-        let matrix = |shape, packed, absmax| {
-            let blocks = nf4::launch::Blocks { shape, packed, absmax, dtype };
-            launch::Weight::Nf4(nf4::launch::Matrix::new(blocks, sizes).unwrap())
-        };
-        match self {
-            Self::Dense(buffer) => launch::Weight::Dense { buffer, transposed: values.storage == Storage::InOut },
-            Self::Nf4 { shape, packed, absmax } => matrix(*shape, packed, nf4::launch::Absmax::F32(absmax)),
-            Self::Nf4Nested { shape, packed, scales: [codes, map, nested_absmax, offset] } => {
-                let nested_block_size = NESTED_BLOCK_SIZE;
-                let nested = nf4::launch::NestedAbsmax { codes, map, nested_absmax, offset, nested_block_size };
-                matrix(*shape, packed, nf4::launch::Absmax::Nested(nested))
-            }
-        }
     }
 }
 
@@ -236,7 +135,7 @@ impl Device {
         let mut buffers: Vec<Buffers> = values
             .iter()
             .map(|v| Buffers {
-                weight: WeightBuffers::new(executor, up, v),
+                weight: WeightBuffers::new(executor, up, &v.weight),
                 bias: v.bias.as_deref().map(up),
                 lora_a: up(&v.lora_a),
                 lora_b: up(&v.lora_b),
@@ -250,7 +149,7 @@ impl Device {
             outputs.push(launch::Output { y: &mut b.y, s: &mut b.s });
             projections.push(launch::Projection {
                 shape: v.shape,
-                weight: b.weight.weight(v, dtype),
+                weight: b.weight.view(&v.weight, [v.shape.out_features(), v.shape.in_features()], dtype),
                 bias: b.bias.as_ref(),
                 lora_a: &b.lora_a,
                 lora_b: &b.lora_b,
@@ -304,9 +203,9 @@ impl Values {
     /// The CPU implementation. `s` is what its backward pass starts from, or its own.
     fn run(&self, x: &[f32], s: Option<&[f32]>, start: Results, grad_x: &mut [f32], update: Update<'_>) -> Results {
         let (outputs, inputs) = (self.shape.out_features(), self.shape.in_features());
-        let weight = match self.storage {
-            Storage::InOut => Matrix::new(&self.weight[..], inputs, outputs).transposed(),
-            _ => Matrix::new(&self.weight[..], outputs, inputs),
+        let weight = match self.weight.storage {
+            Storage::InOut => Matrix::new(&self.weight.values[..], inputs, outputs).transposed(),
+            _ => Matrix::new(&self.weight.values[..], outputs, inputs),
         };
         let adapter = Adapter {
             lora_a: &self.lora_a,
@@ -345,7 +244,7 @@ impl Values {
     fn magnitudes(&self) -> Self {
         let abs = |values: &Vec<f32>| values.iter().map(|x| x.abs()).collect::<Vec<_>>();
         Self {
-            weight: abs(&self.weight),
+            weight: self.weight.with(abs(&self.weight.values)),
             bias: self.bias.as_ref().map(abs),
             lora_a: abs(&self.lora_a),
             lora_b: abs(&self.lora_b),
@@ -357,7 +256,7 @@ impl Values {
 
     /// The adapter's part alone.
     fn without_base(&self) -> Self {
-        Self { weight: vec![0.0; self.weight.len()], bias: None, ..self.clone() }
+        Self { weight: self.weight.with(vec![0.0; self.weight.values.len()]), bias: None, ..self.clone() }
     }
 }
 

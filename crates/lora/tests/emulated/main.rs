@@ -3,6 +3,7 @@
 mod case;
 mod faults;
 mod parts;
+mod weights;
 
 use device::DType;
 use device::launch::{Architecture, testing};
@@ -10,7 +11,8 @@ use device::philox::Stream;
 use proptest::prelude::*;
 use tunesmith_lora::{Dropout, LoraShape, launch};
 
-use case::{Case, Device, Sizes, Storage, check};
+use case::{Case, Device, Sizes, check};
+use weights::Storage;
 
 /// At and around the edges of tiles and vectors, and small sizes.
 fn size() -> impl Strategy<Value = usize> {

@@ -1,5 +1,7 @@
 //! Codes, scales and values are the bits of the CPU.
 
+use std::path::PathBuf;
+
 use device::DType;
 use device::launch::testing;
 use half::bf16;
@@ -120,8 +122,10 @@ fn values_at_the_thresholds() {
 /// What bitsandbytes recorded, as `tests/bitsandbytes.rs` compares it with the CPU.
 #[test]
 fn codes_of_bitsandbytes() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/bitsandbytes/nf4.safetensors");
-    let bytes = std::fs::read(path).unwrap();
+    // On another machine than this was built on, the data is elsewhere.
+    let here = || concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data").into();
+    let data = std::env::var_os("TUNESMITH_TEST_DATA").map_or_else(here, PathBuf::from);
+    let bytes = std::fs::read(data.join("bitsandbytes/nf4.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let mut compared = 0;
     for case in file.names().into_iter().filter_map(|name| name.strip_suffix(".x")) {

@@ -19,9 +19,10 @@ use tunesmith_peft::{Method, PeftError, Source, breaks_ties};
 
 use network::Network;
 
-/// A path under `tests/data` of the workspace.
+/// A path under `tests/data` of the workspace, or of where `TUNESMITH_TEST_DATA` says that it lies.
 pub(crate) fn data(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data").join(path)
+    let here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    std::env::var_os("TUNESMITH_TEST_DATA").map_or_else(here, PathBuf::from).join(path)
 }
 
 /// Names of the folders in a folder of reference data that hold `file`.

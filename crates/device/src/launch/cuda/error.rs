@@ -5,7 +5,9 @@ use std::ffi::CStr;
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult;
 
+use super::image::Bytes;
 use crate::DeviceError;
+use crate::cuda::Gpu;
 
 /// What the driver says while `action` is done; `latest` is the kernel launched last.
 pub(super) fn driver(action: &'static str, latest: Option<&'static str>, error: DriverError) -> DeviceError {
@@ -15,6 +17,30 @@ pub(super) fn driver(action: &'static str, latest: Option<&'static str>, error: 
     match latest {
         Some(kernel) if is_sticky(error.0) => DeviceError::Sticky { kernel, action, code, description },
         _ => DeviceError::Driver { action, code, description, kernel: latest.unwrap_or("none") },
+    }
+}
+
+/// What it means that the driver does not load the image of `kernel`; `None` for what any call may fail with. `supports` is
+/// the newest CUDA version of the driver.
+pub(super) fn loading(
+    error: CUresult,
+    kernel: &'static str,
+    image: &Bytes,
+    gpu: &Gpu,
+    supports: (i32, i32),
+) -> Option<DeviceError> {
+    match error {
+        CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => Some(DeviceError::DriverTooOld { kernel, supports }),
+        CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU | CUresult::CUDA_ERROR_INVALID_PTX => Some(DeviceError::Architecture {
+            kernel,
+            built: image.architectures(),
+            gpu: gpu.name.clone(),
+            compute_capability: gpu.compute_capability,
+        }),
+        CUresult::CUDA_ERROR_INVALID_IMAGE => {
+            Some(image.refused(kernel, "the driver does not take it for an image".to_owned()))
+        }
+        _ => None,
     }
 }
 
@@ -46,5 +72,23 @@ mod tests {
         for error in [CUresult::CUDA_ERROR_OUT_OF_MEMORY, CUresult::CUDA_ERROR_INVALID_VALUE] {
             assert!(!is_sticky(error), "{error:?}");
         }
+    }
+
+    #[test]
+    fn an_image_that_does_not_load_says_why() {
+        let gpu = Gpu { ordinal: 0, name: "an old GPU".to_owned(), compute_capability: (7, 5), memory_bytes: 16 << 30 };
+        let image = Bytes::embedded(&[], "sm_80, sm_90a and PTX");
+        let text = |error| loading(error, "k_f32", &image, &gpu, (12, 4)).map(|error| error.to_string());
+        let all = [
+            (CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION, ["k_f32", "12.4"]),
+            (CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU, ["an old GPU", "sm_80, sm_90a and PTX"]),
+            (CUresult::CUDA_ERROR_INVALID_PTX, ["k_f32", "7.5"]),
+            (CUresult::CUDA_ERROR_INVALID_IMAGE, ["k_f32", "this program"]),
+        ];
+        for (error, words) in all {
+            let text = text(error).unwrap();
+            assert!(words.iter().all(|word| text.contains(word)), "{error:?}: {text}");
+        }
+        assert_eq!(text(CUresult::CUDA_ERROR_OUT_OF_MEMORY), None);
     }
 }

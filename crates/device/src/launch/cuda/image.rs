@@ -30,10 +30,15 @@ impl Bytes {
         match std::env::var_os(VARIABLE) {
             Some(folder) => Self::read(Path::new(&folder), kernel.name(), kernel.image().source),
             None => match kernel.image().built {
-                Built::Fatbin { bytes, architectures } => Ok(Self { bytes: bytes.into(), architectures, path: None }),
+                Built::Fatbin { bytes, architectures } => Ok(Self::embedded(bytes, architectures)),
                 Built::Not { reason } => Err(kernel.not_built(reason)),
             },
         }
+    }
+
+    /// One of this program's own.
+    pub(super) fn embedded(bytes: &'static [u8], architectures: &'static str) -> Self {
+        Self { bytes: bytes.into(), architectures, path: None }
     }
 
     fn read(folder: &Path, kernel: &'static str, source: &str) -> Result<Self, DeviceError> {

@@ -75,22 +75,9 @@ impl Modules {
 fn load<P>(kernel: &Kernel<P>, bytes: &Bytes, gpu: &Gpu) -> Result<sys::CUmodule, DeviceError> {
     let words = bytes.words();
     // SAFETY: the image is what nvcc wrote, whole and aligned; the driver copies what it keeps.
-    unsafe { result::module::load_data(words.as_ptr().cast()) }.map_err(|error| match error.0 {
-        sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
-            DeviceError::DriverTooOld { kernel: kernel.name(), supports: driver_version().unwrap_or_default() }
-        }
-        sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU | sys::CUresult::CUDA_ERROR_INVALID_PTX => {
-            DeviceError::Architecture {
-                kernel: kernel.name(),
-                built: bytes.architectures(),
-                gpu: gpu.name.clone(),
-                compute_capability: gpu.compute_capability,
-            }
-        }
-        sys::CUresult::CUDA_ERROR_INVALID_IMAGE => {
-            bytes.refused(kernel.name(), "the driver does not take it for an image".to_owned())
-        }
-        _ => error::driver("loading kernels", Some(kernel.name()), error),
+    unsafe { result::module::load_data(words.as_ptr().cast()) }.map_err(|error| {
+        error::loading(error.0, kernel.name(), bytes, gpu, driver_version().unwrap_or_default())
+            .unwrap_or_else(|| error::driver("loading kernels", Some(kernel.name()), error))
     })
 }
 
