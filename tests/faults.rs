@@ -153,6 +153,24 @@ fn signals_save_and_stop() {
 }
 
 #[test]
+fn a_signal_ends_what_is_no_step_at_once() {
+    let workspace = Workspace::new(5);
+    // Rows that never come.
+    assert!(std::process::Command::new("mkfifo").arg(workspace.path("pipe")).status().unwrap().success());
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let mut child = workspace.train_command(name, &["data.train=pipe"]).stdout(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // The directory is opened once signals are listened to.
+        while !workspace.path(name).is_dir() {
+            assert!(Instant::now() < deadline, "no output directory within a minute");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{name}");
+    }
+}
+
+#[test]
 fn a_shortened_weight_file_ends_the_run_with_a_message() {
     let workspace = Workspace::new(5);
     let child = endless(&workspace, "out", &[]);

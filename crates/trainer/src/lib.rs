@@ -16,6 +16,7 @@ mod commands;
 pub mod config;
 pub mod console;
 mod error;
+mod exit_code;
 pub mod generation;
 pub mod internal;
 pub mod memory;

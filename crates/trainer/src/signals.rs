@@ -1,7 +1,7 @@
 //! Signals that end a run in good order.
 //!
 //! SIGINT, SIGTERM and SIGUSR1 let the step that is running finish; the run is then saved and ended. A second SIGINT or
-//! SIGTERM ends the process at once. SIGXFSZ, which would end it without a word, is left to the write that was refused.
+//! SIGTERM ends the process at once, and so does the first while there is no step to finish. SIGXFSZ, which would end it without a word, is left to the write that was refused.
 
 use std::io;
 use std::sync::Arc;
@@ -44,31 +44,41 @@ impl std::fmt::Display for Signal {
 
 /// The last signal received.
 #[derive(Clone, Debug, Default)]
-pub struct Signals(Arc<AtomicUsize>);
+pub struct Signals {
+    /// Its number, or 0.
+    received: Arc<AtomicUsize>,
+    /// Whether the next SIGINT or SIGTERM ends the process.
+    ends: Arc<AtomicBool>,
+}
 
 impl Signals {
-    /// Listens from now on.
+    /// Listens from now on. Until [`defer`](Self::defer) SIGINT and SIGTERM end the process at once.
     ///
     /// # Errors
     /// The system's.
     pub fn listen() -> io::Result<Self> {
         let received = Arc::new(AtomicUsize::new(0));
-        let seen = Arc::new(AtomicBool::new(false));
+        let ends = Arc::new(AtomicBool::new(true));
         for (number, signal) in [(SIGINT, Signal::Interrupt), (SIGTERM, Signal::Terminate)] {
-            // Handlers run in this order: the first signal finds `seen` unset, the second one ends the process.
-            flag::register_conditional_shutdown(number, i32::from(signal.exit_code()), Arc::clone(&seen))?;
-            flag::register(number, Arc::clone(&seen))?;
+            // Handlers run in this order: a signal that finds `ends` unset sets it, and the next one ends the process.
+            flag::register_conditional_shutdown(number, i32::from(signal.exit_code()), Arc::clone(&ends))?;
+            flag::register(number, Arc::clone(&ends))?;
             flag::register_usize(number, Arc::clone(&received), number as usize)?;
         }
         flag::register_usize(SIGUSR1, Arc::clone(&received), SIGUSR1 as usize)?;
         // With a handler in place a write beyond the limit of a file's size fails with EFBIG, which names the file.
         flag::register(SIGXFSZ, Arc::default())?;
-        Ok(Self(received))
+        Ok(Self { received, ends })
+    }
+
+    /// From now on someone looks at [`received`](Self::received) after each step.
+    pub fn defer(&self) {
+        self.ends.store(false, Ordering::Relaxed);
     }
 
     /// The signal to obey, if one was received.
     pub fn received(&self) -> Option<Signal> {
-        match self.0.load(Ordering::Relaxed) as i32 {
+        match self.received.load(Ordering::Relaxed) as i32 {
             SIGINT => Some(Signal::Interrupt),
             SIGTERM => Some(Signal::Terminate),
             SIGUSR1 => Some(Signal::SaveAndStop),

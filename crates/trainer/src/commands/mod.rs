@@ -30,7 +30,7 @@ use crate::Error;
 use crate::args::{AdapterArg, Cli, Command, ModelArgs};
 use crate::config::DeviceChoice;
 use crate::console::{self, Console};
-use crate::error::EXIT_USAGE;
+use crate::exit_code::EXIT_USAGE;
 use crate::run::adapters::{Adapters, BASE};
 use crate::run::base_model::BaseModel;
 use crate::run::facts;

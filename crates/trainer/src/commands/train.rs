@@ -247,6 +247,7 @@ impl Run {
             signals: &self.signals,
         };
         let started = Instant::now();
+        self.signals.defer();
         let ended = trainer.train(&mut optimizer, &mut journal);
         journal.progress.finish();
         match ended? {
