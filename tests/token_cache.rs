@@ -36,3 +36,17 @@ fn a_run_keeps_its_rows_beside_its_result_and_goes_on_with_them() {
     let adapter = |out: &str| std::fs::read(workspace.path(out).join("adapter_model.safetensors")).unwrap();
     assert!(adapter("out") == adapter("plain"));
 }
+
+#[test]
+fn a_plan_counts_no_memory_for_rows_that_will_be_kept_in_files() {
+    let workspace = Workspace::new(13);
+    let data = |cache: &str| {
+        let settings = ["--set", cache, "--set", "training.output_dir=out", "--json"];
+        let plan = [&["plan", "--model", "model", "--data", "train.jsonl"][..], &settings].concat();
+        workspace.run(&plan).expect(0).json()["memory"]["data"].as_u64().unwrap()
+    };
+    let (kept, in_memory) = (data("data.cache=always"), data("data.cache=never"));
+    // Four bytes for the id of a token and four for its label, and at least one token a row.
+    assert!(kept + 13 * 8 <= in_memory, "{kept} and {in_memory}");
+    assert!(!workspace.path("out").exists(), "a plan leaves the disk as it is");
+}

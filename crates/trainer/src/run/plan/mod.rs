@@ -10,10 +10,13 @@ mod encoder_decoder;
 mod kernels;
 mod trained;
 
+use data::Split;
 use serde::Serialize;
 
 use super::base_model::BaseModel;
+use super::purpose;
 use super::rows::Rows;
+use super::token_cache::{self, Access};
 use crate::Error;
 use crate::config::{Config, Quantization, WeightStorage};
 use crate::memory;
@@ -123,7 +126,11 @@ impl RunPlan {
         let trained = Trained::of(config, base)?;
         let available_bytes = memory::available_bytes();
         let tokenizer = std::fs::metadata(base.dir.join("tokenizer.json")).map_or(0, |file| file.len());
-        let data = rows.dataset.bytes_in_memory() + tokenizer * TOKENIZER_FACTOR;
+        // What a run will keep in files may be in memory here, where nothing is written.
+        let is_kept = purpose::rows_of(base.purpose.task, Split::Train, &config.data.train)
+            .is_ok_and(|path| token_cache::of_file(&path, config, Access::Read).is_some());
+        let rows_bytes = if is_kept { 0 } else { rows.dataset.bytes_in_memory() };
+        let data = rows_bytes + tokenizer * TOKENIZER_FACTOR;
         let checkpointing = config.training.gradient_checkpointing;
         let plan_for = |sequences: usize| {
             let prompts = trained.prompt_len * rows.rows_within(sequences, config);
