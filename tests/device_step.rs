@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use data::Batch;
 use device::Device;
-use device::launch::{Exchanges, Executor};
+use device::launch::{Exchanges, Executor, GraphStats};
+use serde_json::{Value, json};
 use tunesmith::config::{Config, Overrides};
 use tunesmith::run::base_model::{BaseModel, RowSettings};
 use tunesmith::run::purpose::Purpose;
@@ -40,6 +41,12 @@ fn run(workspace: &Workspace, settings: &str, steps: u64) -> (Config, BaseModel,
     let batches = (1..=steps).map(|step| rows.micro_batches(step).unwrap()).collect();
     base.place(config.model.storage(), Device::Emulated).unwrap();
     (config, base, batches)
+}
+
+/// Rows of token ids that differ from row to row, each as long as the next of `lengths`.
+fn rows(lengths: &[usize]) -> impl Iterator<Item = Value> {
+    let ids = |row: usize, length: usize| (0..length).map(|i| 2 + (row * 11 + i * i * 5) % 62).collect::<Vec<_>>();
+    lengths.iter().enumerate().map(move |(row, &length)| json!({ "input_ids": ids(row, length) }))
 }
 
 const LORA: &str = "per_device_train_batch_size = 4\ngradient_accumulation_steps = 2\n\
@@ -83,4 +90,59 @@ fn a_batch_is_copied_once_for_all_layers() {
         // starts from. The model has two layers of seven projections.
         assert!(uploads <= 9 * batches.len() as u64 + 2, "{uploads} for {} micro-batches", batches.len());
     }
+}
+
+/// The loss of every step and the parameters after the last one.
+type Trained = (Vec<f32>, Vec<f32>);
+
+/// What eight steps train, and what graphs did in the last four.
+fn trained(executor: &Executor, workspace: &Workspace, settings: &str) -> (Trained, GraphStats) {
+    let (config, base, batches) = run(workspace, settings, 8);
+    let mut taken = Steps::new(&config, &base).unwrap();
+    let (mut losses, mut before) = (Vec::new(), GraphStats::default());
+    for (step, batches) in batches.iter().enumerate() {
+        if step == 4 {
+            before = executor.graph_stats();
+        }
+        let of_step = taken.take(batches).unwrap();
+        losses.push(taken.loss(&of_step).unwrap());
+    }
+    let after = executor.graph_stats();
+    let stats = GraphStats {
+        made: after.made - before.made,
+        started: after.started - before.started,
+        nodes: after.nodes - before.nodes,
+        updated: after.updated - before.updated,
+    };
+    ((losses, taken.method().parameters().to_host().unwrap()), stats)
+}
+
+/// Two lengths of rows take turns, so that shapes come again with other tokens; masks of dropout and the number of the step
+/// change every time.
+#[test]
+fn graphs_give_the_bits_of_single_launches() {
+    let (executor, _turn) = emulated();
+    let workspace = Workspace::new(0);
+    let lengths: Vec<usize> = (0..64).map(|row| if row / 8 % 2 == 0 { 9 } else { 14 }).collect();
+    workspace.write_rows("train.jsonl", rows(&lengths));
+    let [(expected, none), (got, graphs)] = ["false", "true"].map(|cuda_graphs| {
+        let settings = format!("cuda_graphs = {cuda_graphs}\n{LORA}");
+        trained(&executor, &workspace, &settings)
+    });
+    assert_eq!(none, GraphStats::default());
+    // Each shape was started one by one, made a graph of, and started as that twice; what has changed was set.
+    assert!(graphs.made == 0 && graphs.started >= 4 && graphs.updated > 0, "{graphs:?}");
+    assert_eq!(got, expected);
+}
+
+/// Where shapes repeat, what a step computes lies where it lay before: nodes that read what changes are all that is set anew.
+#[test]
+fn few_nodes_of_a_graph_change() {
+    let (executor, _turn) = emulated();
+    let workspace = Workspace::new(0);
+    workspace.write_rows("train.jsonl", rows(&[10; 48]));
+    let settings = "per_device_train_batch_size = 4\n[adapter]\nr = 4\ntarget_modules = 'all-linear'";
+    let GraphStats { nodes, updated, .. } = trained(&executor, &workspace, settings).1;
+    // In each of four steps the gathering of embeddings, what reads labels, the update with its number: of hundreds.
+    assert!(nodes >= 4 * 100 && updated <= 4 * 8, "{updated} of {nodes} nodes");
 }

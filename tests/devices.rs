@@ -63,6 +63,35 @@ fn a_run_goes_on_on_another_device() {
     }
 }
 
+/// A method that reads gradients on the host, and one with masks of dropout whose run goes on with graphs from where it stopped
+/// without them.
+#[test]
+fn graphs_change_no_bit_of_a_run() {
+    let workspace = Workspace::new(9);
+    let adalora =
+        ["adapter.method=adalora", "adapter.init_r=4", "adapter.target_r=2", "adapter.tinit=1", "adapter.tfinal=1"];
+    let adalora = [&adalora[..], &["adapter.deltaT=1", "training.max_steps=4"]].concat();
+    let accumulated = [&LORA[..], &["training.gradient_accumulation_steps=2", "training.max_steps=4"]].concat();
+    for (method, settings) in [("adalora", adalora), ("lora", accumulated)] {
+        let train = |out: &str, graphs: &str| {
+            workspace.train(out, &[&settings[..], &[EMULATED, graphs]].concat()).expect(0);
+        };
+        let adapter = |out: &str| std::fs::read(workspace.path(out).join("adapter_model.safetensors")).unwrap();
+        let [without, with, resumed] = ["without", "with", "resumed"].map(|name| format!("{method}-{name}"));
+        train(&without, "training.cuda_graphs=false");
+        train(&with, "training.cuda_graphs=true");
+        assert!(adapter(&without) == adapter(&with), "{method}");
+        assert_eq!(metrics(&workspace.path(&without)), metrics(&workspace.path(&with)), "{method}");
+        if method == "lora" {
+            std::fs::create_dir(workspace.path(&resumed)).unwrap();
+            let [from, to] = [&without, &resumed].map(|out| workspace.path(out).join("checkpoint-2"));
+            std::fs::rename(from, to).unwrap();
+            train(&resumed, "training.cuda_graphs=true");
+            assert!(adapter(&without) == adapter(&resumed));
+        }
+    }
+}
+
 #[test]
 fn evaluation_and_generation_are_those_of_the_cpu() {
     let workspace = Workspace::new(5);

@@ -53,11 +53,11 @@ impl Buffer {
     /// # Errors
     /// As [`Buffer::zeroed`].
     pub fn from_f32(device: Device, values: &[f32]) -> Result<Self, DeviceError> {
-        let mut buffer = Self::scratch(device, DType::F32, values.len())?;
-        match &mut buffer.place {
-            Place::Host(_) => buffer.f32_mut()?.copy_from_slice(values),
-            Place::Device(memory) => memory.write(values)?,
+        if device != Device::Cpu {
+            return Self::on_device(Executor::for_device(device)?.upload(values)?, DType::F32);
         }
+        let mut buffer = Self::scratch(device, DType::F32, values.len())?;
+        buffer.f32_mut()?.copy_from_slice(values);
         Ok(buffer)
     }
 

@@ -142,12 +142,6 @@ pub enum DeviceError {
         /// Its name of the error.
         status: String,
     },
-    /// Something that a graph cannot hold was done while one was recorded.
-    #[error("{action} cannot be part of a recorded graph; do it before or after")]
-    Recording {
-        /// What.
-        action: &'static str,
-    },
     /// The driver reports an error.
     #[error("the NVIDIA driver reports {code} ({description}) while {action}; the kernel launched last is {kernel}")]
     Driver {

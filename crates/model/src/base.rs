@@ -203,7 +203,7 @@ impl Base {
         // Else copies in another type than the files' would live until the last of them has arrived.
         self.parameters = Arc::new([]);
         let mut all = self.modules.parameters();
-        let result = all.try_for_each(|parameter| {
+        let result: Result<()> = all.try_for_each(|parameter| {
             let id = parameter.id;
             let module = self.modules.get(parameter.module);
             let stored = &parameters[id.index()];
@@ -218,10 +218,10 @@ impl Base {
             checkpoint.get(&self.names.of(&parameter.name)).iter().for_each(MappedTensor::release);
             Ok(())
         });
-        // Dense weights have passed through.
-        executor.trim();
         (self.parameters, self.device) = (parameters.into(), device);
-        result
+        result?;
+        // Dense weights have passed through.
+        executor.trim().map_err(|error| TensorError::Device(error).into())
     }
 
     /// Sets the weights on the CPU to what `weight` gives for each parameter: for measurements of models whose files are not

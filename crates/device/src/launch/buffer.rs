@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytemuck::Pod;
 
 use super::Executor;
+use super::command::Command;
 use crate::{DType, DeviceError};
 
 /// Bytes on a device. Clones and [views](DeviceBuffer::view) share them; the last owner gives them back to the executor's
@@ -46,7 +47,7 @@ impl Drop for Block {
 }
 
 /// Where a part of a buffer lies.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Memory {
     pub(super) address: u64,
     pub(super) len: usize,
@@ -113,6 +114,7 @@ impl DeviceBuffer {
     pub fn write<T: Pod>(&mut self, values: &[T]) -> Result<(), DeviceError> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         self.expect_len(bytes.len())?;
+        self.executor().start_collected()?;
         self.executor().write(bytes, self.memory())
     }
 
@@ -134,7 +136,7 @@ impl DeviceBuffer {
     pub fn read_into<T: Pod>(&self, values: &mut [T]) -> Result<(), DeviceError> {
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(values);
         self.expect_len(bytes.len())?;
-        self.executor().refuse_while_recording("a copy to the host")?;
+        self.executor().start_collected()?;
         self.executor().0.exchanges.wait();
         self.executor().0.kind.read(self.memory(), bytes)
     }
@@ -144,7 +146,11 @@ impl DeviceBuffer {
     /// # Errors
     /// [`DeviceError::Driver`] if it fails.
     pub fn zero(&mut self) -> Result<(), DeviceError> {
-        self.executor().0.kind.zero(self.memory())
+        match self.len {
+            0 => Ok(()),
+            // SAFETY: no kernel runs.
+            _ => unsafe { self.executor().perform(Command::Zero(self.memory())) },
+        }
     }
 
     /// Copies `from`, which may not overlap it, into the buffer.
@@ -154,7 +160,12 @@ impl DeviceBuffer {
     /// device, [`DeviceError::Driver`] if the copy fails.
     pub fn copy_from(&mut self, from: &DeviceBuffer) -> Result<(), DeviceError> {
         self.expect_len(from.len)?;
-        Executor::of(self, [from])?.0.kind.copy(from.memory(), self.memory())
+        let (executor, from, to) = (Executor::of(self, [from])?, from.memory(), self.memory());
+        match self.len {
+            0 => Ok(()),
+            // SAFETY: no kernel runs.
+            _ => unsafe { executor.perform(Command::Copy { from, to }) },
+        }
     }
 
     fn expect_len(&self, host: usize) -> Result<(), DeviceError> {

@@ -87,6 +87,7 @@ impl CublasLt {
             let plan = Plan::new(self.handle, product).map_err(|error| failed("planning a product", error))?;
             self.plans.insert(product, plan);
         }
+        self.executor.start_collected()?;
         let Some(cuda) = self.executor.0.kind.cuda() else { return Err(DeviceError::MixedExecutors) };
         let (plan, stream) = (&self.plans[&product], cuda.bound_stream()?);
         let [first, second, out] = plan.layouts;

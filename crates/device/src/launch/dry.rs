@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::command::Command;
 use super::{Architecture, Executor, Grid, Work};
 use crate::DeviceError;
 use crate::launch::kind::Kind;
@@ -62,15 +63,16 @@ impl Dry {
         Ok(address)
     }
 
-    pub(super) fn note(&self, kernel: &'static str, grid: Grid) {
+    /// Notes a launch; of what the driver does itself, its bytes.
+    pub(super) fn note(&self, command: &Command) {
+        let of_driver = |bytes| Grid::linear(1, Grid::WARP).doing(Work::bytes(bytes));
+        let (kernel, grid) = match command {
+            Command::Launch { kernel, grid, .. } => (kernel.name, *grid),
+            Command::Zero(memory) => ("zero", of_driver(memory.len)),
+            Command::Copy { to, .. } => ("copy", of_driver(2 * to.len)),
+            Command::Prepare(_) => return,
+        };
         self.state().launches.push(Launched { kernel, grid });
-    }
-
-    /// Notes what no kernel of ours does.
-    pub(super) fn note_bytes(&self, action: &'static str, bytes: usize) {
-        if bytes > 0 {
-            self.note(action, Grid::linear(1, Grid::WARP).doing(Work::bytes(bytes)));
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -17,9 +17,9 @@ impl Executor {
     /// Marks the point that everything started so far has been done before.
     ///
     /// # Errors
-    /// [`DeviceError::Recording`] while a graph is recorded, [`DeviceError::Driver`] if the driver refuses.
+    /// [`DeviceError::Driver`] if the driver refuses.
     pub fn record(&self) -> Result<Event, DeviceError> {
-        self.refuse_while_recording("an event")?;
+        self.start_collected()?;
         Ok(Event { executor: self.clone(), point: self.0.kind.event()? })
     }
 }

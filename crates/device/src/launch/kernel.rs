@@ -37,10 +37,22 @@ pub enum Built {
 /// One kernel. `P` is the parameter struct it takes.
 #[derive(Debug)]
 pub struct Kernel<P> {
-    name: &'static str,
-    image: &'static Image,
-    host: Option<HostFunction>,
+    entry: Entry,
     params: PhantomData<fn(P)>,
+}
+
+/// A kernel, whatever it takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) image: &'static Image,
+    pub(super) host: Option<HostFunction>,
+}
+
+impl Entry {
+    pub(super) fn not_built(&self, reason: &'static str) -> DeviceError {
+        DeviceError::KernelsNotBuilt { kernel: self.name, file: self.image.source, reason }
+    }
 }
 
 impl<P> Kernel<P> {
@@ -49,26 +61,26 @@ impl<P> Kernel<P> {
     /// # Safety
     /// The function of that name must take one `P` by value, and `host` must run one thread of it.
     pub const unsafe fn new(name: &'static str, image: &'static Image, host: Option<HostFunction>) -> Self {
-        Self { name, image, host, params: PhantomData }
+        Self { entry: Entry { name, image, host }, params: PhantomData }
     }
 
     /// The function's name.
     pub fn name(&self) -> &'static str {
-        self.name
+        self.entry.name
     }
 
     /// The file it is compiled from.
     pub fn image(&self) -> &'static Image {
-        self.image
+        self.entry.image
     }
 
-    pub(super) fn not_built(&self, reason: &'static str) -> DeviceError {
-        DeviceError::KernelsNotBuilt { kernel: self.name, file: self.image.source, reason }
+    pub(super) fn entry(&self) -> Entry {
+        self.entry
     }
 
     /// The function that the emulator calls for each thread, in a build with it.
     pub fn host(&self) -> Option<HostFunction> {
-        self.host
+        self.entry.host
     }
 }
 
@@ -86,7 +98,7 @@ mod tests {
         // SAFETY: a kernel without a function reads nothing.
         let launched = unsafe { Executor::emulated(0).launch(&KERNEL, Grid::linear(1, 32), &0) };
         assert!(matches!(launched, Err(DeviceError::KernelsNotBuilt { kernel: "none_f32", .. })));
-        let error = KERNEL.not_built("there was no nvcc").to_string();
+        let error = KERNEL.entry().not_built("there was no nvcc").to_string();
         assert!(
             error.starts_with("kernel `none_f32` of cuda/none/none.cu was not built: there was no nvcc; "),
             "{error}"

@@ -7,11 +7,13 @@ use std::time::Instant;
 use cudarc::driver::CudaEvent;
 
 use super::buffer::Memory;
+use super::command::{Command, Params};
 use super::cuda::{self, Cuda};
 use super::dry::Dry;
 #[cfg(feature = "emulator")]
 use super::emulated::{self, Emulated};
-use super::{Architecture, Grid, Kernel, TensorMap, TiledMatrix};
+use super::kernel::Entry;
+use super::{Architecture, TensorMap, TiledMatrix};
 use crate::{Device, DeviceError};
 
 #[derive(Debug)]
@@ -32,12 +34,12 @@ pub(super) enum Point {
     Emulated(Instant),
 }
 
-/// A recorded sequence.
-pub(super) enum Recorded {
+/// Commands that are started with one call.
+#[derive(Debug)]
+pub(super) enum Executable {
     Cuda(cuda::Graph),
-    Dry,
     #[cfg(feature = "emulator")]
-    Emulated(Vec<emulated::Command>),
+    Emulated(Vec<Command>),
 }
 
 /// Host memory that the device reads while the host goes on.
@@ -128,13 +130,13 @@ impl Kind {
         }
     }
 
-    /// Makes the first `len` bytes of a block memory that nothing was written to.
-    pub(super) fn prepare(&self, address: u64, len: usize) -> Result<(), DeviceError> {
+    /// Whether memory that nothing was written to is to read as NaN.
+    pub(super) fn poisons(&self) -> bool {
         match self {
-            Kind::Cuda(cuda) => cuda.prepare(address, len),
-            Kind::Dry(_) => Ok(()),
+            Kind::Cuda(cuda) => cuda.poisons(),
+            Kind::Dry(_) => false,
             #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => emulated.prepare(address, len),
+            Kind::Emulated(_) => true,
         }
     }
 
@@ -163,43 +165,76 @@ impl Kind {
         }
     }
 
-    pub(super) fn zero(&self, memory: Memory) -> Result<(), DeviceError> {
-        match self {
-            Kind::Cuda(cuda) => cuda.zero(memory),
-            Kind::Dry(dry) => {
-                dry.note_bytes("zero", memory.len);
-                Ok(())
-            }
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => emulated.zero(memory),
-        }
-    }
-
-    pub(super) fn copy(&self, from: Memory, to: Memory) -> Result<(), DeviceError> {
-        match self {
-            Kind::Cuda(cuda) => cuda.copy(from, to),
-            Kind::Dry(dry) => {
-                dry.note_bytes("copy", 2 * to.len);
-                Ok(())
-            }
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => emulated.copy(from, to),
-        }
-    }
-
     /// # Safety
-    /// As [`super::Executor::launch`], with `params` the bytes of the struct that the kernel takes.
-    pub(super) unsafe fn launch<P>(&self, kernel: &Kernel<P>, grid: Grid, params: &[u8]) -> Result<(), DeviceError> {
+    /// As [`super::Executor::launch`], for a kernel with the bytes of the struct that it takes.
+    pub(super) unsafe fn run(&self, command: &Command) -> Result<(), DeviceError> {
         match self {
             // SAFETY: the caller's promise.
-            Kind::Cuda(cuda) => unsafe { cuda.launch(kernel, grid, params) },
+            Kind::Cuda(cuda) => unsafe { cuda.run(command) },
             Kind::Dry(dry) => {
-                dry.note(kernel.name(), grid);
+                dry.note(command);
                 Ok(())
             }
             #[cfg(feature = "emulator")]
             // SAFETY: as above.
-            Kind::Emulated(emulated) => unsafe { emulated.launch(kernel, grid, params) },
+            Kind::Emulated(emulated) => unsafe { emulated.run(command) },
+        }
+    }
+
+    /// Whether a kernel can be launched later.
+    pub(super) fn check(&self, kernel: &Entry, params: &Params) -> Result<(), DeviceError> {
+        match self {
+            Kind::Cuda(cuda) => cuda.check(kernel, params),
+            Kind::Dry(_) => Ok(()),
+            #[cfg(feature = "emulator")]
+            Kind::Emulated(_) => emulated::host(kernel).map(drop),
+        }
+    }
+
+    /// Whether commands can be started with one call.
+    pub(super) fn has_graphs(&self) -> bool {
+        !matches!(self, Kind::Dry(_))
+    }
+
+    /// What starts `commands` with one call.
+    pub(super) fn graph(&self, commands: &[Command]) -> Result<Executable, DeviceError> {
+        match self {
+            Kind::Cuda(cuda) => cuda.graph(commands).map(Executable::Cuda),
+            Kind::Dry(_) => Err(DeviceError::NoKernels),
+            #[cfg(feature = "emulator")]
+            Kind::Emulated(_) => Ok(Executable::Emulated(commands.to_vec())),
+        }
+    }
+
+    /// Makes `command`, of the same shape, the one at `index`.
+    pub(super) fn update(
+        &self,
+        executable: &mut Executable,
+        index: usize,
+        command: &Command,
+    ) -> Result<(), DeviceError> {
+        match (self, executable) {
+            (Kind::Cuda(cuda), Executable::Cuda(graph)) => cuda.update(graph, index, command),
+            #[cfg(feature = "emulator")]
+            (Kind::Emulated(_), Executable::Emulated(commands)) => {
+                commands[index].clone_from(command);
+                Ok(())
+            }
+            _ => MIXED,
+        }
+    }
+
+    /// # Safety
+    /// As [`Kind::run`], for each command.
+    pub(super) unsafe fn start(&self, executable: &Executable) -> Result<(), DeviceError> {
+        match (self, executable) {
+            (Kind::Cuda(cuda), Executable::Cuda(graph)) => cuda.start(graph),
+            #[cfg(feature = "emulator")]
+            (Kind::Emulated(emulated), Executable::Emulated(commands)) => {
+                // SAFETY: the caller's promise.
+                commands.iter().try_for_each(|command| unsafe { emulated.run(command) })
+            }
+            _ => MIXED,
         }
     }
 
@@ -240,40 +275,6 @@ impl Kind {
             #[cfg(feature = "emulator")]
             (Kind::Emulated(_), Point::Emulated(from), Point::Emulated(to)) => Ok(to.duration_since(*from)),
             _ => Err(DeviceError::MixedExecutors),
-        }
-    }
-
-    pub(super) fn begin_recording(&self) -> Result<(), DeviceError> {
-        match self {
-            Kind::Cuda(cuda) => cuda.begin_recording(),
-            Kind::Dry(_) => Ok(()),
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => {
-                emulated.begin_recording();
-                Ok(())
-            }
-        }
-    }
-
-    pub(super) fn end_recording(&self) -> Result<Recorded, DeviceError> {
-        match self {
-            Kind::Cuda(cuda) => cuda.end_recording().map(Recorded::Cuda),
-            Kind::Dry(_) => Ok(Recorded::Dry),
-            #[cfg(feature = "emulator")]
-            Kind::Emulated(emulated) => Ok(Recorded::Emulated(emulated.end_recording())),
-        }
-    }
-
-    /// # Safety
-    /// As [`super::Graph::replay`].
-    pub(super) unsafe fn replay(&self, recorded: &Recorded) -> Result<(), DeviceError> {
-        match (self, recorded) {
-            (Kind::Cuda(cuda), Recorded::Cuda(graph)) => cuda.replay(graph),
-            (Kind::Dry(_), Recorded::Dry) => Ok(()),
-            #[cfg(feature = "emulator")]
-            // SAFETY: the caller's promise.
-            (Kind::Emulated(emulated), Recorded::Emulated(commands)) => unsafe { emulated.replay(commands) },
-            _ => MIXED,
         }
     }
 

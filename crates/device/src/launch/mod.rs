@@ -10,13 +10,14 @@
 //! | memory there | [`DeviceBuffer`], filled from files by [`Staging`], shared for what does not change ([`Executor::constant`]) |
 //! | how often the host waits and copies | [`Exchanges`] |
 //! | time | [`Event`], of each launch [`Executor::profile`] |
-//! | launches started with one call | [`Graph`] |
+//! | many launches started with one call | [`Executor::in_graphs`] |
 //! | a kernel, typed by its parameters | [`Kernel`], [`Image`] |
 //! | how many threads, and what they have to do | [`Grid`], [`Work`] |
 //! | what would be launched, without a device | [`Executor::dry`], [`Launched`] |
 
 mod architecture;
 mod buffer;
+mod command;
 mod constants;
 #[cfg(feature = "cublaslt")]
 mod cublaslt;
@@ -26,7 +27,7 @@ mod dry;
 mod emulated;
 mod event;
 mod exchanges;
-mod graph;
+mod graphs;
 mod grid;
 mod kernel;
 mod kind;
@@ -46,8 +47,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytemuck::Pod;
 
 use crate::{Device, DeviceError};
+use command::{Command, Params};
 use constants::Constants;
 use exchanges::Counters;
+use graphs::Graphs;
 use kind::Kind;
 use ring::Ring;
 
@@ -58,7 +61,7 @@ pub use cublaslt::{CublasLt, Product};
 pub use dry::Launched;
 pub use event::Event;
 pub use exchanges::Exchanges;
-pub use graph::Graph;
+pub use graphs::GraphStats;
 pub use grid::Grid;
 pub use kernel::{Built, HostFunction, Image, Kernel};
 pub use pool::PoolStats;
@@ -88,8 +91,7 @@ struct Inner {
     /// Whether launches are timed, and those that were.
     is_profiled: AtomicBool,
     timed: Mutex<Vec<profile::Timed>>,
-    /// Whether a graph is being recorded.
-    recording: AtomicBool,
+    graphs: Graphs,
 }
 
 impl Drop for Inner {
@@ -109,7 +111,7 @@ impl Executor {
             limit: AtomicUsize::new(usize::MAX),
             is_profiled: AtomicBool::new(false),
             timed: Mutex::default(),
-            recording: AtomicBool::new(false),
+            graphs: Graphs::default(),
         }))
     }
 
@@ -226,27 +228,35 @@ impl Executor {
     /// # Errors
     /// [`DeviceError::OutOfMemory`], or [`DeviceError::Driver`] with what the driver says.
     pub fn allocate(&self, len_bytes: usize) -> Result<DeviceBuffer, DeviceError> {
-        let Inner { kind, pool, .. } = &*self.0;
+        let buffer = self.take(len_bytes, false)?;
+        if self.0.kind.poisons() {
+            // SAFETY: no kernel runs.
+            unsafe { self.perform(Command::Prepare(buffer.memory())) }?;
+        }
+        Ok(buffer)
+    }
+
+    /// A block for `len_bytes`, which a copy from the host may be for.
+    fn take(&self, len_bytes: usize, is_for_copy: bool) -> Result<DeviceBuffer, DeviceError> {
+        let pool = &self.0.pool;
         let capacity = crate::pool::size_class(len_bytes)
             .ok_or_else(|| DeviceError::OutOfMemory { device: self.device().to_string(), bytes: len_bytes })?;
-        let (address, capacity) = match pool.take(capacity) {
+        let taken = if is_for_copy { pool.take_for_copy(capacity) } else { pool.take(capacity) };
+        let (address, capacity) = match taken {
             Some(block) => block,
             None => {
                 let address = match self.allocate_block(capacity) {
-                    // What a graph records cannot give memory back.
-                    Err(DeviceError::OutOfMemory { .. }) if !self.is_recording() => {
-                        self.trim();
+                    Err(DeviceError::OutOfMemory { .. }) => {
+                        self.trim()?;
                         self.allocate_block(capacity)
                     }
                     allocated => allocated,
                 }?;
-                pool.count(capacity);
+                pool.count(address, capacity, is_for_copy);
                 (address, capacity)
             }
         };
-        let buffer = DeviceBuffer::new(self.clone(), address, capacity, len_bytes);
-        kind.prepare(address, len_bytes)?;
-        Ok(buffer)
+        Ok(DeviceBuffer::new(self.clone(), address, capacity, len_bytes))
     }
 
     /// A block that the pool does not have, within the limit.
@@ -284,8 +294,13 @@ impl Executor {
     }
 
     /// Gives every free block of the pool back to the device: between phases with different needs.
-    pub fn trim(&self) {
+    ///
+    /// # Errors
+    /// Those of launches that were [collected](Executor::in_graphs).
+    pub fn trim(&self) -> Result<(), DeviceError> {
+        self.start_collected()?;
         self.0.pool.drain().into_iter().for_each(|address| self.0.kind.free(address));
+        Ok(())
     }
 
     /// What the pool holds and has done.
@@ -298,14 +313,17 @@ impl Executor {
     /// # Errors
     /// As [`Executor::allocate`].
     pub fn upload<T: Pod>(&self, values: &[T]) -> Result<DeviceBuffer, DeviceError> {
-        let mut buffer = self.allocate(size_of_val(values))?;
-        buffer.write(values)?;
+        let buffer = self.take(size_of_val(values), true)?;
+        if self.0.kind.poisons() {
+            // SAFETY: no kernel runs, and none that was collected reads the block.
+            unsafe { self.0.kind.run(&Command::Prepare(buffer.memory())) }?;
+        }
+        self.write(bytemuck::cast_slice(values), buffer.memory())?;
         Ok(buffer)
     }
 
-    /// Copies `bytes` to memory that is as long.
+    /// Copies `bytes` to memory that is as long and that nothing reads which was collected.
     fn write(&self, bytes: &[u8], to: buffer::Memory) -> Result<(), DeviceError> {
-        self.refuse_while_recording("a copy from the host")?;
         let Inner { kind, ring, exchanges, .. } = &*self.0;
         exchanges.upload();
         if let Device::Dry(_) = self.device() {
@@ -336,8 +354,9 @@ impl Executor {
         if grid.is_empty() {
             return Ok(());
         }
+        let params = Params::new(bytemuck::bytes_of(params));
         // SAFETY: the caller's promise; `params` is what the kernel takes, by its type.
-        self.timing(kernel.name(), || unsafe { self.0.kind.launch(kernel, grid, bytemuck::bytes_of(params)) })
+        unsafe { self.perform(Command::Launch { kernel: kernel.entry(), grid, params }) }
     }
 
     /// Waits for everything that was started.
@@ -345,7 +364,7 @@ impl Executor {
     /// # Errors
     /// [`DeviceError::Driver`] if something that was started failed.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
-        self.refuse_while_recording("a wait")?;
+        self.start_collected()?;
         self.0.exchanges.wait();
         self.0.kind.synchronize()
     }
@@ -388,7 +407,7 @@ mod tests {
         assert_eq!((again.address(), executor.pool_stats().blocks_allocated), (address, 1));
         assert!(again.read::<f32>().unwrap().iter().all(|value| value.is_nan()));
         drop(again);
-        executor.trim();
+        executor.trim().unwrap();
         assert_eq!(executor.pool_stats().free_bytes, 0);
         executor.allocate(400).unwrap();
         assert_eq!(executor.pool_stats().blocks_allocated, 2);

@@ -32,16 +32,21 @@ impl Executor {
         Ok(times.collect::<Result<_, DeviceError>>()?)
     }
 
+    /// Whether launches are timed.
+    pub(super) fn is_profiled(&self) -> bool {
+        self.0.is_profiled.load(Ordering::Acquire)
+    }
+
     /// Runs `launch` of `kernel`, between two points if launches are timed.
     pub(super) fn timing(
         &self,
         kernel: &'static str,
         launch: impl FnOnce() -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
-        let Inner { kind, is_profiled, .. } = &*self.0;
-        if !is_profiled.load(Ordering::Acquire) {
+        if !self.is_profiled() {
             return launch();
         }
+        let kind = &self.0.kind;
         let before = kind.event()?;
         launch()?;
         let behind = kind.event()?;

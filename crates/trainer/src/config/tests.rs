@@ -49,6 +49,7 @@ save_steps = 0
 save_total_limit = 2
 seed = 42
 device = "auto"
+cuda_graphs = true
 threads = 0
 resume = "auto"
 "#;

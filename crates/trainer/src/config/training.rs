@@ -73,6 +73,8 @@ pub struct Training {
     /// Memory of the device to take at most, in MiB; the CPU's is not limited by it. Default all that is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_memory_mib: Option<u64>,
+    /// Start what a step launches on a GPU in CUDA graphs, which changes no result. Default true.
+    pub cuda_graphs: bool,
     /// Threads to compute with; 0 takes every core. Default 0.
     pub threads: usize,
     /// Which checkpoint of the output directory to go on from. Default `auto`, the newest whole one.
@@ -119,6 +121,7 @@ impl Training {
             seed: s.or("seed", 42),
             device: s.or("device", DeviceChoice::Auto),
             device_memory_mib: s.get_within("device_memory_mib", 1..=1 << 40),
+            cuda_graphs: s.or("cuda_graphs", true),
             threads: s.within("threads", 0, 0..=4096),
             resume: s.or("resume", Resume::Auto),
             sample_prompts: s.or("sample_prompts", Vec::new()),

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::schedule::SchedulerType;
 
 /// Settings that change where, how fast or how often, and no number of the result.
-const INDIFFERENT: [&str; 21] = [
+const INDIFFERENT: [&str; 22] = [
     // Paths may change; contents are compared.
     "model.path",
     "data.train",
@@ -32,6 +32,7 @@ const INDIFFERENT: [&str; 21] = [
     "training.save_total_limit",
     "training.device",
     "training.device_memory_mib",
+    "training.cuda_graphs",
     "training.threads",
     "training.resume",
 ];
@@ -118,6 +119,7 @@ mod tests {
             "training.threads=1",
             "training.output_dir=p",
             "training.device_memory_mib=512",
+            "training.cuda_graphs=false",
         ]);
         assert_eq!(identity(&[]).differences(&now), Vec::<String>::new());
     }

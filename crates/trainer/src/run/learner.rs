@@ -1,12 +1,15 @@
-//! The gradient of one step: a base with its method over the micro-batches of the step.
+//! One step: the gradient of a base with its method over the micro-batches of the step, and the update.
 
 use std::sync::Arc;
 
 use data::Batch;
+use device::Device;
+use device::launch::Executor;
 use model::{Dropout, Pass};
 use peft::Method;
 use tensor::{Gradients, Scalars, Tensor, backward};
 
+use super::optimizer::Optimizer;
 use super::task::Task;
 use crate::Error;
 use crate::config::Training;
@@ -42,12 +45,39 @@ impl Losses {
 }
 
 impl Learner<'_> {
+    /// Takes the step after those of `optimizer`, whose gradient is left in `gradients`. Does not wait for the device, which is
+    /// given its launches in graphs unless the settings say otherwise.
+    ///
+    /// # Errors
+    /// Those of the model and of its device.
+    pub fn step(
+        &self,
+        optimizer: &mut Optimizer,
+        batches: &[Batch],
+        learning_rate: f64,
+        gradients: &mut Gradients,
+    ) -> Result<Losses, Error> {
+        let parameters = self.method.parameters();
+        let mut take = || {
+            let losses = self.forward_backward(optimizer.steps() + 1, batches, gradients)?;
+            optimizer.clip(gradients, &losses.sums)?;
+            optimizer.step(parameters, gradients, learning_rate)?;
+            Ok(losses)
+        };
+        match parameters.device() {
+            device if device != Device::Cpu && self.training.cuda_graphs => {
+                Executor::for_device(device)?.in_graphs(take)
+            }
+            _ => take(),
+        }
+    }
+
     /// Adds the gradient of a step's loss, the mean over the supervised tokens of all micro-batches and the method's penalty,
     /// up in `gradients`. Does not wait for the device.
     ///
     /// # Errors
     /// Those of the model and of its device.
-    pub fn forward_backward(&self, step: u64, batches: &[Batch], gradients: &mut Gradients) -> Result<Losses, Error> {
+    fn forward_backward(&self, step: u64, batches: &[Batch], gradients: &mut Gradients) -> Result<Losses, Error> {
         gradients.zero()?;
         let targets = |batch: &Batch| batch.num_targets_after(self.method.prompt_len());
         let supervised = batches.iter().map(targets).sum::<usize>().max(1);

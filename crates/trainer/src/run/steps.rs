@@ -43,9 +43,7 @@ impl<'a> Steps<'a> {
     pub fn take(&mut self, batches: &[Batch]) -> Result<Losses, Error> {
         let Self { base, training, method, optimizer, gradients } = self;
         let learner = Learner { task: base.task.as_ref(), method, training };
-        let losses = learner.forward_backward(optimizer.steps() + 1, batches, gradients)?;
-        optimizer.clip(gradients, &losses.sums)?;
-        optimizer.step(method.parameters(), gradients, training.learning_rate)?;
+        let losses = learner.step(optimizer, batches, training.learning_rate, gradients)?;
         match method.parameters().device() {
             Device::Cpu => pool::advance(),
             device => Executor::for_device(device)?.advance(),

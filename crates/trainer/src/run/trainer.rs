@@ -73,10 +73,8 @@ impl Trainer<'_> {
         let first = optimizer.steps() + 1;
         for step in first..=self.schedule.max_steps {
             let batches = self.rows.micro_batches(step)?;
-            let losses = learner.forward_backward(step, &batches, &mut gradients)?;
-            optimizer.clip(&gradients, &losses.sums)?;
             let learning_rate = self.schedule.at(step);
-            optimizer.step(self.method.parameters(), &gradients, learning_rate)?;
+            let losses = learner.step(optimizer, &batches, learning_rate, &mut gradients)?;
             if self.method.reads_gradients() {
                 let grad_scale = optimizer.outcome()?.grad_scale(optimizer.max_norm());
                 self.method.after_step(step, &gradients, grad_scale)?;

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use crate::DeviceError;
-use crate::launch::{Built, Kernel};
+use crate::launch::Built;
+use crate::launch::kernel::Entry;
 
 /// Names the folder.
 const VARIABLE: &str = "TUNESMITH_KERNELS";
@@ -26,10 +27,10 @@ pub(super) struct Bytes {
 
 impl Bytes {
     /// The image of `kernel`.
-    pub(super) fn of<P>(kernel: &Kernel<P>) -> Result<Self, DeviceError> {
+    pub(super) fn of(kernel: &Entry) -> Result<Self, DeviceError> {
         match std::env::var_os(VARIABLE) {
-            Some(folder) => Self::read(Path::new(&folder), kernel.name(), kernel.image().source),
-            None => match kernel.image().built {
+            Some(folder) => Self::read(Path::new(&folder), kernel.name, kernel.image.source),
+            None => match kernel.image.built {
                 Built::Fatbin { bytes, architectures } => Ok(Self::embedded(bytes, architectures)),
                 Built::Not { reason } => Err(kernel.not_built(reason)),
             },

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
 
 use super::buffer::Memory;
-use super::{Architecture, Grid, Kernel, POISON};
+use super::command::{Command, Params};
+use super::kernel::Entry;
+use super::{Architecture, Grid, POISON};
 use crate::{DeviceError, cuda};
 use modules::Modules;
 
@@ -74,6 +76,10 @@ impl Cuda {
         self.gpu.ordinal
     }
 
+    pub(super) fn poisons(&self) -> bool {
+        self.poisons
+    }
+
     pub(super) fn architecture(&self) -> Architecture {
         self.architecture
     }
@@ -103,8 +109,8 @@ impl Cuda {
 
     pub(super) fn allocate(&self, capacity: usize) -> Result<u64, DeviceError> {
         self.bind()?;
-        let recording = self.is_recording().map_err(|error| self.failed("allocating", error))?;
-        let allocated = if recording { self.allocate_beside(capacity) } else { allocate_on(&self.stream, capacity) };
+        // SAFETY: the stream is live; what reads the memory first writes it, or reads unspecified bytes of plain data.
+        let allocated = unsafe { result::malloc_async(self.stream.cu_stream(), capacity) };
         allocated.map_err(|error| match error.0 {
             sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
                 DeviceError::OutOfMemory { device: format!("cuda:{}", self.gpu.ordinal), bytes: capacity }
@@ -119,44 +125,12 @@ impl Cuda {
         Ok(free)
     }
 
-    /// Poisons the first `len` bytes of a block in tests.
-    pub(super) fn prepare(&self, address: u64, len: usize) -> Result<(), DeviceError> {
-        if !self.poisons || len == 0 {
-            return Ok(());
-        }
-        self.bind()?;
-        // SAFETY: the block is live and at least that long.
-        let filled = unsafe { result::memset_d8_async(address, POISON, len, self.stream.cu_stream()) };
-        filled.map_err(|error| self.failed("filling memory", error))
-    }
-
     pub(super) fn free(&self, address: u64) {
         if self.context.bind_to_thread().is_ok() {
             // An error here is an earlier launch's, which the next call reports.
             // SAFETY: the memory came from `allocate` on this stream and has no owner any more.
             let _ = unsafe { result::free_async(address, self.stream.cu_stream()) };
         }
-    }
-
-    pub(super) fn zero(&self, memory: Memory) -> Result<(), DeviceError> {
-        if memory.len == 0 {
-            return Ok(());
-        }
-        self.bind()?;
-        // SAFETY: the buffer is live and that long.
-        let set = unsafe { result::memset_d8_async(memory.address, 0, memory.len, self.stream.cu_stream()) };
-        set.map_err(|error| self.failed("setting memory to zero", error))
-    }
-
-    pub(super) fn copy(&self, from: Memory, to: Memory) -> Result<(), DeviceError> {
-        if from.len == 0 {
-            return Ok(());
-        }
-        self.bind()?;
-        let stream = self.stream.cu_stream();
-        // SAFETY: both buffers are live and that long.
-        let copied = unsafe { result::memcpy_dtod_async(to.address, from.address, from.len, stream) };
-        copied.map_err(|error| self.failed("copying on the GPU", error))
     }
 
     pub(super) fn read(&self, memory: Memory, bytes: &mut [u8]) -> Result<(), DeviceError> {
@@ -196,19 +170,39 @@ impl Cuda {
     }
 
     /// # Safety
-    /// As [`super::Executor::launch`], with `params` the bytes of the struct that the kernel takes.
-    pub(super) unsafe fn launch<P>(&self, kernel: &Kernel<P>, grid: Grid, params: &[u8]) -> Result<(), DeviceError> {
+    /// As [`super::kind::Kind::run`].
+    pub(super) unsafe fn run(&self, command: &Command) -> Result<(), DeviceError> {
         self.bind()?;
-        let function = self.modules().function(kernel, params.len(), &self.gpu)?;
-        if grid.shared_bytes > DEFAULT_SHARED_BYTES {
-            let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            // SAFETY: the function is loaded and its module is never unloaded.
-            unsafe { result::function::set_function_attribute(function, attribute, grid.shared_bytes as i32) }
-                .map_err(|error| self.failed("asking for shared memory", error))?;
+        let stream = self.stream.cu_stream();
+        match command {
+            // SAFETY: the caller's promise.
+            Command::Launch { kernel, grid, params } => unsafe { self.launch(kernel, *grid, params) },
+            Command::Zero(memory) => {
+                // SAFETY: the buffer is live and that long.
+                let set = unsafe { result::memset_d8_async(memory.address, 0, memory.len, stream) };
+                set.map_err(|error| self.failed("setting memory to zero", error))
+            }
+            Command::Copy { from, to } => {
+                // SAFETY: both buffers are live and that long.
+                let copied = unsafe { result::memcpy_dtod_async(to.address, from.address, from.len, stream) };
+                copied.map_err(|error| self.failed("copying on the GPU", error))
+            }
+            Command::Prepare(Memory { len: 0, .. }) => Ok(()),
+            Command::Prepare(memory) => {
+                // SAFETY: the block is live and at least that long.
+                let filled = unsafe { result::memset_d8_async(memory.address, POISON, memory.len, stream) };
+                filled.map_err(|error| self.failed("filling memory", error))
+            }
         }
+    }
+
+    /// # Safety
+    /// As [`Cuda::run`].
+    unsafe fn launch(&self, kernel: &Entry, grid: Grid, params: &Params) -> Result<(), DeviceError> {
+        let function = self.function(kernel, grid, params)?;
         let [x, y, z] = grid.blocks;
-        let mut arguments = [params.as_ptr().cast_mut().cast::<c_void>()];
-        self.modules().launching(kernel.name());
+        let mut arguments = [argument(params)];
+        self.modules().launching(kernel.name);
         // SAFETY: the kernel takes one struct by value, whose bytes the driver copies before it returns; the rest is the
         // caller's promise.
         unsafe {
@@ -223,11 +217,29 @@ impl Cuda {
         }
         .map_err(|error| self.failed("launching", error))
     }
+
+    /// Loads a kernel, to be launched later.
+    pub(super) fn check(&self, kernel: &Entry, params: &Params) -> Result<(), DeviceError> {
+        self.bind()?;
+        self.modules().function(kernel, params.bytes().len(), &self.gpu).map(drop)
+    }
+
+    /// The function of a kernel, which may have the shared memory of `grid`.
+    fn function(&self, kernel: &Entry, grid: Grid, params: &Params) -> Result<sys::CUfunction, DeviceError> {
+        let function = self.modules().function(kernel, params.bytes().len(), &self.gpu)?;
+        if grid.shared_bytes > DEFAULT_SHARED_BYTES {
+            let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the function is loaded and its module is never unloaded.
+            unsafe { result::function::set_function_attribute(function, attribute, grid.shared_bytes as i32) }
+                .map_err(|error| self.failed("asking for shared memory", error))?;
+        }
+        Ok(function)
+    }
 }
 
-fn allocate_on(stream: &CudaStream, capacity: usize) -> Result<u64, DriverError> {
-    // SAFETY: the stream is live; what reads the memory first writes it, or reads unspecified bytes of plain data.
-    unsafe { result::malloc_async(stream.cu_stream(), capacity) }
+/// The one argument of a kernel, as the driver takes it.
+fn argument(params: &Params) -> *mut c_void {
+    params.bytes().as_ptr().cast_mut().cast()
 }
 
 /// Has the driver's pool keep memory that is freed, which it would give back to the system at the next wait.

@@ -9,7 +9,8 @@ use super::error;
 use super::image::Bytes;
 use crate::DeviceError;
 use crate::cuda::{Gpu, driver_version};
-use crate::launch::{Image, Kernel};
+use crate::launch::Image;
+use crate::launch::kernel::Entry;
 
 /// What is loaded.
 #[derive(Debug, Default)]
@@ -36,17 +37,17 @@ impl Modules {
     }
 
     /// The function of a kernel whose parameter struct has `params` bytes.
-    pub(super) fn function<P>(
+    pub(super) fn function(
         &mut self,
-        kernel: &Kernel<P>,
+        kernel: &Entry,
         params: usize,
         gpu: &Gpu,
     ) -> Result<sys::CUfunction, DeviceError> {
-        if let Some(&function) = self.functions.get(kernel.name()) {
+        if let Some(&function) = self.functions.get(kernel.name) {
             return Ok(function);
         }
         let bytes = Bytes::of(kernel)?;
-        let image: *const Image = kernel.image();
+        let image: *const Image = kernel.image;
         let module = match self.modules.get(&(image as usize)) {
             Some(&module) => module,
             None => {
@@ -55,29 +56,29 @@ impl Modules {
                 module
             }
         };
-        let name = CString::new(kernel.name()).unwrap_or_default();
+        let name = CString::new(kernel.name).unwrap_or_default();
         // SAFETY: the module was just loaded or found among the loaded ones, which stay.
         let function = unsafe { result::module::get_function(module, name) }.map_err(|error| match error.0 {
-            sys::CUresult::CUDA_ERROR_NOT_FOUND => bytes.refused(kernel.name(), "it has no such kernel".to_owned()),
-            _ => error::driver("looking up a kernel", Some(kernel.name()), error),
+            sys::CUresult::CUDA_ERROR_NOT_FOUND => bytes.refused(kernel.name, "it has no such kernel".to_owned()),
+            _ => error::driver("looking up a kernel", Some(kernel.name), error),
         })?;
         let takes = parameter_bytes(function)
-            .map_err(|error| error::driver("reading a kernel's parameters", Some(kernel.name()), error))?;
+            .map_err(|error| error::driver("reading a kernel's parameters", Some(kernel.name), error))?;
         if takes != params {
             let problem = format!("its parameters have {takes} bytes, those of this program {params}");
-            return Err(bytes.refused(kernel.name(), problem));
+            return Err(bytes.refused(kernel.name, problem));
         }
-        self.functions.insert(kernel.name(), function);
+        self.functions.insert(kernel.name, function);
         Ok(function)
     }
 }
 
-fn load<P>(kernel: &Kernel<P>, bytes: &Bytes, gpu: &Gpu) -> Result<sys::CUmodule, DeviceError> {
+fn load(kernel: &Entry, bytes: &Bytes, gpu: &Gpu) -> Result<sys::CUmodule, DeviceError> {
     let words = bytes.words();
     // SAFETY: the image is what nvcc wrote, whole and aligned; the driver copies what it keeps.
     unsafe { result::module::load_data(words.as_ptr().cast()) }.map_err(|error| {
-        error::loading(error.0, kernel.name(), bytes, gpu, driver_version().unwrap_or_default())
-            .unwrap_or_else(|| error::driver("loading kernels", Some(kernel.name()), error))
+        error::loading(error.0, kernel.name, bytes, gpu, driver_version().unwrap_or_default())
+            .unwrap_or_else(|| error::driver("loading kernels", Some(kernel.name), error))
     })
 }
 

@@ -9,7 +9,6 @@
 //! - Threads that wait for each other at different places, or for ever, fail the launch ([`block`]).
 
 mod block;
-mod commands;
 mod copies;
 mod deferred;
 mod mbarrier;
@@ -25,14 +24,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rayon::prelude::*;
 
 use super::buffer::Memory;
-use super::{Architecture, Grid, HostFunction, Kernel, TensorMap, TiledMatrix};
+use super::command::Command;
+use super::kernel::Entry;
+use super::{Architecture, Grid, HostFunction, TensorMap, TiledMatrix};
 use crate::DeviceError;
 use crate::philox::Stream;
 use block::Worker;
 use memory::Allocations;
 use thread::Dim3;
-
-pub(super) use commands::Command;
 
 /// The emulated device.
 #[derive(Debug)]
@@ -41,8 +40,6 @@ pub(super) struct Emulated {
     seed: u64,
     launches: AtomicU64,
     allocations: Mutex<Allocations>,
-    /// The graph that is being recorded.
-    recording: Mutex<Option<Vec<Command>>>,
 }
 
 /// Few, so that a block that takes one tile after the other takes several.
@@ -64,10 +61,10 @@ struct Launch<'a> {
     grid: Grid,
 }
 
-/// Memory for parameters.
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-pub(super) struct Line([u64; 8]);
+/// What the emulator calls for each thread of `kernel`.
+pub(super) fn host(kernel: &Entry) -> Result<HostFunction, DeviceError> {
+    kernel.host.ok_or_else(|| kernel.not_built("its crate was built without the feature `emulator`"))
+}
 
 thread_local! {
     /// Stacks and shared memory, kept from block to block.
@@ -76,13 +73,7 @@ thread_local! {
 
 impl Emulated {
     pub(super) fn new(architecture: Architecture, seed: u64) -> Self {
-        Self {
-            architecture,
-            seed,
-            launches: AtomicU64::new(0),
-            allocations: Mutex::default(),
-            recording: Mutex::default(),
-        }
+        Self { architecture, seed, launches: AtomicU64::new(0), allocations: Mutex::default() }
     }
 
     pub(super) fn architecture(&self) -> Architecture {
@@ -98,11 +89,6 @@ impl Emulated {
         address.ok_or_else(|| DeviceError::OutOfMemory { device: "emulated".to_owned(), bytes: capacity })
     }
 
-    pub(super) fn prepare(&self, address: u64, len: usize) -> Result<(), DeviceError> {
-        // SAFETY: no kernel runs.
-        unsafe { self.perform(Command::Prepare(Memory { address, len })) }
-    }
-
     pub(super) fn free(&self, address: u64) {
         self.allocations().free(address);
     }
@@ -115,38 +101,30 @@ impl Emulated {
         self.allocations().read(from.address, bytes);
     }
 
-    pub(super) fn zero(&self, memory: Memory) -> Result<(), DeviceError> {
-        // SAFETY: no kernel runs.
-        unsafe { self.perform(Command::Zero(memory)) }
-    }
-
-    pub(super) fn copy(&self, from: Memory, to: Memory) -> Result<(), DeviceError> {
-        // SAFETY: no kernel runs.
-        unsafe { self.perform(Command::Copy { from, to }) }
+    /// # Safety
+    /// As [`super::kind::Kind::run`].
+    pub(super) unsafe fn run(&self, command: &Command) -> Result<(), DeviceError> {
+        match command {
+            Command::Launch { kernel, grid, params } => {
+                // SAFETY: the caller's promise.
+                return unsafe { self.launch(kernel, *grid, params.words()) };
+            }
+            Command::Zero(memory) => self.allocations().write(memory.address, &vec![0; memory.len]),
+            Command::Copy { from, to } => {
+                let mut bytes = vec![0; from.len];
+                let mut allocations = self.allocations();
+                allocations.read(from.address, &mut bytes);
+                allocations.write(to.address, &bytes);
+            }
+            Command::Prepare(memory) => self.allocations().prepare(memory.address, memory.len),
+        }
+        Ok(())
     }
 
     /// # Safety
-    /// As [`super::Executor::launch`], with `params` the bytes of the struct that the kernel takes.
-    pub(super) unsafe fn launch<P>(&self, kernel: &Kernel<P>, grid: Grid, params: &[u8]) -> Result<(), DeviceError> {
-        let host =
-            kernel.host().ok_or_else(|| kernel.not_built("its crate was built without the feature `emulator`"))?;
-        // Kernels read parameters in place, tensor maps at multiples of 64 bytes.
-        let mut lines = vec![Line([0; 8]); params.len().div_ceil(size_of::<Line>())];
-        bytemuck::cast_slice_mut(&mut lines)[..params.len()].copy_from_slice(params);
-        // SAFETY: the caller's promise.
-        unsafe { self.perform(Command::Launch { kernel: kernel.name(), host, grid, params: lines }) }
-    }
-
-    /// # Safety
-    /// As [`Emulated::launch`].
-    unsafe fn run_kernel(
-        &self,
-        kernel: &'static str,
-        host: HostFunction,
-        grid: Grid,
-        params: &[Line],
-    ) -> Result<(), DeviceError> {
-        let words: &[u64] = bytemuck::cast_slice(params);
+    /// As [`Emulated::run`].
+    unsafe fn launch(&self, kernel: &Entry, grid: Grid, words: &[u64]) -> Result<(), DeviceError> {
+        let host = host(kernel)?;
         let launch = Launch { host, params: words, grid };
         let number = self.launches.fetch_add(1, Ordering::Relaxed);
         let [x, y, z] = grid.blocks.map(u64::from);
@@ -161,7 +139,7 @@ impl Emulated {
             })
             .min_by_key(|(index, _)| *index);
         let fault = fault.map(|(_, fault)| fault).or(self.allocations().damage(words));
-        fault.map_or(Ok(()), |fault| Err(DeviceError::KernelFault { kernel, fault }))
+        fault.map_or(Ok(()), |fault| Err(DeviceError::KernelFault { kernel: kernel.name, fault }))
     }
 }
 
