@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::isa::prefetch;
 use crate::relative_bias::Bias;
 use crate::tile::{KEYS, Tile};
 use crate::{AttentionShape, Prefix, TokenRows};
@@ -36,9 +37,20 @@ pub(crate) struct KeyBlock<'a> {
     pub(crate) k_stride: usize,
     pub(crate) v: &'a [f32],
     pub(crate) v_stride: usize,
+    /// Elements of a key, and of a value.
+    pub(crate) row_len: usize,
 }
 
 impl<'a> KeyBlock<'a> {
+    /// Hints that part `index` of `count` is read after a while: the machine foresees no rows that lie far apart.
+    pub(crate) fn prefetch(&self, index: usize, count: usize) {
+        let keys = self.keys.len();
+        for key in index * keys / count..(index + 1) * keys / count {
+            prefetch(&self.k[key * self.k_stride..][..self.row_len]);
+            prefetch(&self.v[key * self.v_stride..][..self.row_len]);
+        }
+    }
+
     /// The keys of the block that some row of `tile` sees, if there are any.
     pub(crate) fn visible_to(&self, shape: &AttentionShape<'_>, tile: &Tile) -> Option<Self> {
         if self.source == Source::Prefix {
@@ -72,6 +84,7 @@ pub(crate) fn key_blocks<'a>(
         k_stride: k.row_stride,
         v: v.from(start + keys.start, column),
         v_stride: v.row_stride,
+        row_len: shape.spec().head_dim,
         keys,
     };
     let prefix = operands.prefix.into_iter().flat_map(move |prefix| {

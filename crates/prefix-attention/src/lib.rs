@@ -13,7 +13,8 @@
 //! | `softmax_lse` | `[num_heads, num_q_tokens]` | f32 |
 //! | `cu_seqlens_q`, `cu_seqlens_kv` | `[num_sequences + 1]`: starts, then the number of tokens | u32 |
 //!
-//! [`launch`] does the same on a GPU, or emulated, for f32 and bf16.
+//! [`launch`] does the same on a GPU, or emulated, for f32 and bf16. On the CPU the forward pass of many queries runs on AMX
+//! tiles where there are some, fed with exact pieces of the operands, and on vectors elsewhere.
 //!
 //! Sources: Dao 2023, "FlashAttention-2"; Li and Liang 2021, "Prefix-Tuning"; soft-capping: Gemma team 2024, "Gemma 2".
 //!
@@ -32,6 +33,7 @@ mod error;
 mod forward;
 mod isa;
 pub mod launch;
+mod pieces;
 mod product;
 mod relative_bias;
 mod scores;

@@ -54,7 +54,7 @@ impl Kernel for Mask<'_> {
 
 /// The running softmax of a tile's queries: Milakov and Gimelshein 2018, "Online normalizer calculation for softmax".
 pub(crate) struct Softmax {
-    /// Largest score so far.
+    /// Largest score so far, or a little less: what the others are taken relative to.
     pub(crate) max: [f32; ROWS],
     /// Sum of `2^(s - max)` so far.
     pub(crate) sum: [f32; ROWS],
@@ -65,6 +65,30 @@ pub(crate) struct Softmax {
 impl Softmax {
     pub(crate) fn new() -> Self {
         Self { max: [f32::NEG_INFINITY; ROWS], sum: [0.0; ROWS], rescale: [0.0; ROWS] }
+    }
+
+    /// Raises the maximum of each column to that of a block `[keys, width]`, if it is more than `slack` above it; rescales the
+    /// sum, and returns what to subtract from the scores.
+    #[inline(always)]
+    pub(crate) fn raise<I: Isa, const WIDTH: usize>(&mut self, rows: &[[f32; WIDTH]], slack: f32) -> [f32; ROWS] {
+        // A copy, which the compiler knows to be apart from the scores.
+        let mut max = self.max;
+        for row in rows {
+            for i in 0..WIDTH {
+                max[i] = if row[i] > max[i] { row[i] } else { max[i] };
+            }
+        }
+        for (max, &old) in max.iter_mut().zip(&self.max) {
+            *max = if *max > old + slack { *max } else { old };
+        }
+        // Where no key was visible yet the maximum is -inf; any finite number in its place gives 2^-inf = 0.
+        let shift = max.map(|m| if m == f32::NEG_INFINITY { 0.0 } else { m });
+        for (i, shift) in shift.iter().enumerate().take(WIDTH) {
+            self.rescale[i] = exp2::<I>(self.max[i] - shift);
+            self.sum[i] *= self.rescale[i];
+        }
+        self.max = max;
+        shift
     }
 }
 
@@ -93,27 +117,16 @@ impl Absorb<'_> {
     #[inline(always)]
     fn absorb<I: Isa, const WIDTH: usize>(self) {
         let rows = self.scores.as_chunks_mut::<WIDTH>().0;
-        // Copies, which the compiler knows to be apart from the scores.
-        let Softmax { mut max, mut sum, .. } = *self.softmax;
-        for row in rows.iter() {
-            for i in 0..WIDTH {
-                max[i] = if row[i] > max[i] { row[i] } else { max[i] };
-            }
-        }
-        // Where no key was visible yet the maximum is -inf; any finite number in its place gives 2^-inf = 0.
-        let shift = max.map(|m| if m == f32::NEG_INFINITY { 0.0 } else { m });
-        for i in 0..WIDTH {
-            let rescale = exp2::<I>(self.softmax.max[i] - shift[i]);
-            self.softmax.rescale[i] = rescale;
-            sum[i] *= rescale;
-        }
+        let shift = self.softmax.raise::<I, WIDTH>(rows, 0.0);
+        // A copy, which the compiler knows to be apart from the scores.
+        let mut sum = self.softmax.sum;
         for row in rows {
             for i in 0..WIDTH {
                 row[i] = exp2::<I>(row[i] - shift[i]);
                 sum[i] += row[i];
             }
         }
-        (self.softmax.max, self.softmax.sum) = (max, sum);
+        self.softmax.sum = sum;
     }
 }
 

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::blocks::KeyBlock;
-use crate::isa::{InstructionSet, MAX_LANES};
+use crate::isa::{InstructionSet, MAX_LANES, prefetch};
 use crate::spec::Sequence;
 use crate::transpose::Transpose;
 use crate::{AttentionShape, TokenRows};
@@ -79,6 +79,15 @@ pub(crate) struct Layout<'a> {
 impl<'a> Layout<'a> {
     pub(crate) fn new(isa: InstructionSet, shape: &'a AttentionShape<'a>) -> Self {
         Self { isa, shape, padded_dim: shape.spec().head_dim.next_multiple_of(MAX_LANES) }
+    }
+
+    /// Hints that the tile's rows of `from` are read after a while.
+    pub(crate) fn prefetch(&self, tile: &Tile, from: TokenRows<'_>) {
+        let head_dim = self.shape.spec().head_dim;
+        for row in 0..tile.rows {
+            let (token, head) = tile.token_and_head(self.shape, row);
+            prefetch(&from.from(token, head * head_dim)[..head_dim]);
+        }
     }
 
     /// Copies the tile's rows of `from`, times `factor`, to `rows` `[width, padded_dim]`; the rest of `rows` becomes 0.

@@ -51,6 +51,11 @@ impl Visible {
         Self { bounds, rows: tile.rows, width: tile.width(), keys: keys.len() }
     }
 
+    /// Keys of the block.
+    pub(crate) fn keys(&self) -> usize {
+        self.keys
+    }
+
     /// Parts that hold every visible pair.
     pub(crate) fn parts(&self) -> impl Iterator<Item = Part> {
         let queries = if self.bounds.is_some() { QUERIES } else { ROWS };

@@ -2,7 +2,9 @@
 //!
 //! Source: Dao 2023, "FlashAttention-2: Faster attention with better parallelism and work partitioning", algorithm 1.
 
+mod absorb;
 mod narrow;
+mod tiled;
 mod wide;
 
 use std::f32::consts::LN_2;
@@ -12,7 +14,9 @@ pub(crate) use wide::{compute_scores, multiply_keys, score_factor};
 use crate::blocks::Operands;
 use crate::isa::InstructionSet;
 use crate::relative_bias::Expanded;
-use crate::tile::Layout;
+use crate::scores::Softmax;
+use crate::spec::Sequence;
+use crate::tile::{Layout, Tile, tiles};
 use crate::workspace::Shared;
 use crate::{AttentionError, AttentionShape, Forward};
 
@@ -42,8 +46,23 @@ pub(crate) fn forward_with(
     let results = Results { shape, o: Shared::new(args.o), softmax_lse: Shared::new(args.softmax_lse) };
     let (narrow, wide): (Vec<_>, Vec<_>) =
         (0..shape.num_sequences()).map(|i| shape.sequence(i)).partition(|sequence| narrow::suits(shape, sequence));
-    wide::forward(&layout, &operands, &wide, &results)?;
+    match isa.amx() {
+        Some(amx) => tiled::forward(amx, &layout, &operands, &wide, &results)?,
+        None => wide::forward(&layout, &operands, &wide, &results)?,
+    }
     narrow::forward(&layout, &operands, &narrow, &results)
+}
+
+/// The tiles of each sequence and head.
+fn tiles_of(layout: &Layout<'_>, sequences: &[Sequence]) -> Vec<Vec<Tile>> {
+    let (heads, group) = (layout.shape.spec().num_kv_heads, layout.shape.group());
+    let of_head = |&sequence: &Sequence, kv_head| tiles(sequence, kv_head, 0..sequence.q_len * group);
+    sequences.iter().flat_map(|sequence| (0..heads).map(move |head| of_head(sequence, head))).collect()
+}
+
+/// Tiles of one sequence and head that one task takes, which needs `arrays` for each.
+fn tasks<'a>(layout: &Layout<'_>, tiles: &'a [Vec<Tile>], arrays: usize) -> Vec<&'a [Tile]> {
+    tiles.iter().flat_map(|tiles| tiles.chunks(layout.tiles_at_once(arrays))).collect()
 }
 
 /// Where tasks write what they have computed.
@@ -54,6 +73,14 @@ struct Results<'a> {
 }
 
 impl Results<'_> {
+    /// Writes the results of a tile from its softmax and the sums of products with the values, `[rows, padded_dim]`.
+    fn write_tile(&self, layout: &Layout<'_>, tile: &Tile, softmax: &Softmax, weighted: &[f32]) {
+        for (r, row) in weighted.chunks_exact(layout.padded_dim).take(tile.rows).enumerate() {
+            // SAFETY: every (token, head) is one row of one tile.
+            unsafe { self.write(tile.token_and_head(layout.shape, r), softmax.max[r], softmax.sum[r], row) };
+        }
+    }
+
     /// Writes the result of one (token, head) from sums of `2^(s - max)` and of their products with the values.
     ///
     /// # Safety

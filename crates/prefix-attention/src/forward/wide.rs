@@ -4,13 +4,13 @@ use std::f32::consts::LOG2_E;
 
 use rayon::prelude::*;
 
-use super::Results;
+use super::{Results, tasks, tiles_of};
 use crate::blocks::{KeyBlock, Operands, key_blocks};
 use crate::product::{Product, Start};
 use crate::relative_bias::{AddBias, Bias};
 use crate::scores::{Absorb, Mask, Softcap, Softmax};
 use crate::spec::Sequence;
-use crate::tile::{KEYS, Layout, ROWS, Tile, tiles};
+use crate::tile::{KEYS, Layout, ROWS, Tile};
 use crate::visible::{Part, Visible};
 use crate::workspace::{Workspaces, carve};
 use crate::{AttentionError, AttentionShape};
@@ -21,14 +21,8 @@ pub(super) fn forward(
     sequences: &[Sequence],
     results: &Results<'_>,
 ) -> Result<(), AttentionError> {
-    let mut all = Vec::new();
-    for &sequence in sequences {
-        let rows = sequence.q_len * layout.shape.group();
-        for kv_head in 0..layout.shape.spec().num_kv_heads {
-            all.push(tiles(sequence, kv_head, 0..rows));
-        }
-    }
-    let tasks: Vec<_> = all.iter().flat_map(|tiles| tiles.chunks(layout.tiles_at_once(ARRAYS))).collect();
+    let tiles = tiles_of(layout, sequences);
+    let tasks = tasks(layout, &tiles, ARRAYS);
     if tasks.is_empty() {
         return Ok(());
     }
@@ -86,16 +80,21 @@ impl<'a> Working<'a> {
             .zip(memory)
             .map(|(tile, memory)| State::load(layout, operands, tile, self.rows, memory))
             .collect();
-        for block in key_blocks(layout.shape, operands, tiles) {
+        let mut blocks = key_blocks(layout.shape, operands, tiles).peekable();
+        while let Some(block) = blocks.next() {
             let block = layout.pack(block, self.packed);
-            for state in &mut states {
+            for (index, state) in states.iter_mut().enumerate() {
+                if let Some(next) = blocks.peek() {
+                    next.prefetch(index, tiles.len());
+                }
                 if let Some(block) = block.visible_to(layout.shape, &state.tile) {
                     state.absorb(layout, operands.bias, &block, self.scores);
                 }
             }
         }
-        for state in states {
-            state.write(layout, self.rows, results);
+        for State { tile, o, softmax, .. } in states {
+            layout.columns_to_rows(&tile, o, self.rows);
+            results.write_tile(layout, &tile, &softmax, self.rows);
         }
     }
 }
@@ -138,16 +137,6 @@ impl<'a> State<'a> {
             });
         }
     }
-
-    /// Divides by the sum and writes the rows where they belong.
-    fn write(self, layout: &Layout<'_>, rows: &mut [f32], results: &Results<'_>) {
-        let Self { tile, o, softmax, .. } = self;
-        layout.columns_to_rows(&tile, o, rows);
-        for (r, row) in rows.chunks_exact(layout.padded_dim).take(tile.rows).enumerate() {
-            // SAFETY: every (token, head) is one row of one tile.
-            unsafe { results.write(tile.token_and_head(layout.shape, r), softmax.max[r], softmax.sum[r], row) };
-        }
-    }
 }
 
 /// The factor of queries that makes products with keys scores in units of `ln 2`, or what [`Softcap`] takes.
@@ -166,8 +155,20 @@ pub(crate) fn compute_scores(
     q: &[f32],
     scores: &mut [f32],
 ) {
+    multiply_keys(layout, tile.width(), visible, (block.k, block.k_stride), q, scores);
+    transform_scores(layout, bias, tile, block, visible, scores);
+}
+
+/// Caps scores `[keys, width]` of a block or adds their bias, and masks them.
+pub(super) fn transform_scores(
+    layout: &Layout<'_>,
+    bias: Option<Bias<'_>>,
+    tile: &Tile,
+    block: &KeyBlock<'_>,
+    visible: &Visible,
+    scores: &mut [f32],
+) {
     let (spec, width) = (layout.shape.spec(), tile.width());
-    multiply_keys(layout, width, visible, (block.k, block.k_stride), q, scores);
     if let Some(softcap) = spec.softcap {
         layout.isa.run(Softcap { scores, softcap });
     }

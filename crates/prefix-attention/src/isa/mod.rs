@@ -1,11 +1,17 @@
 //! Instruction sets: what the micro-kernels need of one, and which ones this machine has.
 
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), path = "no_amx.rs")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+
+pub(crate) use amx::{Amx, TileSession};
 use device::simd::{Isa, Kernel};
 
 use crate::dots::Dots;
@@ -43,7 +49,11 @@ type TileKernel = unsafe fn(&Tile);
 ///
 /// A value is proof that the machine has it: the only way to one is [`InstructionSet::available`].
 #[derive(Clone, Copy)]
-pub(crate) struct InstructionSet(&'static Kernels);
+pub(crate) struct InstructionSet {
+    kernels: &'static Kernels,
+    /// Tiles beside the vectors.
+    amx: Option<Amx>,
+}
 
 struct Kernels {
     name: &'static str,
@@ -75,17 +85,25 @@ impl InstructionSet {
         ];
         #[cfg(not(target_arch = "x86_64"))]
         let vector: [Option<&'static Kernels>; 0] = [];
-        vector.into_iter().flatten().chain([&portable::KERNELS]).map(Self)
+        let widest = vector.into_iter().flatten().next();
+        let tiles = Amx::detect().zip(widest).map(|(amx, kernels)| Self { kernels, amx: Some(amx) });
+        let vector = vector.into_iter().flatten().chain([&portable::KERNELS]);
+        tiles.into_iter().chain(vector.map(|kernels| Self { kernels, amx: None }))
     }
 
     /// The widest that this machine has.
     pub(crate) fn best() -> Self {
-        Self::available().next().unwrap_or(Self(&portable::KERNELS))
+        Self::available().next().unwrap_or(Self { kernels: &portable::KERNELS, amx: None })
+    }
+
+    /// Tiles, if they are part of the set.
+    pub(crate) fn amx(self) -> Option<Amx> {
+        self.amx
     }
 
     /// Runs an elementwise loop compiled for this set.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        match self.0.level {
+        match self.kernels.level {
             Level::Portable => portable::run(kernel),
             // SAFETY: `self` proves that the machine has it, here and below.
             #[cfg(target_arch = "x86_64")]
@@ -98,31 +116,47 @@ impl InstructionSet {
 
     /// Computes `product`.
     pub(crate) fn product(self, product: Product<'_>) {
-        product.for_each_tile(self.0.lanes, self.0.tiles[0].len(), self.0.tiles.len(), |tile, rows, vectors| {
-            // SAFETY: `self` proves the instruction set, and `for_each_tile` checked the operands.
-            unsafe { self.0.tiles[vectors - 1][rows - 1](tile) }
-        });
+        product.for_each_tile(
+            self.kernels.lanes,
+            self.kernels.tiles[0].len(),
+            self.kernels.tiles.len(),
+            |tile, rows, vectors| {
+                // SAFETY: `self` proves the instruction set, and `for_each_tile` checked the operands.
+                unsafe { self.kernels.tiles[vectors - 1][rows - 1](tile) }
+            },
+        );
     }
 
     /// Computes `transpose` into `out`.
     pub(crate) fn transpose(self, transpose: Transpose<'_>, out: &mut [f32]) {
         transpose.check(out);
         // SAFETY: `self` proves the instruction set, and the operands were just checked.
-        unsafe { (self.0.transpose)(&transpose, out.as_mut_ptr()) }
+        unsafe { (self.kernels.transpose)(&transpose, out.as_mut_ptr()) }
     }
 
     /// Computes `dots` into `out`.
     pub(crate) fn dots(self, dots: Dots<'_>, out: &mut [f32]) {
         dots.check(out);
         // SAFETY: as above.
-        unsafe { (self.0.dots)(&dots, out.as_mut_ptr()) }
+        unsafe { (self.kernels.dots)(&dots, out.as_mut_ptr()) }
     }
 }
 
 impl std::fmt::Debug for InstructionSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0.name)
+        f.write_str(if self.amx.is_some() { "amx" } else { self.kernels.name })
     }
+}
+
+/// Hints that `values` are read after a while.
+pub(crate) fn prefetch(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(MAX_LANES) {
+        // SAFETY: part of every x86-64; a hint that reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
 }
 
 /// An elementwise loop where the instruction set has no wide vectors or the compiler knows them by itself.

@@ -1,0 +1,266 @@
+//! Sequences with many queries, multiplied by the tiles of AMX: see [`crate::pieces`].
+//!
+//! Blocks and what happens to scores are as in [`super::wide`]. Queries, keys and values are cut into pieces when they are
+//! loaded, probabilities when they are computed.
+
+use rayon::prelude::*;
+
+use super::absorb::{AbsorbInPieces, Rescale};
+use super::wide::{score_factor, transform_scores};
+use super::{Results, tasks, tiles_of};
+use crate::AttentionError;
+use crate::blocks::{KeyBlock, Operands, key_blocks};
+use crate::isa::{Amx, TileSession};
+use crate::pieces::{CHUNK_WORDS, DEPTH, LINES, PackColumns, PackRows, TileProduct, packed_words};
+use crate::scores::Softmax;
+use crate::spec::Sequence;
+use crate::tile::{KEYS, Layout, ROWS, Tile};
+use crate::transpose::Transpose;
+use crate::visible::{Part, Visible};
+use crate::workspace::{Workspaces, carve};
+
+pub(super) fn forward(
+    amx: Amx,
+    layout: &Layout<'_>,
+    operands: &Operands<'_>,
+    sequences: &[Sequence],
+    results: &Results<'_>,
+) -> Result<(), AttentionError> {
+    let layout = &Layout { padded_dim: layout.shape.spec().head_dim.next_multiple_of(DEPTH), ..*layout };
+    let tiles = tiles_of(layout, sequences);
+    let tasks = tasks(layout, &tiles, ARRAYS);
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let workspaces = Workspaces::new(Working::len(layout))?;
+    tasks.into_par_iter().with_max_len(1).for_each(|tiles| {
+        let session = amx.session();
+        workspaces.with(|memory| Working::carve(layout, memory).attend(layout, &session, operands, tiles, results));
+    });
+    Ok(())
+}
+
+/// Queries, half as large again in pieces, and results of a tile.
+const ARRAYS: usize = 3;
+
+/// What the tiles of one task work in.
+struct Working<'a> {
+    /// `[width, padded_dim]` or `[keys, padded_dim]`: a staging place for rows.
+    rows: &'a mut [f32],
+    /// And for columns.
+    columns: &'a mut [f32],
+    block: Packed<'a>,
+    /// `[keys, width]`.
+    scores: &'a mut [f32],
+    /// Columns `[keys, width]`: `2^(s - max)`.
+    weights: &'a mut [u32],
+    /// For each tile, its queries and its results.
+    states: &'a mut [f32],
+}
+
+/// A block of keys in pieces.
+struct Packed<'a> {
+    /// Rows `[keys, padded_dim]`.
+    k: &'a mut [u32],
+    /// Rows `[padded_dim, keys]`.
+    v: &'a mut [u32],
+}
+
+/// One tile on its way through the blocks.
+struct State<'a> {
+    tile: Tile,
+    /// Columns `[padded_dim, width]`.
+    q: &'a mut [u32],
+    /// `[padded_dim, width]`: `sum_j 2^(s_ij - max_i) v_j` so far.
+    o: &'a mut [f32],
+    softmax: Softmax,
+}
+
+impl<'a> Working<'a> {
+    fn len(layout: &Layout<'_>) -> usize {
+        let dim = layout.padded_dim;
+        let shared = 2 * ROWS * dim + packed_words(KEYS, dim) + packed_words(dim, KEYS);
+        shared + ROWS * KEYS + packed_words(ROWS, KEYS) + State::len(layout) * layout.tiles_at_once(ARRAYS)
+    }
+
+    fn carve(layout: &Layout<'_>, mut memory: &'a mut [f32]) -> Self {
+        let dim = layout.padded_dim;
+        let mut part = |len| carve(&mut memory, len);
+        Self {
+            rows: part(ROWS * dim),
+            columns: part(ROWS * dim),
+            block: Packed { k: words(part(packed_words(KEYS, dim))), v: words(part(packed_words(dim, KEYS))) },
+            scores: part(ROWS * KEYS),
+            weights: words(part(packed_words(ROWS, KEYS))),
+            states: memory,
+        }
+    }
+
+    fn attend(
+        mut self,
+        layout: &Layout<'_>,
+        session: &TileSession,
+        operands: &Operands<'_>,
+        tiles: &[Tile],
+        results: &Results<'_>,
+    ) {
+        let memory = self.states.chunks_exact_mut(State::len(layout));
+        let mut states: Vec<_> = tiles
+            .iter()
+            .zip(memory)
+            .enumerate()
+            .map(|(index, (tile, memory))| {
+                if let Some(next) = tiles.get(index + 1) {
+                    layout.prefetch(next, operands.q);
+                }
+                State::load(layout, operands, tile, [self.rows, self.columns], memory)
+            })
+            .collect();
+        let mut blocks = key_blocks(layout.shape, operands, tiles).peekable();
+        while let Some(block) = blocks.next() {
+            self.block.load(layout, &block, [self.rows, self.columns]);
+            for (index, state) in states.iter_mut().enumerate() {
+                if let Some(next) = blocks.peek() {
+                    next.prefetch(index, tiles.len());
+                }
+                // The whole block, or nothing: where it begins decides which keys stand side by side in pieces.
+                if block.visible_to(layout.shape, &state.tile).is_none() {
+                    continue;
+                }
+                let visible = Visible::new(layout.shape, &state.tile, &block);
+                state.multiply_keys(layout, session, &visible, self.block.k, self.scores);
+                let scores = &mut self.scores[..block.keys.len() * state.tile.width()];
+                transform_scores(layout, operands.bias, &state.tile, &block, &visible, scores);
+                state.absorb(layout, block.keys.len(), self.scores, self.weights);
+                state.add_values(layout, session, &visible, self.block.v, self.weights);
+            }
+        }
+        for State { tile, o, softmax, .. } in states {
+            layout.columns_to_rows(&tile, o, self.rows);
+            results.write_tile(layout, &tile, &softmax, self.rows);
+        }
+    }
+}
+
+impl Packed<'_> {
+    fn load(&mut self, layout: &Layout<'_>, block: &KeyBlock<'_>, [rows, columns]: [&mut [f32]; 2]) {
+        let (dim, head_dim) = (layout.padded_dim, layout.shape.spec().head_dim);
+        let keys = block.keys.len().next_multiple_of(DEPTH);
+        let (rows, columns) = (&mut rows[..keys * dim], &mut columns[..dim * keys]);
+        copy_rows((block.k, block.k_stride), [block.keys.len(), head_dim], dim, rows);
+        layout.isa.run(PackRows { from: rows, depth: dim, out: self.k });
+        copy_rows((block.v, block.v_stride), [block.keys.len(), head_dim], dim, rows);
+        let transpose = Transpose { rows: keys, cols: dim, from: rows, from_row: dim, out_row: keys };
+        layout.isa.transpose(transpose, columns);
+        layout.isa.run(PackRows { from: columns, depth: keys, out: self.v });
+    }
+}
+
+impl<'a> State<'a> {
+    fn len(layout: &Layout<'_>) -> usize {
+        packed_words(ROWS, layout.padded_dim) + ROWS * layout.padded_dim
+    }
+
+    fn load(
+        layout: &Layout<'_>,
+        operands: &Operands<'_>,
+        tile: &Tile,
+        [rows, columns]: [&mut [f32]; 2],
+        memory: &'a mut [f32],
+    ) -> Self {
+        let (q, o) = memory.split_at_mut(packed_words(ROWS, layout.padded_dim));
+        let (q, width) = (words(q), tile.width());
+        layout.gather(tile, operands.q, score_factor(layout.shape), &mut rows[..width * layout.padded_dim]);
+        layout.rows_to_columns(tile, rows, columns);
+        layout.isa.run(PackColumns { from: &columns[..layout.padded_dim * width], width, out: q });
+        o.fill(0.0);
+        Self { tile: *tile, q, o, softmax: Softmax::new() }
+    }
+
+    /// Scores `[keys, width]` of the visible pairs, and of some beside them.
+    fn multiply_keys(
+        &self,
+        layout: &Layout<'_>,
+        session: &TileSession,
+        visible: &Visible,
+        k: &[u32],
+        scores: &mut [f32],
+    ) {
+        let (width, chunks) = (self.tile.width(), layout.padded_dim / DEPTH);
+        let panel = |index: usize| index * chunks * CHUNK_WORDS;
+        for (col, cols, keys) in columns(visible) {
+            for key_panel in keys.start / LINES..keys.end.div_ceil(LINES) {
+                session.multiply(TileProduct {
+                    a: &k[panel(key_panel)..],
+                    b: &self.q[panel(col / LINES)..],
+                    chunks,
+                    out: &mut scores[key_panel * LINES * width + col..],
+                    out_row: width,
+                    cols,
+                    adds: false,
+                });
+            }
+        }
+    }
+
+    /// Takes the scores of a block into the running softmax.
+    fn absorb(&mut self, layout: &Layout<'_>, keys: usize, scores: &mut [f32], weights: &mut [u32]) {
+        let width = self.tile.width();
+        let scores = &mut scores[..keys.next_multiple_of(DEPTH) * width];
+        scores[keys * width..].fill(f32::NEG_INFINITY);
+        layout.isa.run(AbsorbInPieces { scores, width, softmax: &mut self.softmax, weights });
+        if self.softmax.rescale[..width].iter().any(|&factor| factor != 1.0) {
+            layout.isa.run(Rescale { values: self.o, width, factors: &self.softmax.rescale });
+        }
+    }
+
+    /// Adds the products of weights and values.
+    fn add_values(
+        &mut self,
+        layout: &Layout<'_>,
+        session: &TileSession,
+        visible: &Visible,
+        v: &[u32],
+        weights: &[u32],
+    ) {
+        let width = self.tile.width();
+        let chunks_of_block = visible.keys().div_ceil(DEPTH);
+        let part = |panel: usize, chunk: usize| (panel * chunks_of_block + chunk) * CHUNK_WORDS;
+        for (col, cols, keys) in columns(visible) {
+            let chunks = keys.start / DEPTH..keys.end.div_ceil(DEPTH);
+            for panel in 0..layout.padded_dim / LINES {
+                session.multiply(TileProduct {
+                    a: &v[part(panel, chunks.start)..],
+                    b: &weights[part(col / LINES, chunks.start)..],
+                    chunks: chunks.len(),
+                    out: &mut self.o[panel * LINES * width + col..],
+                    out_row: width,
+                    cols,
+                    adds: true,
+                });
+            }
+        }
+    }
+}
+
+/// The columns of products that hold every visible pair: the first, how many, and the keys that they see.
+fn columns(visible: &Visible) -> impl Iterator<Item = (usize, usize, std::ops::Range<usize>)> {
+    visible.parts().flat_map(|Part { queries, keys }| {
+        queries.clone().step_by(LINES).map(move |col| (col, LINES.min(queries.end - col), keys.clone()))
+    })
+}
+
+/// Copies `rows` rows of `len` elements to rows of `padded`, and fills the rest of `to` with zeros.
+fn copy_rows((from, stride): (&[f32], usize), [rows, len]: [usize; 2], padded: usize, to: &mut [f32]) {
+    let (copied, rest) = to.split_at_mut(rows * padded);
+    for (to, from) in copied.chunks_exact_mut(padded).zip(from.chunks(stride)) {
+        to[..len].copy_from_slice(&from[..len]);
+        to[len..].fill(0.0);
+    }
+    rest.fill(0.0);
+}
+
+/// Memory for words, where it was allocated for f32.
+fn words(memory: &mut [f32]) -> &mut [u32] {
+    bytemuck::cast_slice_mut(memory)
+}
