@@ -7,12 +7,12 @@ use serde_json::json;
 use crate::Error;
 use crate::args::PlanArgs;
 use crate::commands::EXIT_DONE;
-use crate::commands::train::{Setup, limit_memory};
 use crate::config::Config;
 use crate::console::Console;
 use crate::run::base_model::now;
 use crate::run::facts;
 use crate::run::plan::{DevicePlan, DryStep, KernelPlan, RunPlan};
+use crate::run::setup::{Setup, limit_memory};
 use crate::run::token_cache::Access;
 use crate::units::Bytes;
 

@@ -1,11 +1,9 @@
 //! `train`: from a config to an output directory.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checkpoint::Storage;
-use data::{Dataset, Split, Task, Tokenizer};
 use device::Device;
 use device::launch::Executor;
 use model::{Adapter, Pass};
@@ -18,9 +16,8 @@ use crate::config::{self, Config, Resume};
 use crate::console::Console;
 use crate::generation::{Generation, encode_prompt};
 use crate::memory;
-use crate::run::base_model::{BaseModel, RowSettings, now};
+use crate::run::base_model::now;
 use crate::run::facts::{self, Fact};
-use crate::run::identity::Identity;
 use crate::run::journal::Journal;
 use crate::run::log::Log;
 use crate::run::model_card::{Kind, MODEL_CARD, ModelCard};
@@ -28,16 +25,16 @@ use crate::run::optimizer::Optimizer;
 use crate::run::output_dir::OutputDir;
 use crate::run::plan::{DevicePlan, RunPlan};
 use crate::run::progress::Progress;
-use crate::run::purpose::{LABELS_FILE, Purpose};
+use crate::run::purpose::LABELS_FILE;
 use crate::run::record::RunRecord;
 use crate::run::report::{REPORT_FILE, Report, Sample};
 use crate::run::resume::{self, Origin};
-use crate::run::rows::Rows;
 use crate::run::save::save_result;
+use crate::run::setup::{Setup, limit_memory};
 use crate::run::token_cache::Access;
 use crate::run::trainer::{Ended, Trainer};
 use crate::run::trainer_state::TrainerState;
-use crate::run::{companions, method, purpose, token_cache, training_state};
+use crate::run::{companions, method, training_state};
 use crate::sampling::Sampling;
 use crate::schedule::Schedule;
 use crate::signals::Signals;
@@ -80,68 +77,6 @@ pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
         resume::check_same(&origin.path, &origin.record.identity, &record.identity)?;
     }
     Run { config, settings, console, signals, output, setup, record, device }.start(origin)
-}
-
-/// Lets `device` take no more memory than the config gives it.
-pub(super) fn limit_memory(config: &Config, device: Device) -> Result<(), Error> {
-    if let (Some(mib), false) = (config.training.device_memory_mib, device == Device::Cpu) {
-        let bytes = usize::try_from(mib << 20).unwrap_or(usize::MAX);
-        Executor::for_device(device)?.limit_memory(bytes);
-    }
-    Ok(())
-}
-
-/// What is loaded before it is known where the run begins.
-pub(super) struct Setup {
-    pub(super) base: BaseModel,
-    tokenizer: Option<Tokenizer>,
-    pub(super) rows: Rows,
-    eval: Option<Dataset>,
-    pub(super) max_steps: u64,
-}
-
-impl Setup {
-    pub(super) fn load(config: &Config, started_at: i64, access: Access, console: Console) -> Result<Self, Error> {
-        let purpose = Purpose::of_config(config)?;
-        let base = BaseModel::open(&config.model.path, config.model.dtype.dtype(), purpose)?;
-        let tokenizer = base.tokenizer()?;
-        let template = base.chat_template(config.data.chat_template.as_deref(), tokenizer.as_ref(), started_at)?;
-        let settings = RowSettings {
-            max_length: config.data.max_length,
-            completion_only_loss: config.data.completion_only_loss,
-            num_virtual_tokens: method::num_virtual_tokens(config, base.task.base())?,
-            adapters: &[],
-            cache: None,
-        };
-        let rows_of = |path: &Path| {
-            let cache = token_cache::of_file(path, config, access);
-            if let (Some(cache), Access::Write) = (&cache, access) {
-                let (path, dir) = (path.display(), cache.dir().display());
-                console.line(format_args!("reading {path}, whose tokens are kept in {dir}"));
-            }
-            let settings = RowSettings { cache: cache.as_ref(), ..settings };
-            base.rows(path, tokenizer.as_ref(), template.as_ref(), settings)
-        };
-        let task = base.purpose.task;
-        let rows = Rows::new(rows_of(&purpose::rows_of(task, Split::Train, &config.data.train)?)?, config)?;
-        let eval = match &config.data.eval {
-            Some(path) => Some(purpose::rows_of(task, Split::Valid, path)?),
-            None if task == Task::ImageClassification => Split::Valid.own_images(&config.data.train),
-            None if config.data.train.is_dir() => Split::Valid.file(&config.data.train).ok(),
-            None => None,
-        };
-        let eval = eval.map(|path| rows_of(&path)).transpose()?;
-        let max_steps = rows.max_steps(config);
-        let warmup_steps = config.training.warmup_steps;
-        if warmup_steps > max_steps {
-            return Err(Error::WarmupTooLong { warmup_steps, max_steps });
-        }
-        Ok(Self { base, tokenizer, rows, eval, max_steps })
-    }
-
-    fn identity(&self, config: &Config) -> Result<Identity, Error> {
-        Ok(Identity::new(config, self.max_steps, self.base.fingerprint()?, self.rows.dataset.sha256()))
-    }
 }
 
 /// A run that is about to take steps.

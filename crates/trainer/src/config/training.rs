@@ -86,6 +86,11 @@ pub struct Training {
 }
 
 impl Training {
+    /// Bytes of the device's memory to take at most.
+    pub fn device_memory_bytes(&self) -> Option<u64> {
+        self.device_memory_mib.map(|mib| mib.saturating_mul(1 << 20))
+    }
+
     pub(super) fn read(s: &mut Section<'_>) -> Self {
         let max_steps = s.get_within("max_steps", 1..);
         let num_train_epochs = s.get_within("num_train_epochs", (Bound::Excluded(0.0), Bound::Included(1e6)));

@@ -38,6 +38,7 @@ pub mod report;
 pub mod resume;
 pub mod rows;
 pub mod save;
+pub mod setup;
 pub mod steps;
 pub mod task;
 pub mod token_cache;

@@ -44,7 +44,7 @@ impl DevicePlan {
         architecture: Architecture,
     ) -> Result<Self, Error> {
         let memory = DryStep::take(config, base, rows, architecture)?.memory;
-        let available_bytes = config.training.device_memory_mib.map(|mib| mib.saturating_mul(1 << 20));
+        let available_bytes = config.training.device_memory_bytes();
         Ok(Self { device: Device::Dry(architecture), memory, available_bytes })
     }
 
