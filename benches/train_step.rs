@@ -68,6 +68,7 @@ impl Run {
             adapter: Arc::clone(&self.method) as Arc<dyn Adapter>,
             dropout: Some(Dropout { seed: 1, step: self.steps as u32 }),
             gradient_checkpointing: false,
+            offload: None,
         };
         let hidden = self.base.forward(input, &pass).unwrap();
         let loss = self.base.loss(&hidden, targets, &pass).unwrap();

@@ -87,7 +87,12 @@ fn train(gradient_checkpointing: bool, steps: u64) -> Vec<Footprint> {
         let (large, blocks) = (LARGE_ALLOCATIONS.load(Ordering::Relaxed), pool::stats().blocks_allocated);
         let input = Input::from_sequences(&rows).unwrap();
         let adapter = Arc::clone(&method) as Arc<dyn Adapter>;
-        let pass = Pass { adapter, dropout: Some(Dropout { seed: 1, step: step as u32 }), gradient_checkpointing };
+        let pass = Pass {
+            adapter,
+            dropout: Some(Dropout { seed: 1, step: step as u32 }),
+            gradient_checkpointing,
+            offload: None,
+        };
         let hidden = base.forward(&input, &pass).unwrap();
         let loss = base.loss(&hidden, &targets, &pass).unwrap();
         gradients.zero().unwrap();

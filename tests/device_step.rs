@@ -135,6 +135,23 @@ fn graphs_give_the_bits_of_single_launches() {
     assert_eq!(got, expected);
 }
 
+/// The inputs of recomputed blocks go to the host and come back, for which the emulated device takes as long as it may.
+#[test]
+fn what_waits_on_the_host_changes_no_bit() {
+    let (executor, _turn) = emulated();
+    let workspace = Workspace::new(24);
+    let trained = |offload: bool| {
+        let settings = format!("gradient_checkpointing = true\nactivation_offload = {offload}\n{LORA}");
+        let (config, base, batches) = run(&workspace, &settings, 3);
+        let mut steps = Steps::new(&config, &base).unwrap();
+        let before = executor.exchanges().waits;
+        batches.iter().for_each(|batches| drop(steps.take(batches).unwrap()));
+        assert_eq!(executor.exchanges().waits, before);
+        steps.method().parameters().to_host().unwrap()
+    };
+    assert_eq!(trained(true), trained(false));
+}
+
 /// Where shapes repeat, what a step computes lies where it lay before: nodes that read what changes are all that is set anew.
 #[test]
 fn few_nodes_of_a_graph_change() {

@@ -140,7 +140,7 @@ fn the_memory_of_a_device_is_planned() {
         &[][..],
         &["model.dtype=bfloat16"],
         &["model.quantization=nf4", "training.gradient_accumulation_steps=2"],
-        &["training.gradient_checkpointing=true"],
+        &["training.gradient_checkpointing=true", "training.activation_offload=true"],
         &["adapter.method=ia3"],
     ] {
         let lora = if settings.iter().any(|s| s.contains("ia3")) { &[][..] } else { &LORA[..2] };

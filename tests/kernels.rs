@@ -44,6 +44,11 @@ fn a_step_has_the_operations_of_its_products() {
         let launches = |gpu: &Value| gpu["total"]["launches"].as_u64().unwrap();
         assert!(launches(again) > launches(gpu) + num_hidden_layers as u64);
         assert!(again["peak_bytes"].as_u64() < gpu["peak_bytes"].as_u64());
+        // The inputs of two blocks are on the device at a time, not of all three.
+        let offload = ["training.gradient_checkpointing=true", "training.activation_offload=true"];
+        let peak = |gpu: &Value| gpu["peak_bytes"].as_u64().unwrap();
+        let saved = peak(again) - peak(&planned(architecture, &offload)["gpu"]);
+        assert_eq!(saved, (2 * TOKENS * hidden_size) as u64, "{architecture}");
     }
 }
 

@@ -112,7 +112,7 @@ impl Decoder {
         let prompt = pass.adapter.prompt()?;
         let scope = self.scope(input, prompt.as_ref(), pass)?;
         let x = self.embed(input, prompt.as_ref(), &scope)?;
-        let x = self.network.blocks.forward(x, &scope, pass.gradient_checkpointing)?;
+        let x = self.network.blocks.forward(x, &scope, pass)?;
         let rows = self.network.norm.forward(&x, &scope)?;
         let prompt_len = prompt.map_or(0, |prompt| prompt.shape()[0]);
         Ok(Hidden { rows, sequences: Arc::clone(&scope.context.sequences), prompt_len })

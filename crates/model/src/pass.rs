@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tensor::Offload;
+
 use crate::{Adapter, Dropout, NoAdapter};
 
 /// How a pass is run.
@@ -13,12 +15,14 @@ pub struct Pass {
     pub dropout: Option<Dropout>,
     /// Whether blocks keep their input alone and are computed again in backward.
     pub gradient_checkpointing: bool,
+    /// Where that input waits for backward if it is not to wait on a device.
+    pub offload: Option<Offload>,
 }
 
 impl Pass {
     /// Evaluation with an adapter.
     pub fn evaluation(adapter: Arc<dyn Adapter>) -> Self {
-        Self { adapter, dropout: None, gradient_checkpointing: false }
+        Self { adapter, dropout: None, gradient_checkpointing: false, offload: None }
     }
 
     /// Evaluation of the base alone.

@@ -10,6 +10,7 @@
 //! | trainable values in one flat buffer | [`Parameters`] |
 //! | their gradients in one flat buffer | [`Gradients`] |
 //! | losses of a step, which nobody has waited for | [`Scalars`] |
+//! | what recomputed blocks keep on the host | [`Offload`] |
 //! | where the sequences of a batch lie | [`Sequences`] |
 //! | keys and values of a growing text | [`RowBuffer`] |
 //! | one op: formula, forward, backward | [`ops`], a file each |
@@ -46,6 +47,7 @@ mod kernel_error;
 mod nf4_matrix;
 mod nf4_memory;
 mod nf4_parts;
+mod offload;
 pub mod ops;
 mod parameters;
 mod row_buffer;
@@ -67,6 +69,7 @@ pub use int8_matrix::Int8Matrix;
 pub use kernel_error::KernelError;
 pub use nf4_matrix::Nf4Matrix;
 pub use nf4_parts::{Nf4Absmax, Nf4Parts};
+pub use offload::Offload;
 pub use parameters::Parameters;
 pub use prefix_attention::{AttentionSpec, RelativeBuckets};
 pub use row_buffer::RowBuffer;

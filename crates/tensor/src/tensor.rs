@@ -402,7 +402,15 @@ impl Tensor {
 
     /// The same elements as a leaf of their own, trainable if this tensor needs a gradient.
     pub(crate) fn detach_as_leaf(&self) -> Self {
-        let history = if self.requires_grad() { History::Leaf { id: tape::next_id() } } else { History::Constant };
+        if self.requires_grad() { self.to_leaf() } else { self.with_history(History::Constant) }
+    }
+
+    /// The same elements, trainable.
+    pub(crate) fn to_leaf(&self) -> Self {
+        self.with_history(History::Leaf { id: tape::next_id() })
+    }
+
+    fn with_history(&self, history: History) -> Self {
         let Inner { shape, storage, keeping, .. } = &*self.0;
         Self::make_kept(*shape, storage.clone(), history, Keeping::new(keeping.precision, None))
     }

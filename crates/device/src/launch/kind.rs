@@ -42,10 +42,20 @@ pub(super) enum Executable {
     Emulated(Vec<Command>),
 }
 
-/// Host memory that the device reads while the host goes on.
+/// A copy between the device and the host that happens beside its kernels.
 #[derive(Debug)]
+pub(super) enum Transfer {
+    Cuda(CudaEvent),
+    Dry,
+    #[cfg(feature = "emulator")]
+    Emulated(emulated::Transfer),
+}
+
+/// Host memory that the device reads and writes while the host goes on.
+#[derive(Debug, Default)]
 pub(super) enum HostMemory {
     Cuda(cuda::Pinned),
+    #[default]
     Dry,
     #[cfg(feature = "emulator")]
     Emulated(Vec<u8>),
@@ -285,6 +295,44 @@ impl Kind {
             Kind::Dry(_) => Ok(HostMemory::Dry),
             #[cfg(feature = "emulator")]
             Kind::Emulated(_) => Ok(HostMemory::Emulated(vec![0; len])),
+        }
+    }
+
+    /// Starts to copy `from` to host memory that is as long, behind the work so far.
+    pub(super) fn copy_out(&self, from: Memory, to: &mut HostMemory) -> Result<Transfer, DeviceError> {
+        match (self, to) {
+            (Kind::Cuda(cuda), HostMemory::Cuda(pinned)) => cuda.copy_out(from, pinned).map(Transfer::Cuda),
+            (Kind::Dry(_), HostMemory::Dry) => Ok(Transfer::Dry),
+            #[cfg(feature = "emulator")]
+            (Kind::Emulated(_), HostMemory::Emulated(bytes)) => {
+                Ok(Transfer::Emulated(emulated::Transfer::out(from, bytes)))
+            }
+            _ => Err(DeviceError::MixedExecutors),
+        }
+    }
+
+    /// Starts to copy host memory to `to`, behind the work so far.
+    pub(super) fn copy_back(&self, from: &HostMemory, to: Memory) -> Result<Transfer, DeviceError> {
+        match (self, from) {
+            (Kind::Cuda(cuda), HostMemory::Cuda(pinned)) => cuda.copy_back(pinned, to).map(Transfer::Cuda),
+            (Kind::Dry(_), HostMemory::Dry) => Ok(Transfer::Dry),
+            #[cfg(feature = "emulator")]
+            (Kind::Emulated(_), HostMemory::Emulated(_)) => Ok(Transfer::Emulated(emulated::Transfer::back(to))),
+            _ => Err(DeviceError::MixedExecutors),
+        }
+    }
+
+    /// Has the work from here on wait for a copy from or to `host`.
+    pub(super) fn follow(&self, transfer: Transfer, host: &mut HostMemory) -> Result<(), DeviceError> {
+        match (self, transfer, host) {
+            (Kind::Cuda(cuda), Transfer::Cuda(copied), HostMemory::Cuda(_)) => cuda.follow(&copied),
+            (Kind::Dry(_), Transfer::Dry, HostMemory::Dry) => Ok(()),
+            #[cfg(feature = "emulator")]
+            (Kind::Emulated(emulated), Transfer::Emulated(transfer), HostMemory::Emulated(bytes)) => {
+                transfer.land(emulated, bytes);
+                Ok(())
+            }
+            _ => MIXED,
         }
     }
 

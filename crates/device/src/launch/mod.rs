@@ -8,6 +8,7 @@
 //! |---|---|
 //! | where kernels run | [`Executor`] |
 //! | memory there | [`DeviceBuffer`], filled from files by [`Staging`], shared for what does not change ([`Executor::constant`]) |
+//! | contents that wait on the host | [`DeviceBuffer::offload`], [`Offloaded`] |
 //! | how often the host waits and copies | [`Exchanges`] |
 //! | time | [`Event`], of each launch [`Executor::profile`] |
 //! | many launches started with one call | [`Executor::in_graphs`] |
@@ -31,6 +32,7 @@ mod graphs;
 mod grid;
 mod kernel;
 mod kind;
+mod offload;
 mod pool;
 mod profile;
 mod ring;
@@ -52,6 +54,7 @@ use constants::Constants;
 use exchanges::Counters;
 use graphs::Graphs;
 use kind::Kind;
+use offload::HostBlocks;
 use ring::Ring;
 
 pub use architecture::Architecture;
@@ -64,6 +67,7 @@ pub use exchanges::Exchanges;
 pub use graphs::GraphStats;
 pub use grid::Grid;
 pub use kernel::{Built, HostFunction, Image, Kernel};
+pub use offload::Offloaded;
 pub use pool::PoolStats;
 pub use staging::Staging;
 pub use tensor_map::{TensorMap, TiledMatrix};
@@ -92,6 +96,7 @@ struct Inner {
     is_profiled: AtomicBool,
     timed: Mutex<Vec<profile::Timed>>,
     graphs: Graphs,
+    host_blocks: HostBlocks,
 }
 
 impl Drop for Inner {
@@ -112,6 +117,7 @@ impl Executor {
             is_profiled: AtomicBool::new(false),
             timed: Mutex::default(),
             graphs: Graphs::default(),
+            host_blocks: HostBlocks::default(),
         }))
     }
 

@@ -124,7 +124,7 @@ impl Encoder {
         }
         let scope = Scope::new(&self.base, &sequences, positions, pass);
         let x = self.network.embeddings.forward(input, prompt.as_ref(), &scope)?;
-        let rows = self.network.blocks.forward(x, &scope, pass.gradient_checkpointing)?;
+        let rows = self.network.blocks.forward(x, &scope, pass)?;
         Ok(Hidden { rows, sequences, prompt_len })
     }
 

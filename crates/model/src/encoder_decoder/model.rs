@@ -103,8 +103,7 @@ impl EncoderDecoder {
         let memory = self.encode(input, pass)?;
         let scope = self.scope(decoder_input, None, pass)?;
         let x = self.network.decoder.embed(&decoder_input.input_ids, &scope)?;
-        let checkpointing = pass.gradient_checkpointing;
-        self.finish(&self.network.decoder.forward(x, Some(&memory), &scope, checkpointing, None)?)
+        self.finish(&self.network.decoder.forward(x, Some(&memory), &scope, pass, None)?)
     }
 
     /// Logits of `hidden`, some rows of what [`EncoderDecoder::forward`] gave: `[rows, vocab_size]`.
@@ -157,7 +156,7 @@ impl EncoderDecoder {
             let scope = self.scope(&input, None, pass)?;
             let x = self.network.decoder.embed(&input.input_ids, &scope)?;
             let DecoderCache { memory, blocks, .. } = cache;
-            self.finish(&self.network.decoder.forward(x, Some(memory), &scope, false, Some(blocks))?)
+            self.finish(&self.network.decoder.forward(x, Some(memory), &scope, pass, Some(blocks))?)
         })
     }
 
@@ -168,7 +167,7 @@ impl EncoderDecoder {
         if let Some(prompt) = &prompt {
             x = ops::prepend(prompt, &x, &input.sequences)?;
         }
-        let hidden = self.network.encoder.forward(x, None, &scope, pass.gradient_checkpointing, None)?;
+        let hidden = self.network.encoder.forward(x, None, &scope, pass, None)?;
         Ok(Memory { hidden, scope })
     }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use tensor::ops::EmbeddingOptions;
-use tensor::{RelativeBuckets, Result, Tensor, ops};
+use tensor::{Offload, RelativeBuckets, Result, Tensor, ops};
 
 use super::block::{Block, Inputs};
 use super::cache::BlockCache;
 use super::memory::Memory;
+use crate::Pass;
 use crate::config::EncoderDecoderConfig;
 use crate::module::Modules;
 use crate::parts::{BlockSite, Embedding, Norm, Prefix, Scope};
@@ -66,13 +67,14 @@ impl Stack {
     }
 
     /// `x`: `[num_tokens, hidden_size]`, returned in the same shape, normed. A decoder is given `memory`, and `caches` to
-    /// go on a text. With `gradient_checkpointing` a block keeps its inputs alone and is computed again in backward.
+    /// go on a text. With gradient checkpointing a block keeps its inputs alone and is computed again in backward;
+    /// never where a text goes on.
     pub(super) fn forward(
         &self,
         mut x: Tensor,
         memory: Option<&Memory>,
         scope: &Scope,
-        gradient_checkpointing: bool,
+        pass: &Pass,
         mut caches: Option<&mut [BlockCache]>,
     ) -> Result<Tensor> {
         let rows: Arc<[u32]> = (0..self.buckets.num_buckets() as u32).collect();
@@ -85,8 +87,8 @@ impl Stack {
                 (Some(_), Some(cache)) => cache.own.prefix(|| scope.adapter.prefix(layer))?,
             };
             let inputs = Inputs { bias: bias.clone(), prefix, memory: memory.cloned() };
-            x = match gradient_checkpointing {
-                true => checkpointed(block, &x, inputs, scope)?,
+            x = match pass.gradient_checkpointing && cache.is_none() {
+                true => checkpointed(block, &x, inputs, scope, pass.offload.as_ref())?,
                 false => block.forward(&x, &inputs, scope, cache)?,
             };
         }
@@ -95,12 +97,18 @@ impl Stack {
 }
 
 /// The block, keeping its inputs alone. What is computed once for all blocks has its history outside of them.
-fn checkpointed(block: &Arc<Block>, x: &Tensor, inputs: Inputs, scope: &Scope) -> Result<Tensor> {
+fn checkpointed(
+    block: &Arc<Block>,
+    x: &Tensor,
+    inputs: Inputs,
+    scope: &Scope,
+    offload: Option<&Offload>,
+) -> Result<Tensor> {
     let (block, scope) = (Arc::clone(block), scope.clone());
     let mut tensors = vec![x.clone(), inputs.bias.0.clone()];
     tensors.extend(inputs.memory.iter().map(|memory| memory.hidden.clone()));
     tensors.extend(inputs.prefix.iter().flat_map(|(k, v)| [k.clone(), v.clone()]));
-    ops::checkpoint(&tensors.iter().collect::<Vec<_>>(), move |tensors| {
+    ops::checkpoint(&tensors.iter().collect::<Vec<_>>(), offload, move |tensors| {
         let mut given = tensors.iter().cloned();
         let mut next = || given.next().expect("as many as were kept");
         let x = next();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tensor::{Result, Tensor, ops};
 
 use super::{Block, BlockSite, Prefix, Scope, fused_columns};
+use crate::Pass;
 use crate::config::{BlockConfig, LayerConfig};
 use crate::module::Modules;
 
@@ -23,16 +24,16 @@ impl Blocks {
         Self(blocks.collect())
     }
 
-    /// `x`: `[num_tokens, hidden_size]`, returned in the same shape. With `gradient_checkpointing` a block keeps its input
-    /// alone and is computed again in backward.
-    pub(crate) fn forward(&self, mut x: Tensor, scope: &Scope, gradient_checkpointing: bool) -> Result<Tensor> {
+    /// `x`: `[num_tokens, hidden_size]`, returned in the same shape. With gradient checkpointing a block keeps its input alone
+    /// and is computed again in backward.
+    pub(crate) fn forward(&self, mut x: Tensor, scope: &Scope, pass: &Pass) -> Result<Tensor> {
         for (layer, block) in self.0.iter().enumerate() {
             let prefix = scope.adapter.prefix(layer)?;
-            x = if gradient_checkpointing {
+            x = if pass.gradient_checkpointing {
                 let (block, scope) = (Arc::clone(block), scope.clone());
                 // A prefix may be computed from parameters that all layers share: its history stays outside of the block.
                 let inputs: Vec<&Tensor> = [&x].into_iter().chain(prefix.iter().flat_map(|(k, v)| [k, v])).collect();
-                ops::checkpoint(&inputs, move |inputs| {
+                ops::checkpoint(&inputs, pass.offload.as_ref(), move |inputs| {
                     let prefix: Option<Prefix> = match inputs {
                         [_, k, v] => Some((k.clone(), v.clone())),
                         _ => None,

@@ -105,7 +105,7 @@ impl ImageClassifier {
         let sequences = Arc::clone(&placement.sequences);
         let scope = Scope::new(&self.base, &sequences, placement.positions, pass);
         let x = self.network.embeddings.forward(images, prompt.as_ref(), &scope)?;
-        let rows = self.network.blocks.forward(x, &scope, pass.gradient_checkpointing)?;
+        let rows = self.network.blocks.forward(x, &scope, pass)?;
         Ok(Hidden { rows, sequences, prompt_len })
     }
 

@@ -1,32 +1,83 @@
 //! Gradient checkpointing: a part of the graph that keeps its inputs only and is computed again in backward.
 //!
+//! On a device with memory of its own the first input, which is the largest, can wait on the host ([`Offload`]).
+//!
 //! Source: Chen et al. 2016, "Training deep nets with sublinear memory cost". Random numbers in it must depend on position,
 //! not on history (see `device::philox`), so that the second pass repeats the first.
 
-use crate::tape::{self, Mode, Parent};
-use crate::{Result, Tensor, TensorError};
+use device::DType;
 
-/// Computes `body(inputs)` without keeping what it saves. Trainable tensors that `body` captures get their gradients too.
+use crate::offload::Kept;
+use crate::tape::{self, Mode, Parent};
+use crate::{Offload, Result, Tensor, TensorError};
+
+const OP: &str = "checkpoint";
+
+/// Computes `body(inputs)` without keeping what it saves. Trainable tensors that `body` captures get their gradients too. With
+/// `offload`, which is for devices other than the CPU, the first input is kept there.
 ///
 /// # Errors
-/// Those of `body`.
-pub fn checkpoint(inputs: &[&Tensor], body: impl Fn(&[Tensor]) -> Result<Tensor> + Send + 'static) -> Result<Tensor> {
-    const OP: &str = "checkpoint";
+/// Those of `body`; [`TensorError::Device`] where nothing can be kept on the host.
+pub fn checkpoint(
+    inputs: &[&Tensor],
+    offload: Option<&Offload>,
+    body: impl Fn(&[Tensor]) -> Result<Tensor> + Send + 'static,
+) -> Result<Tensor> {
     if tape::mode() != Mode::Record {
         return body(&inputs.iter().map(|x| (*x).clone()).collect::<Vec<_>>());
     }
     let saved: Vec<Tensor> = inputs.iter().map(|x| x.detach_as_leaf()).collect();
+    let kept = offload.zip(saved.first()).map(|(offload, x)| offload.keep(OP, x)).transpose()?;
     let y = tape::with_mode(Mode::Track, || body(&saved))?;
     if !y.requires_grad() {
         return Ok(y);
     }
+    let saved = Saved::new(saved, kept);
     Tensor::record_recomputed(OP, &y, inputs, move |grad_y, sink| {
+        let saved = saved.inputs()?;
         let again = tape::with_mode(Mode::Record, || body(&saved))?;
         let Parent::Node { node, .. } = again.as_parent() else { return Err(TensorError::NoHistory) };
         // The values of the output are not needed, only its history.
         drop(again);
         sink.run_recomputed(node, grad_y, &saved)
     })
+}
+
+/// What is kept of the inputs, leaves of the recomputed part where they need a gradient.
+enum Saved {
+    Tensors(Vec<Tensor>),
+    /// The first input elsewhere, and the others.
+    Offloaded {
+        first: Kept,
+        like: FirstLike,
+        others: Vec<Tensor>,
+    },
+}
+
+/// What the first input has besides its elements.
+struct FirstLike {
+    precision: DType,
+    requires_grad: bool,
+}
+
+impl Saved {
+    fn new(mut inputs: Vec<Tensor>, first: Option<Kept>) -> Self {
+        let Some(first) = first else { return Saved::Tensors(inputs) };
+        let x = inputs.remove(0);
+        let like = FirstLike { precision: x.precision(), requires_grad: x.requires_grad() };
+        Saved::Offloaded { first, like, others: inputs }
+    }
+
+    fn inputs(self) -> Result<Vec<Tensor>> {
+        match self {
+            Saved::Tensors(inputs) => Ok(inputs),
+            Saved::Offloaded { first, like, others } => {
+                let x = first.take(OP)?.with_precision(like.precision);
+                let x = if like.requires_grad { x.to_leaf() } else { x };
+                Ok([x].into_iter().chain(others).collect())
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -39,7 +90,7 @@ mod tests {
     fn gradients() {
         let worst = gradcheck(&[values([4], 1), values([4], 2)], |x| {
             let captured = x[1].clone();
-            checkpoint(&[&x[0]], move |x| ops::scale(&ops::add(&x[0], &captured)?, 3.0))
+            checkpoint(&[&x[0]], None, move |x| ops::scale(&ops::add(&x[0], &captured)?, 3.0))
         })
         .unwrap();
         // Linear: rounding only.
@@ -51,7 +102,7 @@ mod tests {
         let (x, p) = (Tensor::from_f32([1], &[1.0]).unwrap(), Tensor::leaf([1], &[2.0]).unwrap());
         let mut gradients = Gradients::new([&p]).unwrap();
         let captured = p.clone();
-        let y = checkpoint(&[&x], move |x| ops::add(&ops::scale(&captured, 5.0)?, &x[0])).unwrap();
+        let y = checkpoint(&[&x], None, move |x| ops::add(&ops::scale(&captured, 5.0)?, &x[0])).unwrap();
         backward(&y, 1.0, &mut gradients).unwrap();
         assert_eq!(gradients.of(&p).unwrap(), [5.0]);
         assert!(matches!(backward(&y, 1.0, &mut gradients), Err(TensorError::BackwardTwice { .. })));
@@ -61,8 +112,8 @@ mod tests {
     fn nested_blocks() {
         let x = Tensor::leaf([1], &[2.0]).unwrap();
         let mut gradients = Gradients::new([&x]).unwrap();
-        let y = checkpoint(&[&x], |x| {
-            let inner = checkpoint(&[&x[0]], |x| ops::scale(&x[0], 2.0))?;
+        let y = checkpoint(&[&x], None, |x| {
+            let inner = checkpoint(&[&x[0]], None, |x| ops::scale(&x[0], 2.0))?;
             ops::add(&inner, &x[0])
         })
         .unwrap();
@@ -73,6 +124,44 @@ mod tests {
     #[test]
     fn frozen_blocks_are_constants() {
         let x = Tensor::from_f32([1], &[2.0]).unwrap();
-        assert!(!checkpoint(&[&x], |x| ops::scale(&x[0], 2.0)).unwrap().requires_grad());
+        assert!(!checkpoint(&[&x], None, |x| ops::scale(&x[0], 2.0)).unwrap().requires_grad());
+    }
+
+    /// On the emulated device, which copies as late as it may, in graphs and out of them.
+    #[cfg(feature = "emulator")]
+    #[test]
+    fn inputs_on_the_host_change_no_bit() {
+        use device::Device;
+        use device::launch::Executor;
+
+        use crate::{Parameters, Shape};
+
+        let executor = Executor::for_device(Device::Emulated).unwrap();
+        let run = |offload: Option<&Offload>| -> Result<Vec<f32>> {
+            let parameters = Parameters::zeros_on(Device::Emulated, [("p".to_owned(), Shape::from([2, 40]))])?;
+            let (_, drawn) = values([2, 40], 3);
+            parameters.set(0, &drawn)?;
+            let parameter = parameters.tensors().next().unwrap();
+            let mut gradients = Gradients::new([parameter])?;
+            let mut x = Tensor::from_f32([2, 40], &drawn)?.to_device(Device::Emulated, DType::F32)?;
+            for layer in 1..5u8 {
+                let parameter = parameter.clone();
+                // What it gives depends on every element of its input, and so does its gradient.
+                x = checkpoint(&[&x], offload, move |x| {
+                    let gated = ops::gated_activation(&x[0], &parameter, transformer::Activation::Silu)?;
+                    ops::add(&x[0], &ops::scale(&gated, f32::from(layer))?)
+                })?;
+            }
+            let weights: Vec<f32> = (0..80u8).map(|i| f32::from(i) / 80.0 - 0.5).collect();
+            backward(&ops::weighted_sum(&x, &weights)?, 1.0, &mut gradients)?;
+            let of = gradients.to_host()?.of(parameter).unwrap().to_vec();
+            Ok(of.into_iter().chain(x.to_vec()).collect())
+        };
+        let kept = run(None).unwrap();
+        assert!(kept.iter().all(|value| value.is_finite()));
+        assert_eq!(run(Some(&Offload::default())).unwrap(), kept);
+        for _ in 0..3 {
+            assert_eq!(executor.in_graphs(|| run(Some(&Offload::default()))).unwrap(), kept);
+        }
     }
 }

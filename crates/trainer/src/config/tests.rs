@@ -43,6 +43,7 @@ adam_beta2 = 0.999
 adam_epsilon = 1e-8
 max_grad_norm = 1.0
 gradient_checkpointing = false
+activation_offload = false
 logging_steps = 1
 eval_steps = 0
 save_steps = 0
@@ -221,6 +222,15 @@ fn qlora_is_lora_on_a_quantized_base() {
     assert!(contradiction.contains("--> --set:1:"), "{contradiction}");
     let full = with_set(SHORT, &["adapter.method=full", "model.quantization=nf4"]).unwrap_err().to_string();
     assert!(full.contains("quantized weights cannot be trained"), "{full}");
+}
+
+#[test]
+fn activations_leave_a_device_whose_blocks_are_recomputed() {
+    assert!(refusal("training.activation_offload=true").contains("is for training.gradient_checkpointing = true"));
+    let both = ["training.activation_offload=true", "training.gradient_checkpointing=true"];
+    assert!(with_set(SHORT, &both).unwrap().training.activation_offload);
+    let on_cpu = with_set(SHORT, &[both[0], both[1], "training.device=cpu"]).unwrap_err().to_string();
+    assert!(on_cpu.contains("`training.activation_offload` must be false for training.device"), "{on_cpu}");
 }
 
 #[test]

@@ -58,6 +58,9 @@ pub struct Training {
     pub max_grad_norm: f64,
     /// Recompute each block in the backward pass instead of keeping its activations. Default false.
     pub gradient_checkpointing: bool,
+    /// Keep the input of each block that is recomputed on the host: less memory of a device, for copies beside its kernels. Needs
+    /// `gradient_checkpointing`. Default false.
+    pub activation_offload: bool,
     /// Steps between two lines of `metrics.jsonl`. Default 1.
     pub logging_steps: u64,
     /// Steps between two evaluations; 0 evaluates at the end only. Default 0.
@@ -101,6 +104,20 @@ impl Training {
         if let Some(steps) = max_steps.filter(|&steps| warmup_steps > steps) {
             s.warmup_too_long("warmup_steps", warmup_steps, steps);
         }
+        let gradient_checkpointing = s.or("gradient_checkpointing", false);
+        let activation_offload = s.or("activation_offload", false);
+        let device = s.or("device", DeviceChoice::Auto);
+        if activation_offload && !gradient_checkpointing {
+            let reason =
+                "is for training.gradient_checkpointing = true: the inputs of recomputed blocks are what is kept";
+            s.contradiction("activation_offload", reason);
+        }
+        if activation_offload && device == DeviceChoice::Named(Device::Cpu) {
+            s.contradiction(
+                "activation_offload",
+                "must be false for training.device = \"cpu\": its memory is the host's",
+            );
+        }
         Self {
             output_dir: s.required("output_dir", "--output"),
             max_steps,
@@ -118,13 +135,14 @@ impl Training {
             adam_beta2: s.within("adam_beta2", 0.999, 0.0..1.0),
             adam_epsilon: s.within("adam_epsilon", 1e-8, 0.0..=1.0),
             max_grad_norm: s.within("max_grad_norm", 1.0, 0.0..f64::INFINITY),
-            gradient_checkpointing: s.or("gradient_checkpointing", false),
+            gradient_checkpointing,
+            activation_offload,
             logging_steps: s.within("logging_steps", 1, 1..),
             eval_steps: s.or("eval_steps", 0),
             save_steps: s.or("save_steps", 0),
             save_total_limit: s.or("save_total_limit", 2),
             seed: s.or("seed", 42),
-            device: s.or("device", DeviceChoice::Auto),
+            device,
             device_memory_mib: s.get_within("device_memory_mib", 1..=1 << 40),
             cuda_graphs: s.or("cuda_graphs", true),
             threads: s.within("threads", 0, 0..=4096),

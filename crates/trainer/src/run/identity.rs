@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::schedule::SchedulerType;
 
 /// Settings that change where, how fast or how often, and no number of the result.
-const INDIFFERENT: [&str; 22] = [
+const INDIFFERENT: [&str; 23] = [
     // Paths may change; contents are compared.
     "model.path",
     "data.train",
@@ -26,6 +26,7 @@ const INDIFFERENT: [&str; 22] = [
     "training.num_train_epochs",
     "training.per_device_eval_batch_size",
     "training.gradient_checkpointing",
+    "training.activation_offload",
     "training.logging_steps",
     "training.eval_steps",
     "training.save_steps",

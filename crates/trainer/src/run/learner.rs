@@ -7,7 +7,7 @@ use device::Device;
 use device::launch::Executor;
 use model::{Dropout, Pass};
 use peft::Method;
-use tensor::{Gradients, Scalars, Tensor, backward};
+use tensor::{Gradients, Offload, Scalars, Tensor, backward};
 
 use super::optimizer::Optimizer;
 use super::task::Task;
@@ -96,6 +96,11 @@ impl Learner<'_> {
         Ok(Losses { sums, supervised, penalty: penalty.map(|penalty| penalty.detach()) })
     }
 
+    /// Whether what blocks keep waits on the host, which on the CPU it does anyway.
+    fn offloads(&self) -> bool {
+        self.training.activation_offload && self.method.parameters().device() != Device::Cpu
+    }
+
     /// Micro-batch `index` of step `step`: every pass of the run has dropout masks of its own.
     fn pass(&self, step: u64, index: usize) -> Pass {
         let passes = (step - 1) * self.training.gradient_accumulation_steps as u64 + index as u64;
@@ -103,6 +108,7 @@ impl Learner<'_> {
             adapter: Arc::clone(self.method) as Arc<dyn model::Adapter>,
             dropout: Some(Dropout { seed: self.training.seed, step: passes as u32 }),
             gradient_checkpointing: self.training.gradient_checkpointing,
+            offload: self.offloads().then(Offload::default),
         }
     }
 }

@@ -6,6 +6,7 @@ mod image;
 mod modules;
 mod pinned;
 mod tensor_map;
+mod transfer;
 
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +26,8 @@ pub(super) use pinned::Pinned;
 /// Dynamic shared memory that a kernel may have without asking.
 const DEFAULT_SHARED_BYTES: u32 = 48 << 10;
 
-/// One GPU: its context, one stream on which everything happens in order, and the kernels loaded so far.
+/// One GPU: its context, one stream on which everything happens in order, one for copies beside it, and the kernels loaded so
+/// far.
 #[derive(Debug)]
 pub(super) struct Cuda {
     gpu: cuda::Gpu,
@@ -33,6 +35,7 @@ pub(super) struct Cuda {
     poisons: bool,
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
+    copies: Arc<CudaStream>,
     multiprocessors: u32,
     modules: Mutex<Modules>,
 }
@@ -61,9 +64,11 @@ impl Cuda {
         let context = CudaContext::new(ordinal).map_err(failed)?;
         keep_freed_memory(&context).map_err(failed)?;
         let stream = context.new_stream().map_err(failed)?;
+        let copies = context.new_stream().map_err(failed)?;
         let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
         let multiprocessors = context.attribute(count).map_err(failed)?.max(1) as u32;
-        Ok(Self { gpu, architecture, poisons: false, context, stream, multiprocessors, modules: Mutex::default() })
+        let modules = Mutex::default();
+        Ok(Self { gpu, architecture, poisons: false, context, stream, copies, multiprocessors, modules })
     }
 
     /// The same GPU, whose memory reads as NaN until it is written, as the emulator's does.

@@ -1,4 +1,4 @@
-//! Page-locked host memory, which the GPU reads while the host goes on.
+//! Page-locked host memory, which the GPU reads and writes while the host goes on.
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -57,6 +57,16 @@ impl Pinned {
         let bytes = unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(start), len) };
         // SAFETY: as above.
         unsafe { result::memcpy_htod_async(memory.address, bytes, stream) }
+    }
+}
+
+impl Pinned {
+    /// # Safety
+    /// Neither memory may be used before the copy has ended, and `memory` must be live and no longer than this.
+    pub(super) unsafe fn copy_from(&mut self, memory: Memory, stream: sys::CUstream) -> Result<(), DriverError> {
+        let len = memory.len.min(self.len);
+        // SAFETY: the caller's promise.
+        unsafe { result::memcpy_dtoh_async(&mut self.bytes_mut()[..len], memory.address, stream) }
     }
 }
 

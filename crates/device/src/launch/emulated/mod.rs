@@ -5,7 +5,7 @@
 //! - A copy started with `cp.async` lands when it is waited for ([`copies`]).
 //! - Warps run in an order drawn from the seed, so a missing barrier shows as a result that changes with it ([`block`]).
 //! - A product started with `wgmma` is computed when it is waited for ([`deferred`]), and a bulk copy lands when its barrier
-//!   is waited for ([`mbarrier`]).
+//!   is waited for ([`mbarrier`]); a copy between the device and the host when kernels wait for it ([`transfer`]).
 //! - Threads that wait for each other at different places, or for ever, fail the launch ([`block`]).
 
 mod block;
@@ -15,6 +15,7 @@ mod mbarrier;
 mod memory;
 mod shared;
 mod thread;
+mod transfer;
 
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -32,6 +33,8 @@ use crate::philox::Stream;
 use block::Worker;
 use memory::Allocations;
 use thread::Dim3;
+
+pub(super) use transfer::Transfer;
 
 /// The emulated device.
 #[derive(Debug)]
