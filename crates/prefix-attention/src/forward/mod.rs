@@ -12,7 +12,7 @@ use std::f32::consts::LN_2;
 pub(crate) use wide::{compute_scores, multiply_keys, score_factor};
 
 use crate::blocks::Operands;
-use crate::isa::InstructionSet;
+use crate::isa::{InstructionSet, prefetch};
 use crate::relative_bias::Expanded;
 use crate::scores::Softmax;
 use crate::spec::Sequence;
@@ -73,6 +73,16 @@ struct Results<'a> {
 }
 
 impl Results<'_> {
+    /// Hints that the results of a tile are written after a while.
+    fn prefetch(&self, tile: &Tile) {
+        let spec = self.shape.spec();
+        for row in 0..tile.rows {
+            let (token, head) = tile.token_and_head(self.shape, row);
+            // SAFETY: the part belongs to this (token, head), which is a row of this tile alone, and nothing is read of it.
+            prefetch(unsafe { self.o.part((token * spec.num_heads + head) * spec.head_dim, spec.head_dim) });
+        }
+    }
+
     /// Writes the results of a tile from its softmax and the sums of products with the values, `[rows, padded_dim]`.
     fn write_tile(&self, layout: &Layout<'_>, tile: &Tile, softmax: &Softmax, weighted: &[f32]) {
         for (r, row) in weighted.chunks_exact(layout.padded_dim).take(tile.rows).enumerate() {

@@ -120,8 +120,9 @@ impl<'a> Working<'a> {
         while let Some(block) = blocks.next() {
             self.block.load(layout, &block, [self.rows, self.columns]);
             for (index, state) in states.iter_mut().enumerate() {
-                if let Some(next) = blocks.peek() {
-                    next.prefetch(index, tiles.len());
+                match blocks.peek() {
+                    Some(next) => next.prefetch(index, tiles.len()),
+                    None => results.prefetch(&state.tile),
                 }
                 // The whole block, or nothing: where it begins decides which keys stand side by side in pieces.
                 if block.visible_to(layout.shape, &state.tile).is_none() {
