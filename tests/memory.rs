@@ -32,6 +32,17 @@ fn the_plan_is_within_15_percent_of_the_peak() {
         &["training.per_device_train_batch_size=2"],
         &["training.per_device_train_batch_size=1", "adapter.method=full"],
         &["training.per_device_train_batch_size=2", "adapter.method=bottleneck", "adapter.bottleneck_config=houlsby"],
+        &["training.per_device_train_batch_size=4", all_linear, "model.quantization=nf4"],
+        &["training.per_device_train_batch_size=4", all_linear, "adapter.use_dora=true"],
+        &["training.per_device_train_batch_size=4", all_linear, "adapter.use_dora=true", "model.dtype=bfloat16"],
+        &["training.per_device_train_batch_size=4", all_linear, "adapter.method=vera"],
+        &["training.per_device_train_batch_size=4", all_linear, "adapter.method=adalora"],
+        &["training.per_device_train_batch_size=4", "adapter.method=ia3"],
+        &["training.per_device_train_batch_size=4", "adapter.method=ln_tuning"],
+        &["training.per_device_train_batch_size=4", "adapter.method=prompt_tuning"],
+        &["training.per_device_train_batch_size=4", "adapter.method=prefix_tuning", "adapter.prefix_projection=true"],
+        &["training.per_device_train_batch_size=4", "adapter.method=p_tuning", "model.dtype=bfloat16"],
+        &["adapter.method=p_tuning", "adapter.encoder_reparameterization_type=LSTM"],
     ] {
         let (planned, measured) = planned_and_measured(&workspace, set);
         assert!((planned / measured - 1.0).abs() <= 0.15, "{set:?}: planned {planned}, measured {measured}");

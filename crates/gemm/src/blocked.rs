@@ -21,7 +21,7 @@ use crate::problem::{Addend, Problem, Term, in_slabs};
 use crate::simd::{Rounded, Source};
 
 /// Bytes of the shared operand that are packed at a time, unless a single block of depth is more.
-const SHARED_BYTES: usize = 16 << 20;
+const SHARED_BYTES: usize = 8 << 20;
 
 /// One side of `C` cut into panels of nearly equal width, in whole `unit`s but for the very last.
 #[derive(Clone, Copy)]

@@ -7,6 +7,14 @@ pub fn peak_rss_bytes() -> Option<u64> {
     status_field("VmHWM:")
 }
 
+/// Starts [`peak_rss_bytes`] anew from what is held now, without what earlier work left for reuse. Where the kernel refuses,
+/// the peak stays that of the whole process.
+pub fn restart_peak() {
+    device::pool::trim();
+    // proc(5): 5 resets the peak resident set size.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
 /// Memory this process holds now, mapped files included.
 pub fn rss_bytes() -> Option<u64> {
     status_field("VmRSS:")

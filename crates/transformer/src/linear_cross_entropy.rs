@@ -34,9 +34,9 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The most rows of a chunk: what 64 MiB of logits hold, but enough to be worth reading the head for.
+    /// The most rows of a chunk: what 32 MiB of logits hold, but enough to be worth reading the head for.
     fn most_rows(&self) -> usize {
-        const LOGITS: usize = (64 << 20) / size_of::<f32>();
+        const LOGITS: usize = (32 << 20) / size_of::<f32>();
         const FEWEST: usize = 64;
         (LOGITS / self.vocab_size.max(1)).max(FEWEST)
     }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn the_logits_in_memory_are_bounded() {
         let most = |vocab_size| Shape { vocab_size, ..SHAPE }.most_rows();
-        assert_eq!((most(32_768), most(262_144), most(1 << 40)), (512, 64, 64));
+        assert_eq!((most(32_768), most(262_144), most(1 << 40)), (256, 64, 64));
     }
 
     #[test]

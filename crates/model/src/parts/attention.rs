@@ -19,7 +19,8 @@ pub(crate) type Prefix = (Tensor, Tensor);
 pub(crate) struct Attention {
     projection: QueryKeyValue,
     head_norms: Option<[Norm; 2]>,
-    output: Linear,
+    /// The projection of the result, which the block applies.
+    pub(super) output: Linear,
     heads: Heads,
     /// Index into [`Scope::ropes`]; `None` where positions are learned.
     rope: Option<usize>,
@@ -96,7 +97,8 @@ impl Attention {
         }
     }
 
-    /// `x`: `[num_tokens, hidden_size]`, returned in the same shape.
+    /// `x`: `[num_tokens, hidden_size]`, returned as `[num_tokens, num_attention_heads * head_dim]`: what the output
+    /// projection is given.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
@@ -125,14 +127,13 @@ impl Attention {
             }
             (Some(cache), leading) => cache.append(&k, &v, leading)?,
         };
-        let attended = ops::attention(&q, &k, &v, &self.spec, &sequences, prefix.map(|(k, v)| (k, v)))?;
-        self.output.forward(&attended, scope)
+        ops::attention(&q, &k, &v, &self.spec, &sequences, prefix.map(|(k, v)| (k, v)))
     }
 
     fn project(&self, x: &Tensor, scope: &Scope) -> Result<[Tensor; 3]> {
         match &self.projection {
             QueryKeyValue::Separate([q, k, v]) => {
-                Ok([q.forward(x, scope)?, k.forward(x, scope)?, v.forward(x, scope)?])
+                Ok([q.forward(x, scope)?, k.forward(x, scope)?, v.forward_unkept(x, scope)?])
             }
             QueryKeyValue::Fused(linear, [q, k, v]) => {
                 let qkv = linear.forward(x, scope)?;

@@ -1,6 +1,6 @@
 //! One block: attention and MLP, added to the hidden states with norms before or after.
 
-use tensor::{Result, Tensor};
+use tensor::{Result, Tensor, ops};
 
 use super::{Attention, FusedColumns, Mlp, Norm, Prefix, Residual, Scope};
 use crate::cache::LayerCache;
@@ -96,26 +96,46 @@ impl Block {
         cache: Option<&mut LayerCache>,
     ) -> Result<Tensor> {
         let attended = self.attention.forward(&apply(self.before_attention, x, scope)?, prefix, scope, cache)?;
-        let x_attended = self.join(self.attention_residual, self.after_attention, [&attended, x, x], scope)?;
+        let x_attended = self.join_attention(&attended, x, scope)?;
         let mlp_input = if self.arrangement == Arrangement::Parallel { x } else { &x_attended };
         let fed = self.mlp.forward(&apply(self.before_mlp, mlp_input, scope)?, scope)?;
-        self.join(self.mlp_residual, self.after_mlp, [&fed, mlp_input, &x_attended], scope)
+        let end = End { connection: self.mlp_residual, norm: self.after_mlp, arrangement: self.arrangement };
+        end.join([&fed, mlp_input, &x_attended], scope)
     }
 
-    /// Adds the output of a part, given `input`, to `residual`.
-    fn join(
-        &self,
-        connection: Residual,
-        norm: Option<Norm>,
-        [output, input, residual]: [&Tensor; 3],
-        scope: &Scope,
-    ) -> Result<Tensor> {
-        if self.arrangement == Arrangement::PostNorm {
-            let norm = |sum: &Tensor| apply(norm, sum, scope);
-            return connection.join(Join { output, input, residual, norm: Some(&norm) }, scope);
+    /// Projects what attention gave for `x`, and adds it to that.
+    fn join_attention(&self, attended: &Tensor, x: &Tensor, scope: &Scope) -> Result<Tensor> {
+        let end =
+            End { connection: self.attention_residual, norm: self.after_attention, arrangement: self.arrangement };
+        let output = self.attention.output;
+        let is_kept_anyway = self.arrangement != Arrangement::Sequential || end.connection.is_adapted(scope);
+        if is_kept_anyway || !scope.saves_memory(x) {
+            return end.join([&output.forward(attended, scope)?, x, x], scope);
         }
-        let output = &apply(norm, output, scope)?;
-        connection.join(Join { output, input, residual, norm: None }, scope)
+        let scope = scope.clone();
+        ops::recomputed(&[attended, x], move |inputs| {
+            end.join([&output.forward(&inputs[0], &scope)?, &inputs[1], &inputs[1]], &scope)
+        })
+    }
+}
+
+/// Where a part of a block ends.
+#[derive(Clone, Copy)]
+struct End {
+    connection: Residual,
+    norm: Option<Norm>,
+    arrangement: Arrangement,
+}
+
+impl End {
+    /// Adds the output of the part, given `input`, to `residual`.
+    fn join(self, [output, input, residual]: [&Tensor; 3], scope: &Scope) -> Result<Tensor> {
+        if self.arrangement == Arrangement::PostNorm {
+            let norm = |sum: &Tensor| apply(self.norm, sum, scope);
+            return self.connection.join(Join { output, input, residual, norm: Some(&norm) }, scope);
+        }
+        let output = &apply(self.norm, output, scope)?;
+        self.connection.join(Join { output, input, residual, norm: None }, scope)
     }
 }
 

@@ -54,6 +54,16 @@ impl Linear {
         scope.adapter.linear(self.module, x, &self.weight(scope)?, bias, &scope.context)
     }
 
+    /// The same, kept as `x` by what needs the result in its backward, where memory matters more than computing it again:
+    /// the result of a product with a norm, which is itself made again.
+    pub(crate) fn forward_unkept(&self, x: &Tensor, scope: &Scope) -> Result<Tensor> {
+        if !scope.saves_memory(x) {
+            return self.forward(x, scope);
+        }
+        let (linear, scope) = (*self, scope.clone());
+        ops::recomputed(&[x], move |x| linear.forward(&x[0], &scope))
+    }
+
     /// The weight of this pass.
     pub(crate) fn weight(&self, scope: &Scope) -> Result<Weight> {
         scope.weight(self.weight, self.layout)

@@ -49,7 +49,7 @@ impl Mlp {
                 return output.forward(&ops::activation(&up.forward(x, scope)?, activation)?, scope);
             }
             Input::Gated { gate, up } => {
-                let (gate, up) = (gate.forward(x, scope)?, up.forward(x, scope)?);
+                let (gate, up) = (gate.forward(x, scope)?, up.forward_unkept(x, scope)?);
                 match scale {
                     None => ops::gated_activation(&gate, &up, activation)?,
                     Some(scale) => ops::gated_activation_scaled(&gate, &up, scale, activation)?,

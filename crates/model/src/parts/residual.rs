@@ -16,6 +16,11 @@ impl Residual {
         Self(modules.add_residual(path.to_owned(), layer, part, size))
     }
 
+    /// Whether the adapter does something of its own here.
+    pub(crate) fn is_adapted(&self, scope: &Scope) -> bool {
+        scope.adapter.adapts_residual(self.0)
+    }
+
     /// The hidden states with the part's output.
     pub(crate) fn join(&self, join: Join<'_>, scope: &Scope) -> Result<Tensor> {
         scope.adapter.residual(self.0, join, &scope.context)

@@ -12,6 +12,7 @@ use crate::args::{ConfigArgs, QuickstartArgs, TrainArgs};
 use crate::commands::{EXIT_DONE, train};
 use crate::config::{self, Config, Overrides};
 use crate::console::Console;
+use crate::memory;
 use crate::quickstart::{Answer, Bundle, Outcome, TaskRow, answer, table};
 use crate::run::adapters::Adapters;
 use crate::run::base_model::{BaseModel, RowSettings};
@@ -37,6 +38,8 @@ pub(super) fn run(args: &QuickstartArgs) -> Result<u8, Error> {
     for (method, config, output) in &bundle.methods {
         console.line(format_args!("\n{method}: tunesmith train {}", config.display()));
         let started = Instant::now();
+        // The run tells its own peak, beside its plan.
+        memory::restart_peak();
         let arguments = ConfigArgs { config: Some(config.clone()), ..ConfigArgs::default() };
         let code = train::run(&TrainArgs { config: arguments, print_config: false })?;
         if code != EXIT_DONE {

@@ -4,9 +4,9 @@
 //!
 //! | kept by | elements |
 //! |---|---|
-//! | the norms, also those of heads | their inputs |
-//! | attention | queries, keys, values, its result, one log-sum-exp a head (f32) |
-//! | the activation of the MLP | its inputs |
+//! | the norms, also those of heads | their inputs, but in f32 not that of the norm between the parts of a block |
+//! | attention | queries, keys, its result, one log-sum-exp a head (f32); values, but not in f32 |
+//! | the activation of the MLP | its inputs, in f32 that of the gate alone |
 //! | LoRA | `x A^T` (f32) |
 //! | channels with learned factors | their values before |
 //! | a bottleneck adapter | its input and what is projected down |
@@ -15,17 +15,17 @@
 //! attention, which keeps it.
 
 use device::DType;
-use model::config::{BlockConfig, DecoderConfig, MlpInput, Residual};
+use model::config::{BlockConfig, DecoderConfig, MlpInput, Projection, Residual};
 use model::{Dimensions, Module, Modules};
 
 use super::{F32_BYTES, Trained};
 
 /// Logits that the loss computes at a time.
-const LOGITS_BYTES: u64 = 64 << 20;
+const LOGITS_BYTES: u64 = 32 << 20;
 /// The fewest rows of them.
 const LOGITS_ROWS: u64 = 64;
 /// What a product packs of one operand at a time.
-const PACKED_BYTES: u64 = 16 << 20;
+const PACKED_BYTES: u64 = 8 << 20;
 /// Intermediate results that live at once where a block runs backward, in widths of the hidden states and of the MLP.
 const HIDDEN_AT_ONCE: u64 = 14;
 const INTERMEDIATE_AT_ONCE: u64 = 6;
@@ -83,6 +83,11 @@ impl Keeping {
         if self.dtype == DType::BF16 { 2 } else { F32_BYTES }
     }
 
+    /// Whether results of products are made again where norms and activations are: on the CPU, unless it is bf16.
+    pub(super) fn makes_again(self) -> bool {
+        self.dtype != DType::BF16
+    }
+
     /// Bytes per token of blocks that keep `bytes` each. The input of a block that is computed again is kept as it is.
     pub(super) fn of_blocks(self, bytes: impl ExactSizeIterator<Item = u64>, hidden_size: usize) -> u64 {
         match self.gradient_checkpointing {
@@ -101,11 +106,15 @@ pub(super) fn at_once(hidden_size: usize, intermediate_size: usize) -> u64 {
 fn block_bytes(config: &BlockConfig, modules: &Modules, trained: &Trained, layer: usize, keeping: Keeping) -> u64 {
     let (hidden, heads) = (config.hidden_size as u64, config.heads);
     let (query, key) = (heads.query_size() as u64, heads.key_value_size() as u64);
-    let attention = 2 * query + 2 * key;
+    // In f32 what a product makes again from a norm, or the sum of hidden states from attention's result, is not kept.
+    let makes_again = keeping.makes_again();
+    let makes_values = makes_again && matches!(config.attention.projection, Projection::Separate { .. });
+    let attention = 2 * query + key + if makes_values { 0 } else { key };
     let head_norms = if config.attention.head_norms.is_some() { query + key } else { 0 };
     let norms = match config.residual {
         Residual::Sequential { after_attention, after_mlp, .. } => {
-            2 + u64::from(after_attention.is_some()) + u64::from(after_mlp.is_some())
+            let makes_sum = makes_again && trained.bottlenecks[layer] == 0;
+            2 - u64::from(makes_sum) + u64::from(after_attention.is_some()) + u64::from(after_mlp.is_some())
         }
         Residual::Parallel { .. } => 1,
         Residual::PostNorm { .. } => 2,
@@ -113,6 +122,7 @@ fn block_bytes(config: &BlockConfig, modules: &Modules, trained: &Trained, layer
     let intermediate = config.intermediate_size as u64;
     let activation = match config.mlp.input {
         MlpInput::Plain { .. } => intermediate,
+        MlpInput::Gated { .. } if makes_again => intermediate,
         MlpInput::Gated { .. } | MlpInput::FusedGated { .. } => 2 * intermediate,
     };
     let bottlenecks = trained.bottlenecks[layer] as u64;

@@ -41,6 +41,7 @@ fn block_bytes(
     let attentions = if layer < config.num_layers { 1 } else { 2 };
     let activation = match config.mlp.input {
         MlpInput::Plain { .. } => intermediate,
+        MlpInput::Gated { .. } if keeping.makes_again() => intermediate,
         MlpInput::Gated { .. } | MlpInput::FusedGated { .. } => 2 * intermediate,
     };
     let in_dtype = attentions * 4 * inner + (attentions + 1) * hidden + activation;

@@ -111,8 +111,8 @@ impl Trained {
         if ["ia3_l", "lora_magnitude_vector"].contains(&rest) {
             self.scaled[module.id.index()] = shape.iter().product();
         } else if rest == "vera_lambda_d" {
-            // The inputs of both factors are kept.
-            self.ranks[module.id.index()] = 2 * shape.iter().product::<usize>();
+            // The inputs of both factors are kept, as activations are.
+            self.scaled[module.id.index()] += 2 * shape.iter().product::<usize>();
         } else if rest == "vera_lambda_b" {
             self.scaled[module.id.index()] += shape.iter().product::<usize>();
         } else if rest.ends_with("trainable_tokens_delta") {
