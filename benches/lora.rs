@@ -13,7 +13,7 @@ use device::philox::Stream;
 use device::{DType, Elements};
 use gemm::{Matrix, MatrixMut, Update, gemm};
 use half::bf16;
-use lora::{Adapter, Backward, Dropout, Forward, LoraShape, Saved, forward};
+use lora::{Adapter, Backward, Dropout, Forward, Input, LoraShape, Saved, forward};
 use tunesmith_benches::{Suite, normal};
 
 const TOKENS: usize = 1024;
@@ -81,17 +81,9 @@ fn forwards(criterion: &mut Criterion) {
             group.throughput(Throughput::Elements((projection.base_flops() + projection.low_rank_flops()) as u64));
             group.bench_function(format!("{site} {size}, {name}"), |bench| {
                 bench.iter(|| {
-                    let (x, weight, adapter) =
-                        (black_box(&projection.x[..]), projection.weight(), projection.adapter());
-                    let arguments = Forward {
-                        x,
-                        weight: Some(weight),
-                        bias: None,
-                        adapter,
-                        precision: DType::F32,
-                        y: &mut y,
-                        s: &mut s,
-                    };
+                    let input = Input::forward(black_box(&projection.x), [TOKENS, inputs], DType::F32)?;
+                    let (weight, adapter) = (Some(projection.weight()), projection.adapter());
+                    let arguments = Forward { input: &input, weight, bias: None, adapter, y: &mut y, s: &mut s };
                     forward(&projection.shape, arguments)
                 });
             });
@@ -118,12 +110,12 @@ fn backwards(criterion: &mut Criterion) {
         // dY W; dS and dS A; dA and dB.
         group.throughput(Throughput::Elements((projection.base_flops() + 2 * projection.low_rank_flops()) as u64));
         group.bench_function(format!("{site} {size}, lora"), |bench| {
-            let (x, weight, adapter, s) =
-                (&projection.x[..], projection.weight(), projection.adapter(), &projection.s[..]);
+            let (weight, adapter, s) = (projection.weight(), projection.adapter(), &projection.s[..]);
             bench.iter(|| {
-                let saved = Saved { x: x.into(), weight: Some(weight), adapter, s, precision: DType::F32 };
+                let input = Input::saved(projection.x[..].into(), [TOKENS, inputs], DType::F32, &[adapter])?;
+                let saved = Saved { input: &input, weight: Some(weight), adapter, s };
                 let backward = Backward::new(&projection.shape, saved, black_box(&projection.grad_y))?;
-                backward.x(Update::Overwrite, &mut grad_x)?;
+                lora::grad_x(std::slice::from_ref(&backward), Update::Overwrite, &mut grad_x)?;
                 backward.lora_a(Update::Accumulate, &mut grad_a)?;
                 backward.lora_b(Update::Accumulate, &mut grad_b)
             });

@@ -9,40 +9,16 @@
 
 use std::ops::Range;
 
-use device::{Buffer, DType, Device, Element, Elements};
-use half::{bf16, f16};
 use rayon::prelude::*;
 
 use crate::GemmError;
-use crate::expand;
-use crate::kernel::{Kernel, Panel, Part, Side, Sums, Tile};
-use crate::matrix::Values;
+use crate::kernel::{Kernel, Side, Sums, Tile};
+use crate::packed::PackedPanels;
+use crate::panels::{Panels, scratch};
 use crate::problem::{Addend, Problem, Term, in_slabs};
-use crate::simd::{Rounded, Source};
 
 /// Bytes of the shared operand that are packed at a time, unless a single block of depth is more.
-const SHARED_BYTES: usize = 8 << 20;
-
-/// One side of `C` cut into panels of nearly equal width, in whole `unit`s but for the very last.
-#[derive(Clone, Copy)]
-struct Panels {
-    side: Side,
-    len: usize,
-    unit: usize,
-    count: usize,
-}
-
-impl Panels {
-    fn new<K: Kernel>(side: Side, len: usize) -> Self {
-        Self { side, len, unit: K::PANEL_UNIT[side as usize], count: len.div_ceil(K::PANEL[side as usize]) }
-    }
-
-    fn range(&self, panel: usize) -> Range<usize> {
-        let units = self.len.div_ceil(self.unit);
-        let start = |panel: usize| (units * panel / self.count * self.unit).min(self.len);
-        start(panel)..start(panel + 1)
-    }
-}
+pub(crate) const SHARED_BYTES: usize = 8 << 20;
 
 /// A part of the depth of one term.
 struct Block<'a> {
@@ -54,6 +30,18 @@ struct Block<'a> {
     depth: Range<usize>,
     /// Packed elements of one panel of each side.
     sizes: [usize; 2],
+}
+
+impl Block<'_> {
+    /// The panels of a side, if they were packed before this product.
+    fn packed_before<K: Kernel>(&self, side: Side) -> Option<&PackedPanels> {
+        self.term.lines(side).packed_by::<K>(side)
+    }
+
+    /// Elements of a panel that this product packs.
+    fn size_to_pack<K: Kernel>(&self, side: Side) -> usize {
+        if self.packed_before::<K>(side).is_some() { 0 } else { self.sizes[side as usize] }
+    }
 }
 
 /// The depth of all terms, one after another, in blocks of nearly equal size.
@@ -76,28 +64,54 @@ fn blocks<'a, K: Kernel>(kernel: K, terms: &'a [Term<'a>]) -> Vec<Block<'a>> {
     blocks
 }
 
-/// Consecutive packed panels of one operand, block after block of depth.
+/// Consecutive packed panels of one side, over a group of blocks.
 struct Packed<'a, K: Kernel> {
-    data: &'a [K::Packed],
-    /// From panel to panel in `data`.
-    pitch: usize,
     panels: Panels,
-    /// The panels in `data`.
     range: Range<usize>,
+    /// Where the first panel starts in each block, and from panel to panel.
+    blocks: Vec<(&'a [K::Packed], usize)>,
 }
 
-impl<K: Kernel> Packed<'_, K> {
-    /// Panel `index` over the run that the data start with.
-    fn panel(&self, index: usize, run: &Run) -> &[K::Packed] {
-        &self.data[index * self.pitch..][..run.sizes[self.panels.side as usize]]
+impl<'a, K: Kernel> Packed<'a, K> {
+    /// The panels of `range`, of which `data` has what was not packed before: panel after panel, block after block of depth.
+    fn new(group: &'a [Block], panels: Panels, range: Range<usize>, data: &'a [K::Packed]) -> Result<Self, GemmError> {
+        let (side, pitch) = (panels.side, pitch::<K>(group, panels));
+        let mut rest = data;
+        let locate = |block: &'a Block| match block.packed_before::<K>(side) {
+            Some(before) => Ok((before.from::<K>(range.start, block.depth.start)?, before.pitch())),
+            None => {
+                let start = rest;
+                rest = &rest[block.sizes[side as usize]..];
+                Ok((start, pitch))
+            }
+        };
+        let blocks = group.iter().map(locate).collect::<Result<_, GemmError>>()?;
+        Ok(Self { panels, range, blocks })
     }
+
+    /// Panel `index` of the range in block number `at` of the group.
+    fn panel(&self, index: usize, at: usize, block: &Block) -> &[K::Packed] {
+        let (data, pitch) = self.blocks[at];
+        &data[index * pitch..][..block.sizes[self.panels.side as usize]]
+    }
+
+    /// Where that panel is, if there is one.
+    fn address(&self, index: usize, at: usize) -> *const K::Packed {
+        let (data, pitch) = self.blocks[at];
+        data.as_ptr().wrapping_add(index * pitch)
+    }
+}
+
+/// Elements of a panel that are packed over a group of blocks.
+fn pitch<K: Kernel>(group: &[Block], panels: Panels) -> usize {
+    group.iter().map(|block| block.size_to_pack::<K>(panels.side)).sum()
 }
 
 /// How many of the blocks are packed at a time.
 fn packed_together<K: Kernel>(blocks: &[Block], shared: Panels) -> usize {
     let room = SHARED_BYTES / size_of::<K::Packed>() / shared.count;
     let fits = |taken: &mut usize, block: &Block| {
-        *taken += block.sizes[shared.side as usize];
+        *taken += block.size_to_pack::<K>(shared.side);
         Some(*taken <= room)
     };
     blocks.iter().scan(0, fits).take_while(|&fits| fits).count().max(1)
@@ -144,40 +158,41 @@ unsafe fn run_group<K: Kernel>(
     shared: Panels,
     owned: Panels,
 ) -> Result<(), GemmError> {
-    let pitch = |panels: Panels| group.iter().map(|block| block.sizes[panels.side as usize]).sum::<usize>();
-    let mut packed = scratch::<K::Packed>(shared.count * pitch(shared))?;
+    // Of no length where all was packed before.
+    let chunk = |panels| pitch::<K>(group, panels).max(1);
+    let mut packed = scratch::<K::Packed>(shared.count * pitch::<K>(group, shared))?;
     let packed = packed.as_mut_slice::<K::Packed>()?;
     let pack = |(panel, out): (usize, &mut [K::Packed])| pack_panel(kernel, group, shared, panel, out);
     if p.parts() == 1 {
-        packed.chunks_exact_mut(pitch(shared)).enumerate().for_each(pack);
+        packed.chunks_exact_mut(chunk(shared)).enumerate().for_each(pack);
     } else {
-        packed.par_chunks_exact_mut(pitch(shared)).enumerate().for_each(pack);
+        packed.par_chunks_exact_mut(chunk(shared)).enumerate().for_each(pack);
     }
     let packed = &*packed;
     in_slabs(owned.count, p.parts(), |slab| {
         let [most, others_at_a_time] = [owned, shared].map(|panels| K::BLOCK_PANELS[panels.side as usize]);
         // Where few others pass, less is packed ahead.
         let at_a_time = most.min(shared.count);
-        let mut local = scratch::<K::Packed>(slab.len().min(at_a_time) * pitch(owned))?;
+        let mut local = scratch::<K::Packed>(slab.len().min(at_a_time) * pitch::<K>(group, owned))?;
         let local = local.as_mut_slice::<K::Packed>()?;
         let mut sums = scratch::<f32>(K::BLOCK_PANELS[0] * K::BLOCK_PANELS[1] * K::PANEL[0] * K::PANEL[1])?;
         let sums = sums.f32_mut()?;
         kernel.session(|| {
             for range in ranges(slab, at_a_time) {
-                for (panel, out) in range.clone().zip(local.chunks_exact_mut(pitch(owned))) {
+                for (panel, out) in range.clone().zip(local.chunks_exact_mut(chunk(owned))) {
                     pack_panel(kernel, group, owned, panel, out);
                 }
+                let own = Packed::new(group, owned, range, local)?;
                 for others in ranges(0..shared.count, others_at_a_time) {
-                    let own = Packed { data: local, pitch: pitch(owned), panels: owned, range: range.clone() };
-                    let data = &packed[others.start * pitch(shared)..];
-                    let others = Packed { data, pitch: pitch(shared), panels: shared, range: others };
-                    let (a, b) = if owned.side == Side::A { (own, others) } else { (others, own) };
+                    let data = &packed[others.start * pitch::<K>(group, shared)..];
+                    let others = Packed::new(group, shared, others, data)?;
+                    let (a, b) = if owned.side == Side::A { (&own, &others) } else { (&others, &own) };
                     // SAFETY: panels of this slab are packed by nobody else, so neither are its elements of `C` written.
                     unsafe { multiply(kernel, p, group, a, b, sums) };
                 }
             }
-        });
-        Ok(())
+            Ok(())
+        })
     })
 }
 
@@ -186,50 +201,20 @@ fn ranges(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>>
     range.clone().step_by(len).map(move |start| start..range.end.min(start + len))
 }
 
-fn scratch<P: Element>(len: usize) -> Result<Buffer, GemmError> {
-    Ok(Buffer::scratch(Device::Cpu, P::DTYPE, len)?)
-}
-
-/// Packs one panel over a group of blocks.
+/// Packs what of one panel was not packed before, over a group of blocks.
 fn pack_panel<K: Kernel>(kernel: K, group: &[Block], panels: Panels, panel: usize, mut out: &mut [K::Packed]) {
     for block in group {
-        let (now, later) = out.split_at_mut(block.sizes[panels.side as usize]);
-        pack_block(kernel, block, panels, panel, now);
+        let (now, later) = out.split_at_mut(block.size_to_pack::<K>(panels.side));
+        if !now.is_empty() {
+            panels.pack(kernel, block.term.lines(panels.side), panel, block.depth.clone(), now);
+        }
         out = later;
-    }
-}
-
-/// Packs one panel over one block of depth.
-fn pack_block<K: Kernel>(kernel: K, block: &Block, panels: Panels, panel: usize, out: &mut [K::Packed]) {
-    fn run<K: Kernel, T: Source>(kernel: K, elements: &[T], part: Part, out: &mut [K::Packed]) {
-        let (lines, depth) = (part.lines.len(), part.depth.len());
-        let panel = Panel { elements, part };
-        assert!(lines > 0 && depth > 0 && elements.as_ptr_range().contains(&panel.at(lines - 1, depth - 1)));
-        // SAFETY: the assertions, here and of the length of `out`, are the bounds that packing relies on.
-        unsafe { kernel.pack(&panel, out) }
-    }
-    let side = panels.side;
-    let source = block.term.lines(side);
-    let (source_stride, depth_is_contiguous) = (source.stride, source.depth_is_contiguous);
-    let part =
-        Part { side, source_stride, depth_is_contiguous, lines: panels.range(panel), depth: block.depth.clone() };
-    assert_eq!(out.len(), block.sizes[side as usize]);
-    match source.values {
-        Values::Stored(Elements::F32(elements)) => run(kernel, elements, part, out),
-        Values::Stored(Elements::BF16(elements)) => run(kernel, elements, part, out),
-        Values::Stored(Elements::F16(elements)) => run(kernel, elements, part, out),
-        Values::Rounded(elements) => run(kernel, bytemuck::cast_slice::<f32, Rounded>(elements), part, out),
-        Values::Expanded(source) => match source.dtype() {
-            DType::F32 => expand::pack::<K, f32>(kernel, source, &part, out),
-            DType::BF16 => expand::pack::<K, bf16>(kernel, source, &part, out),
-            DType::F16 => expand::pack::<K, f16>(kernel, source, &part, out),
-        },
     }
 }
 
 /// The blocks of a group in runs, each of which a tile sums from its first to its last block: as many as a panel that
 /// stays in the first-level cache has room for.
-fn runs<'a, 'b, K: Kernel>(group: &'a [Block<'b>]) -> impl Iterator<Item = Run<'a, 'b>> {
+fn runs<'a, 'b, K: Kernel>(group: &'a [Block<'b>]) -> impl Iterator<Item = &'a [Block<'b>]> {
     let room = K::STAYING_BYTES / size_of::<K::Packed>();
     let mut rest = group;
     std::iter::from_fn(move || {
@@ -240,18 +225,8 @@ fn runs<'a, 'b, K: Kernel>(group: &'a [Block<'b>]) -> impl Iterator<Item = Run<'
         let count = rest.iter().scan(0, fits).take_while(|&fits| fits).count().max(1).min(rest.len());
         let (blocks, later) = rest.split_at(count);
         rest = later;
-        let sizes = [0, 1].map(|side| blocks.iter().map(|block| block.sizes[side]).sum());
-        let depth = blocks.iter().map(|block| block.depth.len()).sum();
-        (count > 0).then_some(Run { blocks, sizes, depth })
+        (count > 0).then_some(blocks)
     })
-}
-
-/// Consecutive blocks of depth.
-struct Run<'a, 'b> {
-    blocks: &'a [Block<'b>],
-    /// Packed elements of one panel of each side.
-    sizes: [usize; 2],
-    depth: usize,
 }
 
 /// The part of `C` where panels of `a` meet panels of `b`, over a group of blocks. The sums, tile after tile, stay in the
@@ -259,46 +234,32 @@ struct Run<'a, 'b> {
 ///
 /// # Safety
 /// `p.c` is valid, and nothing else accesses that part. Within a session of the kernel.
-unsafe fn multiply<K: Kernel>(
-    kernel: K,
-    p: &Problem,
-    group: &[Block],
-    mut a: Packed<K>,
-    mut b: Packed<K>,
-    sums: &mut [f32],
-) {
+unsafe fn multiply<K: Kernel>(kernel: K, p: &Problem, group: &[Block], a: &Packed<K>, b: &Packed<K>, sums: &mut [f32]) {
     let addend = if group[0].is_first { p.addend } else { Addend::of(p.c) };
     let scale = p.scale.filter(|_| group.last().is_some_and(|block| block.is_last));
     let [tile_rows, tile_cols] = K::PANEL;
-    let (rows, cols) = (a.range.clone(), b.range.clone());
-    let mut blocks_left = group.len();
+    let mut first = 0;
     for run in runs::<K>(group) {
-        let is_first = blocks_left == group.len();
-        blocks_left -= run.blocks.len();
-        for_each_tile(&run, &a, &b, |i, j, mut next| {
-            let (rows, cols) = (a.panels.range(rows.start + i), b.panels.range(cols.start + j));
+        for_each_tile(a, b, |i, j| {
+            let (rows, cols) = (a.panels.range(a.range.start + i), b.panels.range(b.range.start + j));
             // Sums that one run completes need no place of their own.
-            let at = if run.blocks.len() == group.len() { 0 } else { (i * b.range.len() + j) * tile_rows * tile_cols };
-            let values = &mut sums[at..at + tile_rows * tile_cols];
-            let (mut panel_a, mut panel_b) = (a.panel(i, &run).as_ptr(), b.panel(j, &run).as_ptr());
-            for (index, block) in run.blocks.iter().enumerate() {
+            let start = if run.len() == group.len() { 0 } else { (i * b.range.len() + j) * tile_rows * tile_cols };
+            let values = &mut sums[start..start + tile_rows * tile_cols];
+            for (at, block) in (first..).zip(run) {
                 let tile = Tile {
                     depth: block.depth.len(),
-                    a: panel_a,
-                    b: panel_b,
+                    a: a.panel(i, at, block).as_ptr(),
+                    b: b.panel(j, at, block).as_ptr(),
                     dtypes: [block.term.a.values.dtype(), block.term.b.values.dtype()],
                     sums: values.as_mut_ptr(),
                     size: [rows.len(), cols.len()],
-                    accumulate: !is_first || index > 0,
-                    next,
+                    accumulate: at > 0,
+                    next: ahead(a, b, [i, j], at, block),
                 };
                 // SAFETY: a session is the caller's, and the slices are as long as a panel and a tile are.
                 unsafe { kernel.tile(&tile) };
-                panel_a = panel_a.wrapping_add(block.sizes[Side::A as usize]);
-                panel_b = panel_b.wrapping_add(block.sizes[Side::B as usize]);
-                next = next.wrapping_add(block.depth.len() * K::AHEAD);
             }
-            if blocks_left == 0 {
+            if first + run.len() == group.len() {
                 let values = &values[..rows.len() * tile_cols];
                 let (addend, c) = (addend.at(rows.start, cols.start), p.c.at(rows.start, cols.start));
                 let sums = Sums { values, stride: tile_cols, cols: cols.len(), alpha: p.alpha, addend, c };
@@ -311,29 +272,27 @@ unsafe fn multiply<K: Kernel>(
                 }
             }
         });
-        a.data = &a.data[run.sizes[Side::A as usize]..];
-        b.data = &b.data[run.sizes[Side::B as usize]..];
+        first += run.len();
     }
 }
 
-/// Calls `tile` for each pair of a panel of `A` and one of `B`, with what to fetch ahead. A panel of one operand stays in
-/// the first-level cache while those of the other, which stay in the second-level cache, go by.
-fn for_each_tile<K: Kernel>(
-    run: &Run,
-    a: &Packed<K>,
-    b: &Packed<K>,
-    mut tile: impl FnMut(usize, usize, *const K::Packed),
-) {
-    let (staying, passing) = if K::STAYS == Side::A { (a, b) } else { (b, a) };
-    for s in 0..staying.range.len() {
-        for t in 0..passing.range.len() {
-            // The panel that stays next is fetched while the first ones pass, and those one by one.
-            let part = t * run.depth * K::AHEAD;
-            let next = match part < run.sizes[K::STAYS as usize] {
-                true => staying.data.as_ptr().wrapping_add((s + 1) * staying.pitch + part),
-                false => passing.data.as_ptr().wrapping_add((t + 1) * passing.pitch),
-            };
-            if K::STAYS == Side::A { tile(s, t, next) } else { tile(t, s, next) }
-        }
+/// Calls `tile` for each pair of a panel of `A` and one of `B`. A panel of one operand stays in the first-level cache while
+/// those of the other, which stay in the second-level cache, go by.
+fn for_each_tile<K: Kernel>(a: &Packed<K>, b: &Packed<K>, mut tile: impl FnMut(usize, usize)) {
+    let (rows, cols) = (0..a.range.len(), 0..b.range.len());
+    match K::STAYS {
+        Side::A => rows.for_each(|i| cols.clone().for_each(|j| tile(i, j))),
+        Side::B => cols.for_each(|j| rows.clone().for_each(|i| tile(i, j))),
+    }
+}
+
+/// What to fetch while panels `i` and `j` meet over a block: a part of the panel that stays next while the first ones pass, then
+/// the panel that passes next.
+fn ahead<K: Kernel>(a: &Packed<K>, b: &Packed<K>, [i, j]: [usize; 2], at: usize, block: &Block) -> *const K::Packed {
+    let ((staying, s), (passing, t)) = if K::STAYS == Side::A { ((a, i), (b, j)) } else { ((b, j), (a, i)) };
+    let part = t * block.depth.len() * K::AHEAD;
+    match part < block.sizes[K::STAYS as usize] {
+        true => staying.address(s + 1, at).wrapping_add(part),
+        false => passing.address(t + 1, at),
     }
 }

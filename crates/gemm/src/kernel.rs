@@ -10,7 +10,7 @@ use crate::simd::Source;
 /// A kind of packed panel and the micro-kernel that reads it.
 ///
 /// A value of an implementing type is proof that this machine can run it.
-pub(crate) trait Kernel: Copy + Send + Sync {
+pub(crate) trait Kernel: Copy + Send + Sync + 'static {
     /// Element of a packed panel.
     type Packed: Element;
     /// Rows of `A` and columns of `B` that a panel holds at most.

@@ -15,19 +15,23 @@
 //! The blocking (`blocked.rs`) is that of Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication",
 //! and Van Zee and van de Geijn 2015, "BLIS". Products of at most eight rows read `B` in place instead (`narrow.rs`). The
 //! kernels are chosen when the program runs: AMX tiles fed with exact pieces of the operands (`amx`), AVX-512F, AVX2 or
-//! plain Rust (`simd`). The result depends on that choice but not on the number of threads.
+//! plain Rust (`simd`). The result depends on that choice but not on the number of threads. An operand of several products
+//! may be packed once for all of them ([`Packed`]), which changes no bit.
 //!
 //! The functions here are the definition of the result, on slices; [`launch`] has kernels for them, on device buffers.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
 mod blocked;
+mod dispatch;
 mod error;
 mod expand;
 mod kernel;
 pub mod launch;
 mod matrix;
 mod narrow;
+mod packed;
+mod panels;
 mod problem;
 mod scale;
 mod simd;
@@ -36,10 +40,12 @@ mod sums;
 pub use error::GemmError;
 pub use expand::{Expand, Window};
 pub use matrix::{Matrix, MatrixMut};
+pub use packed::Packed;
 pub use scale::{ColumnScale, gemm_scaled};
 pub use sums::column_sums;
 
 use device::DType;
+use dispatch::{Task, dispatch};
 use kernel::Kernel;
 use matrix::Stored;
 use problem::{Addend, Problem, Term};
@@ -94,23 +100,26 @@ fn sum_scaled(
     scale: Option<Scale>,
     c: MatrixMut<'_>,
 ) -> Result<(), GemmError> {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[cfg(target_os = "linux")]
-        if let (Some(amx), Some(isa)) = (amx::Amx::detect(), simd::avx512::Avx512::detect())
-            && products.iter().any(|(a, _)| a.cols() >= amx::LEAST_DEPTH)
-        {
-            return sum_with(amx, isa, alpha, products, update, scale, c);
-        }
-        if let Some(isa) = simd::avx512::Avx512::detect() {
-            return sum_with(isa, isa, alpha, products, update, scale, c);
-        }
-        if let Some(isa) = simd::avx2::Avx2::detect() {
-            return sum_with(isa, isa, alpha, products, update, scale, c);
-        }
+    let depth = products.iter().map(|(a, _)| a.cols()).max().unwrap_or_default();
+    dispatch(depth, SumOfProducts { alpha, products, update, scale, c })
+}
+
+/// The arguments of [`sum_scaled`].
+struct SumOfProducts<'a> {
+    alpha: f32,
+    products: &'a [(Matrix<'a>, Matrix<'a>)],
+    update: Update<'a>,
+    scale: Option<Scale>,
+    c: MatrixMut<'a>,
+}
+
+impl Task for SumOfProducts<'_> {
+    type Output = Result<(), GemmError>;
+
+    fn run<K: Kernel, I: Isa>(self, kernel: K, isa: I) -> Self::Output {
+        let Self { alpha, products, update, scale, c } = self;
+        sum_with(kernel, isa, alpha, products, update, scale, c)
     }
-    let isa = simd::portable::Portable;
-    sum_with(isa, isa, alpha, products, update, scale, c)
 }
 
 /// The sum with a given kernel, and a given instruction set for few rows.

@@ -2,6 +2,8 @@
 
 use device::{Buffer, DType, Device, Element, Elements, ElementsMut};
 
+use crate::kernel::{Kernel, Side};
+use crate::packed::PackedPanels;
 use crate::problem::Output;
 use crate::{Expand, GemmError};
 
@@ -13,27 +15,34 @@ pub struct Matrix<'a> {
     values: Values<'a>,
     stored: Stored,
     transposed: bool,
+    /// The same elements, packed.
+    packed: Option<&'a PackedPanels>,
 }
 
 impl<'a> Matrix<'a> {
     /// A row-major matrix `[rows, cols]`.
     pub fn new(elements: impl Into<Elements<'a>>, rows: usize, cols: usize) -> Self {
-        Self { values: Values::Stored(elements.into()), stored: Stored::dense(rows, cols), transposed: false }
+        Self::of(Values::Stored(elements.into()), rows, cols)
     }
 
     /// A row-major matrix `[rows, cols]` whose elements are computed when they are packed.
     pub fn expanded(source: &'a dyn Expand, rows: usize, cols: usize) -> Self {
-        Self { values: Values::Expanded(source), stored: Stored::dense(rows, cols), transposed: false }
+        Self::of(Values::Expanded(source), rows, cols)
+    }
+
+    fn of(values: Values<'a>, rows: usize, cols: usize) -> Self {
+        Self { values, stored: Stored::dense(rows, cols), transposed: false, packed: None }
     }
 
     /// The same matrix as an operand of products in `precision`. In bf16, f32 elements are read as the nearest bf16, ties to
     /// even, which tiles multiply at the rate of bf16; everything else is left as it is.
     pub fn rounded_to(self, precision: DType) -> Self {
-        let values = match (self.values, precision) {
-            (Values::Stored(Elements::F32(elements)), DType::BF16) => Values::Rounded(elements),
-            (other, _) => other,
-        };
-        Self { values, ..self }
+        match (self.values, precision) {
+            (Values::Stored(Elements::F32(elements)), DType::BF16) => {
+                Self { values: Values::Rounded(elements), packed: None, ..self }
+            }
+            _ => self,
+        }
     }
 
     /// The same elements read as the transpose: `[cols, rows]`. Nothing is moved.
@@ -44,7 +53,12 @@ impl<'a> Matrix<'a> {
     /// Stored rows start `row_stride` elements apart, as in a block of columns of a wider matrix. The slice starts at the
     /// block's first element and may end right after its last one.
     pub fn with_row_stride(self, row_stride: usize) -> Self {
-        Self { stored: Stored { row_stride, ..self.stored }, ..self }
+        Self { stored: Stored { row_stride, ..self.stored }, packed: None, ..self }
+    }
+
+    /// With the same elements, packed.
+    pub(crate) fn with_packed(self, packed: Option<&'a PackedPanels>) -> Self {
+        Self { packed, ..self }
     }
 
     /// Rows, after transposition.
@@ -67,8 +81,8 @@ impl<'a> Matrix<'a> {
 
     /// The rows as lines along the depth of a product: what `A` is packed from.
     pub(crate) fn row_lines(self) -> Lines<'a> {
-        let Self { values, stored, transposed } = self;
-        Lines { values, stride: stored.row_stride, depth_is_contiguous: !transposed }
+        let Self { values, stored, transposed, packed } = self;
+        Lines { values, stride: stored.row_stride, depth_is_contiguous: !transposed, packed }
     }
 
     /// The columns as lines along the depth of a product: what `B` is packed from.
@@ -228,4 +242,13 @@ pub(crate) struct Lines<'a> {
     pub(crate) stride: usize,
     /// Whether the elements of one line are neighbours, rather than the elements of one depth.
     pub(crate) depth_is_contiguous: bool,
+    /// The same elements, packed for some kernel and side, along the lines or across.
+    pub(crate) packed: Option<&'a PackedPanels>,
+}
+
+impl<'a> Lines<'a> {
+    /// The panels of a side that kernel `K` has packed already.
+    pub(crate) fn packed_by<K: Kernel>(&self, side: Side) -> Option<&'a PackedPanels> {
+        self.packed.filter(|panels| panels.fit::<K>(side, self.depth_is_contiguous))
+    }
 }

@@ -57,9 +57,9 @@ pub enum LoraError {
         /// As given.
         got: usize,
     },
-    /// Projections of one launch read one input.
+    /// Projections of a group read one input.
     #[error(
-        "lora: projection {index} of a launch reads an input [{}, {}], the first one [{}, {}]; launch them apart",
+        "lora: projection {index} of a group reads an input [{}, {}], the first one [{}, {}]; compute them apart",
         .got[0], .got[1], .expected[0], .expected[1]
     )]
     GroupInput {

@@ -4,13 +4,13 @@ use device::{Buffer, DType, Device, Elements};
 use gemm::{Matrix, Update, gemm, sum_of_products};
 
 use crate::shape::{check, check_optional, matrix, matrix_mut};
-use crate::{Adapter, LoraError, LoraShape};
+use crate::{Adapter, Input, LoraError, LoraShape};
 
 /// Arguments of [`forward`].
 #[derive(Debug)]
 pub struct Forward<'a> {
-    /// `[num_tokens, in_features]`.
-    pub x: &'a [f32],
+    /// `x`; several projections may share it.
+    pub input: &'a Input<'a>,
     /// The base weight, `[out_features, in_features]` in any dtype. A weight stored `[in_features, out_features]`, as GPT-2's
     /// `Conv1D`, is given as its transpose. `None` if `y` holds `x W^T` already.
     pub weight: Option<Matrix<'a>>,
@@ -18,8 +18,6 @@ pub struct Forward<'a> {
     pub bias: Option<Elements<'a>>,
     /// The trainable side.
     pub adapter: Adapter<'a>,
-    /// What the products round f32 operands to: bf16, or f32 for not at all.
-    pub precision: DType,
     /// `[num_tokens, out_features]`, overwritten; added to without a weight.
     pub y: &'a mut [f32],
     /// `scaling drop(x) A^T`, `[num_tokens, rank]`, overwritten: kept for [`Backward`](crate::Backward).
@@ -32,19 +30,22 @@ pub struct Forward<'a> {
 /// [`LoraError::Length`] and [`LoraError::WeightShape`] name an argument that does not have its shape;
 /// [`LoraError::Device`] or [`LoraError::Gemm`] if there is no memory.
 pub fn forward(shape: &LoraShape, arguments: Forward<'_>) -> Result<(), LoraError> {
-    let Forward { x, weight, bias, adapter, precision, y, s } = arguments;
-    check("x", shape.x(), x.len())?;
+    let Forward { input, weight, bias, adapter, y, s } = arguments;
+    input.check(shape)?;
     weight.as_ref().map_or(Ok(()), |weight| shape.check_weight(weight))?;
     check_optional("bias", shape.bias(), bias.map(|b| b.len()))?;
     adapter.check(shape)?;
     check("y", shape.y(), y.len())?;
     check("s", shape.s(), s.len())?;
 
-    let dropped = adapter.active_dropout().map(|dropout| dropout.apply(x)).transpose()?;
-    let dropped = dropped.as_ref().map_or(Ok(x), |buffer| buffer.f32())?;
-    let operand = |elements, shape| matrix(elements, shape).rounded_to(precision);
+    let dropped = adapter.active_dropout().map(|dropout| input.dropped(dropout)).transpose()?;
+    let operand = |elements, shape| matrix(elements, shape).rounded_to(input.precision());
+    let x = match &dropped {
+        Some(dropped) => operand(dropped.f32()?, shape.x()),
+        None => input.matrix(),
+    };
     let lora_a = operand(adapter.lora_a, shape.a()).transposed();
-    gemm(adapter.scaling, operand(dropped, shape.x()), lora_a, Update::Overwrite, matrix_mut(s, shape.s()))?;
+    gemm(adapter.scaling, x, lora_a, Update::Overwrite, matrix_mut(s, shape.s()))?;
     let bias = joint_bias(bias, &adapter, shape.out_features())?;
     let delta = (operand(s, shape.s()), operand(adapter.lora_b, shape.b()).transposed());
     let Some(weight) = weight else {
@@ -59,7 +60,7 @@ pub fn forward(shape: &LoraShape, arguments: Forward<'_>) -> Result<(), LoraErro
         Some(bias) => Update::Bias(bias.f32()?),
         None => Update::Overwrite,
     };
-    let base = (operand(x, shape.x()), weight.transposed());
+    let base = (input.matrix(), weight.transposed());
     sum_of_products(1.0, &[base, delta], update, matrix_mut(y, shape.y()))?;
     Ok(())
 }

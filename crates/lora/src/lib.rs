@@ -33,16 +33,18 @@ pub mod dora;
 mod dropout;
 mod error;
 mod forward;
+mod input;
 #[expect(unsafe_code, reason = "a launch takes addresses")]
 pub mod launch;
 mod orthogonality;
 mod shape;
 
 pub use adapter::Adapter;
-pub use backward::{Backward, Saved};
+pub use backward::{Backward, Saved, grad_x};
 pub use dropout::Dropout;
 pub use error::LoraError;
 pub use forward::{Forward, forward};
+pub use input::Input;
 pub use orthogonality::orthogonality;
 pub use shape::LoraShape;
 

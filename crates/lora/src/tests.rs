@@ -60,6 +60,10 @@ impl Case {
         }
     }
 
+    fn input(&self) -> Input<'_> {
+        Input::forward(&self.x, self.shape.x(), DType::F32).unwrap()
+    }
+
     /// What [`Case::backward`] differentiates by, in its order. The lora bias must be there.
     fn inputs_mut(&mut self) -> [&mut [f32]; 4] {
         let Self { x, lora_a, lora_b, lora_bias, .. } = self;
@@ -71,12 +75,9 @@ impl Case {
         let mut y = vec![f32::NAN; self.shape.num_tokens() * self.shape.out_features()];
         let mut s = vec![f32::NAN; self.shape.num_tokens() * self.shape.rank()];
         let bias = self.bias.as_deref().map(Into::into);
-        let (weight, adapter) = (self.weight(), self.adapter());
-        forward(
-            &self.shape,
-            Forward { x: &self.x, weight: Some(weight), bias, adapter, precision: DType::F32, y: &mut y, s: &mut s },
-        )
-        .unwrap();
+        let (input, weight, adapter) = (self.input(), self.weight(), self.adapter());
+        let arguments = Forward { input: &input, weight: Some(weight), bias, adapter, y: &mut y, s: &mut s };
+        forward(&self.shape, arguments).unwrap();
         (y, s)
     }
 
@@ -85,10 +86,11 @@ impl Case {
         let sizes = [self.x.len(), self.lora_a.len(), self.lora_b.len(), self.shape.out_features()];
         let mut grads = sizes.map(|n| vec![start; n]);
         let s = self.forward().1;
-        let (x, weight, adapter) = (self.x[..].into(), self.weight(), self.adapter());
-        let saved = Saved { x, weight: Some(weight), adapter, s: &s, precision: DType::F32 };
+        let (weight, adapter) = (self.weight(), self.adapter());
+        let input = Input::saved(self.x[..].into(), self.shape.x(), DType::F32, &[adapter]).unwrap();
+        let saved = Saved { input: &input, weight: Some(weight), adapter, s: &s };
         let backward = Backward::new(&self.shape, saved, grad_y).unwrap();
-        backward.x(update, &mut grads[0]).unwrap();
+        grad_x(std::slice::from_ref(&backward), update, &mut grads[0]).unwrap();
         backward.lora_a(update, &mut grads[1]).unwrap();
         backward.lora_b(update, &mut grads[2]).unwrap();
         backward.lora_bias(update, &mut grads[3]).unwrap();
@@ -166,9 +168,9 @@ fn wrong_arguments_are_named() {
     let mut short = case.clone();
     short.lora_b.pop();
     let error = |case: &Case, weight: Matrix<'_>, s_len: usize| {
-        let (x, adapter) = (&case.x[..], case.adapter());
+        let (input, adapter) = (&case.input(), case.adapter());
         let (y, s) = (&mut [0.0; 8], &mut [0.0; 4][..s_len]);
-        let arguments = Forward { x, weight: Some(weight), bias: None, adapter, precision: DType::F32, y, s };
+        let arguments = Forward { input, weight: Some(weight), bias: None, adapter, y, s };
         forward(&case.shape, arguments).unwrap_err().to_string()
     };
     assert_eq!(error(&short, case.weight(), 4), "lora: `lora_b` holds 7 elements, expected 4 x 2 = 8");
@@ -177,18 +179,62 @@ fn wrong_arguments_are_named() {
         "lora: `weight` is [3, 4], expected [out_features, in_features] = [4, 3]"
     );
     assert_eq!(error(&case, case.weight(), 3), "lora: `s` holds 3 elements, expected 2 x 2 = 4");
-    let (x, weight, adapter) = (case.x[..].into(), case.weight(), case.adapter());
-    let saved = Saved { x, weight: Some(weight), adapter, s: &[0.0; 4], precision: DType::F32 };
+    let short_input = Input::forward(&case.x[..5], case.shape.x(), DType::F32);
+    assert!(matches!(short_input, Err(LoraError::Length { argument: "x", shape: [2, 3], got: 5 })));
+    let (input, weight, adapter) = (case.input(), case.weight(), case.adapter());
+    let saved = Saved { input: &input, weight: Some(weight), adapter, s: &[0.0; 4] };
     assert!(matches!(
         Backward::new(&case.shape, saved, &[0.0; 7]),
         Err(LoraError::Length { argument: "grad_y", shape: [2, 4], got: 7 })
     ));
     let backward = Backward::new(&case.shape, saved, &[0.0; 8]).unwrap();
-    let short = backward.x(Update::Overwrite, &mut [0.0; 5]);
+    let short = grad_x(&[backward], Update::Overwrite, &mut [0.0; 5]);
     assert!(matches!(short, Err(LoraError::Length { argument: "grad_x", .. })));
     assert!(matches!(LoraShape::new(1, 1, 1, 0), Err(LoraError::RankZero)));
     assert!(matches!(LoraShape::new(usize::MAX, 8, 8, 2), Err(LoraError::TooLarge { .. })));
     assert!(matches!(LoraShape::new(1, 1 << 40, 1 << 40, 2), Err(LoraError::TooLarge { .. })));
+}
+
+/// Two projections of one input, one of them behind a dropout: the gradients of `x` add up, the others are those of each.
+#[test]
+fn a_group_is_its_projections() {
+    let dropout = Dropout::new(0.3, Stream::new(1, 2, 3)).unwrap();
+    for (tokens, dropout) in [(40, None), (40, Some(dropout)), (3, None)] {
+        let first = Case::new(tokens, 70, 50, 12);
+        let second = Case { dropout, weight: normal(70 * 33, 9), ..Case::new(tokens, 70, 33, 16) };
+        let grads_y = [normal(tokens * 50, 10), normal(tokens * 33, 11)];
+        let cases = [&first, &second];
+        let alone = [0, 1].map(|i| cases[i].backward(&grads_y[i], Update::Overwrite, f32::NAN));
+
+        let input = Input::saved(first.x[..].into(), first.shape.x(), DType::F32, &cases.map(Case::adapter)).unwrap();
+        let s = cases.map(|case| case.forward().1);
+        let group = [0, 1].map(|i| {
+            let (weight, adapter) = (Some(cases[i].weight()), cases[i].adapter());
+            let saved = Saved { input: &input, weight, adapter, s: &s[i] };
+            Backward::new(&cases[i].shape, saved, &grads_y[i]).unwrap()
+        });
+        for (i, backward) in group.iter().enumerate() {
+            let mut grad_a = vec![f32::NAN; cases[i].lora_a.len()];
+            backward.lora_a(Update::Overwrite, &mut grad_a).unwrap();
+            assert_eq!(grad_a, alone[i][1], "the same products in the same order");
+        }
+        let mut sum = vec![1.0; first.x.len()];
+        grad_x(&group, Update::Accumulate, &mut sum).unwrap();
+        let expected: Vec<f32> = alone[0][0].iter().zip(&alone[1][0]).map(|(a, b)| 1.0 + a + b).collect();
+        // Sums of 95 terms of size one, in another order.
+        close(&sum, &expected, 1e-4).unwrap();
+    }
+    let (one, other) = (Case::new(2, 3, 4, 2), Case::new(2, 5, 4, 2));
+    let inputs = [one.input(), other.input()];
+    let group = [(&one, &inputs[0]), (&other, &inputs[1])].map(|(case, input)| {
+        let saved = Saved { input, weight: Some(case.weight()), adapter: case.adapter(), s: &[0.0; 4] };
+        Backward::new(&case.shape, saved, &[0.0; 8]).unwrap()
+    });
+    let message = grad_x(&group, Update::Overwrite, &mut [0.0; 6]).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "lora: projection 1 of a group reads an input [2, 5], the first one [2, 3]; compute them apart"
+    );
 }
 
 #[test]

@@ -7,6 +7,17 @@ use tensor::{Result, Tensor, Weight, ops};
 
 use crate::{Context, Join, ModuleId, ParameterId, ResidualId};
 
+/// One of several projections of the same input.
+#[derive(Clone, Debug)]
+pub struct Projection<'a> {
+    /// The linear module.
+    pub id: ModuleId,
+    /// As in [`Adapter::linear`].
+    pub weight: Weight,
+    /// As in [`Adapter::linear`].
+    pub bias: Option<&'a Tensor>,
+}
+
 /// The hooks through which a method acts on a frozen model. The defaults change nothing, so a method writes only those
 /// that it needs. The model itself is never changed: no adapter is [`NoAdapter`], two adapters are two arguments.
 ///
@@ -50,6 +61,15 @@ pub trait Adapter: Send + Sync {
     ) -> Result<Tensor> {
         let _ = (id, context);
         ops::linear(x, weight, bias)
+    }
+
+    /// Several projections of one `x` (q, k and v; gate and up), each as [`Adapter::linear`] has it: as many results, for a
+    /// method that computes them in one pass.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    fn linears(&self, projections: &[Projection<'_>], x: &Tensor, context: &Context) -> Result<Vec<Tensor>> {
+        one_by_one(self, projections, x, context)
     }
 
     /// The rows `ids` of an embedding table.
@@ -121,6 +141,19 @@ pub trait Adapter: Send + Sync {
     fn position_offset(&self) -> u32 {
         self.prompt_len() as u32
     }
+}
+
+/// The projections by [`Adapter::linear`].
+///
+/// # Errors
+/// Those of the ops.
+pub fn one_by_one(
+    adapter: &(impl Adapter + ?Sized),
+    projections: &[Projection<'_>],
+    x: &Tensor,
+    context: &Context,
+) -> Result<Vec<Tensor>> {
+    projections.iter().map(|one| adapter.linear(one.id, x, &one.weight, one.bias, context)).collect()
 }
 
 /// The base model as it is.

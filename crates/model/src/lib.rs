@@ -46,7 +46,7 @@ pub mod rope;
 mod stored;
 mod vision;
 
-pub use adapter::{Adapter, NoAdapter};
+pub use adapter::{Adapter, NoAdapter, Projection, one_by_one};
 pub use base::{Base, Dimensions, Held, Nf4};
 pub use cache::KvCache;
 pub use classifier::Classifier;

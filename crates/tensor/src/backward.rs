@@ -125,6 +125,45 @@ impl Sink<'_> {
         })
     }
 
+    /// As [`Sink::accumulate_on`] for several inputs, tensors apart from each other that all need a gradient: `write` is given the
+    /// memory of each and whether to add to it.
+    pub(crate) fn accumulate_all_on(
+        &mut self,
+        indices: &[usize],
+        dtype: DType,
+        write: impl FnOnce(&mut [(DeviceBuffer, bool)]) -> Result<()>,
+    ) -> Result<()> {
+        let (mut written, mut converted) = (Vec::new(), Vec::new());
+        let op = self.op;
+        for &index in indices {
+            self.write(index, &mut |target, add| match target {
+                Target::Host(_) => Err(TensorError::OnHost { op, argument: "gradient" }),
+                Target::Device(wanted, memory) => {
+                    // Shared, so that it can be written when all are at hand.
+                    let shared = memory.view(0..memory.len_bytes());
+                    if wanted == dtype {
+                        written.push((shared, add));
+                        return Ok(());
+                    }
+                    let count = memory.len_bytes() / wanted.size_bytes();
+                    converted.push((written.len(), count, (wanted, shared), add));
+                    written.push((memory.executor().allocate(count * dtype.size_bytes())?, false));
+                    Ok(())
+                }
+            })?;
+        }
+        write(&mut written)?;
+        for (at, count, (wanted, mut to), add) in converted {
+            convert_memory(count, (dtype, &written[at].0), (wanted, &mut to), add)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the backward of input `index`, which is empty, run.
+    pub(crate) fn reach(&mut self, index: usize) -> Result<()> {
+        self.write(index, &mut |_, _| Ok(()))
+    }
+
     fn write(&mut self, index: usize, write: &mut Write<'_>) -> Result<()> {
         match &self.parents[index] {
             Parent::None => Ok(()),

@@ -54,6 +54,7 @@ mod row_buffer;
 mod saved;
 mod scalars;
 mod sequences;
+mod several;
 mod shape;
 mod storage;
 pub mod tape;

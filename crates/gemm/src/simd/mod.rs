@@ -210,7 +210,7 @@ pub(crate) unsafe fn sum<V: Vector>(vector: V) -> f32 {
 /// An instruction set: its vector, the shape of its register tile, and the kernels compiled for it.
 ///
 /// A value of an implementing type is proof that this machine has the instruction set.
-pub(crate) trait Isa: Copy + Send + Sync {
+pub(crate) trait Isa: Copy + Send + Sync + 'static {
     type Vector: Vector;
     /// Rows of `C` that a tile covers at most.
     const TILE_ROWS: usize;

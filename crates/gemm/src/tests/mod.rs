@@ -3,6 +3,7 @@
 
 mod expanded;
 mod oracle;
+mod packed;
 mod scaled;
 
 use oracle::{Case, F32, Layout, Operand, With, case, check, check_cases, check_isa};

@@ -6,7 +6,7 @@ use device::philox::Stream;
 use gemm::{Matrix, Update};
 use half::bf16;
 use proptest::prelude::*;
-use tunesmith_lora::{Adapter, Backward, Dropout, Forward, LoraError, LoraShape, Saved, forward, launch};
+use tunesmith_lora::{Adapter, Backward, Dropout, Forward, Input, LoraError, LoraShape, Saved, forward, launch};
 
 use crate::weights::{Storage, Weight, WeightBuffers};
 
@@ -220,20 +220,15 @@ impl Values {
             ..start
         };
         let bias = self.bias.as_deref().map(Into::into);
-        let outputs = Forward {
-            x,
-            weight: Some(weight),
-            bias,
-            adapter,
-            precision: DType::F32,
-            y: &mut results.y,
-            s: &mut results.s,
-        };
+        let sizes = [self.shape.num_tokens(), inputs];
+        let input = Input::forward(x, sizes, DType::F32).unwrap();
+        let (y, own_s) = (&mut results.y, &mut results.s);
+        let outputs = Forward { input: &input, weight: Some(weight), bias, adapter, y, s: own_s };
         forward(&self.shape, outputs).unwrap();
-        let saved =
-            Saved { x: x.into(), weight: Some(weight), adapter, s: s.unwrap_or(&results.s), precision: DType::F32 };
+        let input = Input::saved(x.into(), sizes, DType::F32, &[adapter]).unwrap();
+        let saved = Saved { input: &input, weight: Some(weight), adapter, s: s.unwrap_or(&results.s) };
         let backward = Backward::new(&self.shape, saved, &self.grad_y).unwrap();
-        backward.x(Update::Accumulate, grad_x).unwrap();
+        tunesmith_lora::grad_x(std::slice::from_ref(&backward), Update::Accumulate, grad_x).unwrap();
         backward.lora_a(update, &mut results.grad_a).unwrap();
         backward.lora_b(update, &mut results.grad_b).unwrap();
         backward.lora_bias(update, &mut results.grad_bias).unwrap();

@@ -79,7 +79,7 @@ impl SelfAttention {
         cache: Option<&mut LayerCache>,
     ) -> Result<Tensor> {
         let Projections { query, key, value, output } = &self.projections;
-        let (q, k, v) = (query.forward(x, scope)?, key.forward(x, scope)?, value.forward(x, scope)?);
+        let [q, k, v] = Linear::forward_all([query, key, value], x, scope)?;
         let (prefix, bias) = (prefix.map(|(k, v)| (k, v)), Some((table, *buckets)));
         let attended = match cache {
             None => ops::attention_with_bias(&q, &k, &v, &self.spec, &scope.context.sequences, prefix, bias)?,

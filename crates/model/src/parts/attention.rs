@@ -133,7 +133,8 @@ impl Attention {
     fn project(&self, x: &Tensor, scope: &Scope) -> Result<[Tensor; 3]> {
         match &self.projection {
             QueryKeyValue::Separate([q, k, v]) => {
-                Ok([q.forward(x, scope)?, k.forward(x, scope)?, v.forward_unkept(x, scope)?])
+                let [queries, keys, values] = Linear::forward_all([q, k, v], x, scope)?;
+                Ok([queries, keys, v.unkept(values, x, scope)?])
             }
             QueryKeyValue::Fused(linear, [q, k, v]) => {
                 let qkv = linear.forward(x, scope)?;

@@ -113,9 +113,9 @@ impl Block {
             return end.join([&output.forward(attended, scope)?, x, x], scope);
         }
         let scope = scope.clone();
-        ops::recomputed(&[attended, x], move |inputs| {
-            end.join([&output.forward(&inputs[0], &scope)?, &inputs[1], &inputs[1]], &scope)
-        })
+        let join =
+            move |inputs: &[Tensor]| end.join([&output.forward(&inputs[0], &scope)?, &inputs[1], &inputs[1]], &scope);
+        ops::recomputed(join(&[attended.clone(), x.clone()])?, &[attended, x], join)
     }
 }
 

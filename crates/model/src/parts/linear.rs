@@ -4,7 +4,7 @@ use tensor::{Layout, Result, Tensor, Weight, ops};
 
 use super::Scope;
 use crate::module::{ModuleKind, Modules};
-use crate::{ModuleId, ParameterId};
+use crate::{ModuleId, ParameterId, Projection};
 
 /// A linear module.
 #[derive(Clone, Copy, Debug)]
@@ -54,14 +54,32 @@ impl Linear {
         scope.adapter.linear(self.module, x, &self.weight(scope)?, bias, &scope.context)
     }
 
-    /// The same, kept as `x` by what needs the result in its backward, where memory matters more than computing it again:
-    /// the result of a product with a norm, which is itself made again.
-    pub(crate) fn forward_unkept(&self, x: &Tensor, scope: &Scope) -> Result<Tensor> {
+    /// Several projections of one `x`, which the adapter may compute in one pass.
+    pub(crate) fn forward_all<const N: usize>(linears: [&Self; N], x: &Tensor, scope: &Scope) -> Result<[Tensor; N]> {
+        let is_scaled = linears.iter().any(|linear| linear.input_scale(scope).is_some());
+        let results = match is_scaled {
+            true => linears.iter().map(|linear| linear.forward(x, scope)).collect::<Result<Vec<_>>>(),
+            false => {
+                let projections = linears.iter().map(|linear| linear.projection(scope)).collect::<Result<Vec<_>>>()?;
+                scope.adapter.linears(&projections, x, &scope.context)
+            }
+        };
+        Ok(results?.try_into().expect("an adapter gives as many results as it is asked for"))
+    }
+
+    fn projection<'a>(&self, scope: &'a Scope) -> Result<Projection<'a>> {
+        let bias = self.bias.map(|id| scope.parameter(id));
+        Ok(Projection { id: self.module, weight: self.weight(scope)?, bias })
+    }
+
+    /// `y`, which is [`Linear::forward`] of `x`, kept as `x` by what needs it in its backward, where memory matters more than
+    /// computing it again: the result of a product with a norm, which is itself made again.
+    pub(crate) fn unkept(&self, y: Tensor, x: &Tensor, scope: &Scope) -> Result<Tensor> {
         if !scope.saves_memory(x) {
-            return self.forward(x, scope);
+            return Ok(y);
         }
         let (linear, scope) = (*self, scope.clone());
-        ops::recomputed(&[x], move |x| linear.forward(&x[0], &scope))
+        ops::recomputed(y, &[x], move |x| linear.forward(&x[0], &scope))
     }
 
     /// The weight of this pass.

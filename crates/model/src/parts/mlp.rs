@@ -49,10 +49,11 @@ impl Mlp {
                 return output.forward(&ops::activation(&up.forward(x, scope)?, activation)?, scope);
             }
             Input::Gated { gate, up } => {
-                let (gate, up) = (gate.forward(x, scope)?, up.forward_unkept(x, scope)?);
+                let [gates, ups] = Linear::forward_all([gate, up], x, scope)?;
+                let ups = up.unkept(ups, x, scope)?;
                 match scale {
-                    None => ops::gated_activation(&gate, &up, activation)?,
-                    Some(scale) => ops::gated_activation_scaled(&gate, &up, scale, activation)?,
+                    None => ops::gated_activation(&gates, &ups, activation)?,
+                    Some(scale) => ops::gated_activation_scaled(&gates, &ups, scale, activation)?,
                 }
             }
             Input::FusedGated(linear) => {

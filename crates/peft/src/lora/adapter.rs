@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use ::lora::Dropout;
-use model::{Adapter, Context, ModuleId, ParameterId};
-use tensor::ops::{self, EmbeddingOptions, LoraOperands};
+use model::{Adapter, Context, ModuleId, ParameterId, Projection};
+use tensor::ops::{self, EmbeddingOptions, LoraOperands, LoraProjection};
 use tensor::{Layout, Parameters, Result, Tensor, TensorError, Weight};
 
-use super::{Lora, LoraConfig};
+use super::{Lora, LoraConfig, Site};
 use crate::method::{Method, SavedTensor};
 use crate::{AdapterConfig, PeftError};
 
@@ -34,13 +34,7 @@ impl Adapter for Lora {
                 None => ops::linear(x, weight, bias),
             };
         };
-        let operands = LoraOperands {
-            a: site.lora_a.clone(),
-            b: site.lora_b.clone(),
-            bias: site.lora_bias.clone(),
-            scaling: site.scaling,
-            dropout: dropout(&self.config, id, context)?,
-        };
+        let operands = self.operands(id, site, context)?;
         if let Some(part) = &site.base_part {
             return part.linear(x, weight, bias, site, operands.dropout);
         }
@@ -48,6 +42,20 @@ impl Adapter for Lora {
             None => ops::lora_linear(x, weight, bias, &operands),
             Some(dora) => dora.linear(x, weight, bias, operands, &self.parameters),
         }
+    }
+
+    /// In one pass, where all of them are the base's and an update.
+    fn linears(&self, projections: &[Projection<'_>], x: &Tensor, context: &Context) -> Result<Vec<Tensor>> {
+        let is_update = |site: &&Site| site.dora.is_none() && site.base_part.is_none();
+        let site = |one: &Projection<'_>| self.sites[one.id.index()].as_ref().filter(is_update);
+        let Some(sites) = projections.iter().map(site).collect::<Option<Vec<_>>>() else {
+            return model::one_by_one(self, projections, x, context);
+        };
+        let operands = projections.iter().zip(sites).map(|(one, site)| self.operands(one.id, site, context));
+        let operands = operands.collect::<Result<Vec<_>>>()?;
+        let together = projections.iter().zip(&operands);
+        let together = together.map(|(one, adapter)| LoraProjection { weight: &one.weight, bias: one.bias, adapter });
+        ops::lora_linears(x, &together.collect::<Vec<_>>())
     }
 
     /// `table[ids] + s A[ids] B^T`, all of it times the embedding's scale, and brought to DoRA's norms. Nothing is dropped: a token has no elements to drop.
@@ -69,6 +77,19 @@ impl Adapter for Lora {
             None => Ok(rows),
             Some(dora) => dora.embedding(&rows, table, site, &self.parameters),
         }
+    }
+}
+
+impl Lora {
+    /// What is added to a module in this pass.
+    fn operands(&self, id: ModuleId, site: &Site, context: &Context) -> Result<LoraOperands> {
+        Ok(LoraOperands {
+            a: site.lora_a.clone(),
+            b: site.lora_b.clone(),
+            bias: site.lora_bias.clone(),
+            scaling: site.scaling,
+            dropout: dropout(&self.config, id, context)?,
+        })
     }
 }
 

@@ -1,18 +1,17 @@
-//! `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`.
+//! `y = x W^T + bias + scaling (drop(x) A^T B^T + lora_bias)`, of one projection or of several of the same `x`.
 //!
 //! With `s = scaling drop(x) A^T` saved and `dS = scaling dY B`:
-//! dx = dY W + mask / (1 - p) (dS A), dA = dS^T drop(x), dB = dY^T s, dlora_bias = scaling 1^T dY;
-//! dW and dbias as in `linear`, for a base that is trained as well.
+//! dx = dY W + mask / (1 - p) (dS A), the sum of it over the projections; dA = dS^T drop(x), dB = dY^T s,
+//! dlora_bias = scaling 1^T dY; dW and dbias as in `linear`, for a base that is trained as well.
 
+mod on_cpu;
 mod on_device;
 
-use device::{Buffer, DType, Device};
-use gemm::Matrix;
-use lora::{Adapter, Backward, Dropout, Forward, LoraShape};
+use device::Device;
+use lora::{Adapter, Dropout, LoraShape};
 
-use super::linear::{add_parent, give_bias_gradient, give_weight_gradient, on_int8, sizes, update};
-use crate::saved::Saved;
-use crate::{Read, Result, Sink, Tensor, TensorError, Weight};
+use super::linear::{add_parent, sizes};
+use crate::{Read, Result, Tensor, TensorError, Weight};
 
 const OP: &str = "lora_linear";
 
@@ -31,72 +30,74 @@ pub struct LoraOperands {
     pub dropout: Option<Dropout>,
 }
 
+/// One projection of [`lora_linears`].
+#[derive(Clone, Copy, Debug)]
+pub struct LoraProjection<'a> {
+    /// `[out_features, in_features]`, as it is stored.
+    pub weight: &'a Weight,
+    /// `[out_features]`.
+    pub bias: Option<&'a Tensor>,
+    /// What is added to the weight.
+    pub adapter: &'a LoraOperands,
+}
+
 /// Projects `x` `[num_tokens, in_features]` to `[num_tokens, out_features]` with a low-rank update of the weight.
 ///
 /// # Errors
 /// [`TensorError::Shape`] if an operand does not have its shape, [`TensorError::DType`] unless `x` and the adapter are f32.
 pub fn lora_linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, adapter: &LoraOperands) -> Result<Tensor> {
-    let (n, inputs, outputs) = sizes(OP, x, weight, bias)?;
-    let rank = adapter.check(inputs, outputs)?;
-    let shape = LoraShape::new(n, inputs, outputs, rank).map_err(TensorError::kernel(OP))?;
-    if x.device() != Device::Cpu {
-        return on_device::lora_linear(shape, x, weight, bias, adapter);
+    Ok(lora_linears(x, &[LoraProjection { weight, bias, adapter }])?.swap_remove(0))
+}
+
+/// Several projections of one `x` (q, k and v; gate and up), which is packed once for all of them: as many results as
+/// projections, each with the bits of [`lora_linear`]. Their gradients of `x` are summed as one product. On a device up to
+/// three projections are one launch, where their operands allow it.
+///
+/// # Errors
+/// As [`lora_linear`].
+pub fn lora_linears(x: &Tensor, projections: &[LoraProjection<'_>]) -> Result<Vec<Tensor>> {
+    let shapes = projections.iter().map(|projection| projection.shape(x)).collect::<Result<Vec<_>>>()?;
+    let sited: Vec<_> = shapes.into_iter().zip(projections.iter().copied()).collect();
+    match x.device() {
+        Device::Cpu => on_cpu::lora_linears(x, &sited),
+        _ if on_device::are_one_launch(projections) => on_device::lora_linears(x, &sited),
+        _ => Ok(sited.chunks(1).map(|one| on_device::lora_linears(x, one)).collect::<Result<Vec<_>>>()?.concat()),
     }
-    let precision = x.precision();
-    let mut y = Buffer::scratch(x.device(), DType::F32, n * outputs)?;
-    let mut s = Buffer::scratch(x.device(), DType::F32, n * rank)?;
-    {
-        let (y, s) = (y.f32_mut()?, s.f32_mut()?);
-        // What integers have given already is not given again.
-        let bias = match weight {
-            Weight::Int8(weight) => on_int8::project(OP, x, weight, bias, y).map(|()| None)?,
-            _ => bias,
-        };
-        let (x, bias, operands) = (x.read(), bias.map(Tensor::read), adapter.read());
-        let (x, bias, adapter) = (x.f32(OP, "x")?, bias.as_ref().map(Read::elements), operands.adapter(adapter)?);
-        let mut forward =
-            |weight: Option<Matrix<'_>>| lora::forward(&shape, Forward { x, weight, bias, adapter, precision, y, s });
-        match weight {
-            Weight::Int8(_) => forward(None),
-            _ => weight.with_matrix(|weight| forward(Some(weight)))?,
-        }
-        .map_err(TensorError::kernel(OP))?;
+}
+
+impl LoraProjection<'_> {
+    /// The sizes, checked.
+    fn shape(&self, x: &Tensor) -> Result<LoraShape> {
+        let (n, inputs, outputs) = sizes(OP, x, self.weight, self.bias)?;
+        let rank = self.adapter.check(inputs, outputs)?;
+        LoraShape::new(n, inputs, outputs, rank).map_err(TensorError::kernel(OP))
     }
-    let mut parents = vec![x, &adapter.a, &adapter.b];
-    let lora_bias_index = add_parent(&mut parents, adapter.bias.as_ref());
-    let weight_index = add_parent(&mut parents, weight.tensor());
-    let bias_index = add_parent(&mut parents, bias);
-    let (saved_x, saved_weight, saved_adapter) = (Saved::new(x)?, weight.clone(), adapter.clone());
-    Tensor::record(OP, [n, outputs], y, &parents, move |grad_y, sink| {
-        let (grad_y, saved_x) = (grad_y.f32()?, saved_x.stored()?);
-        {
-            let (x, operands) = (saved_x.read(), saved_adapter.read());
-            let (x, adapter, s) = (x.elements(), operands.adapter(&saved_adapter)?, s.f32()?);
-            let kernel = TensorError::kernel(OP);
-            let give = |weight: Option<Matrix<'_>>, sink: &mut Sink<'_>| {
-                let backward =
-                    Backward::new(&shape, lora::Saved { x, weight, adapter, s, precision }, grad_y).map_err(&kernel)?;
-                sink.accumulate(0, |grad, add| backward.x(update(add), grad).map_err(&kernel))?;
-                sink.accumulate(1, |grad, add| backward.lora_a(update(add), grad).map_err(&kernel))?;
-                sink.accumulate(2, |grad, add| backward.lora_b(update(add), grad).map_err(&kernel))?;
-                lora_bias_index.map_or(Ok(()), |index| {
-                    sink.accumulate(index, |grad, add| backward.lora_bias(update(add), grad).map_err(&kernel))
-                })
-            };
-            match &saved_weight {
-                Weight::Int8(weight) => {
-                    on_int8::give_input_gradient(OP, sink, weight, grad_y)?;
-                    give(None, sink)?;
-                }
-                weight => weight.with_matrix(|weight| give(Some(weight), sink))??,
-            }
+}
+
+/// Where the gradients of one projection go: positions among the op's inputs, of which `x` is the first.
+#[derive(Clone, Copy)]
+struct Indices {
+    a: usize,
+    b: usize,
+    lora_bias: Option<usize>,
+    weight: Option<usize>,
+    bias: Option<usize>,
+}
+
+impl Indices {
+    /// Adds the inputs of a projection.
+    fn add<'a>(parents: &mut Vec<&'a Tensor>, projection: LoraProjection<'a>) -> Self {
+        let LoraProjection { weight, bias, adapter } = projection;
+        let a = parents.len();
+        parents.extend([&adapter.a, &adapter.b]);
+        Self {
+            a,
+            b: a + 1,
+            lora_bias: add_parent(parents, adapter.bias.as_ref()),
+            weight: add_parent(parents, weight.tensor()),
+            bias: add_parent(parents, bias),
         }
-        let grad_y = Matrix::new(grad_y, n, outputs).rounded_to(precision);
-        if let Some(index) = weight_index.filter(|&index| sink.needs(index)) {
-            give_weight_gradient(OP, sink, index, &saved_weight, grad_y, (&saved_x, precision))?;
-        }
-        bias_index.map_or(Ok(()), |index| give_bias_gradient(OP, sink, index, grad_y))
-    })
+    }
 }
 
 impl LoraOperands {
@@ -137,6 +138,7 @@ impl ReadOperands<'_> {
 
 #[cfg(test)]
 mod tests {
+    use device::DType;
     use device::philox::Stream;
 
     use super::*;
@@ -165,6 +167,91 @@ mod tests {
             let worst = gradcheck(&inputs, |x| apply(x, layout, dropout)).unwrap();
             // Linear in each input: only the rounding of the difference quotient is left, eps / h = 1.5e-5.
             assert!(worst <= 1e-4, "{worst}");
+        }
+    }
+
+    /// Three projections, of which the second drops and the last is not used.
+    #[test]
+    fn gradients_of_several() {
+        let dropout = Dropout::new(0.4, Stream::new(1, 2, 3)).unwrap();
+        let inputs = [
+            values([5, 3], 1),
+            values([4, 3], 2),
+            values([2, 3], 3),
+            values([4, 2], 4),
+            values([3, 3], 5),
+            values([1, 3], 6),
+            values([4, 1], 7),
+        ];
+        let worst = gradcheck(&inputs, |x| {
+            let operands = |a: usize, dropout| LoraOperands {
+                a: x[a].clone(),
+                b: x[a + 1].clone(),
+                bias: None,
+                scaling: 0.75,
+                dropout,
+            };
+            let weight = Weight::dense(x[1].clone(), Layout::OutIn)?;
+            let adapters = [operands(2, None), operands(5, Some(dropout)), operands(2, None)];
+            let projections =
+                adapters.each_ref().map(|adapter| LoraProjection { weight: &weight, bias: None, adapter });
+            let y = lora_linears(&x[0], &projections)?;
+            ops::add(&y[0], &ops::scale(&y[1], -0.5)?)
+        })
+        .unwrap();
+        // As for one.
+        assert!(worst <= 1e-4, "{worst}");
+    }
+
+    #[test]
+    fn several_are_each_by_itself() {
+        let leaf = |(shape, values): (crate::Shape, Vec<f32>)| Tensor::leaf(shape, &values).unwrap();
+        let tensor = |(shape, values): (crate::Shape, Vec<f32>)| Tensor::from_f32(shape, &values).unwrap();
+        for (tokens, precision) in [(3, DType::F32), (40, DType::F32), (40, DType::BF16)] {
+            let weights = [
+                Weight::dense(tensor(values([50, 70], 2)), Layout::OutIn).unwrap(),
+                Weight::Nf4(Nf4Matrix::quantize(&tensor(values([40, 70], 3)), precision, true).unwrap()),
+                Weight::Int8(Int8Matrix::quantize(&tensor(values([30, 70], 4)), precision).unwrap()),
+            ];
+            let adapters = [(50, 5), (40, 7), (30, 9)].map(|(outputs, seed)| LoraOperands {
+                a: leaf(values([12, 70], seed)),
+                b: leaf(values([outputs, 12], seed + 1)),
+                bias: None,
+                scaling: 0.75,
+                dropout: None,
+            });
+            let run = |together: bool| {
+                let leaf = leaf(values([tokens, 70], 1));
+                let x = ops::scale(&leaf, 1.0).unwrap().with_precision(precision);
+                let projections: Vec<_> = weights
+                    .iter()
+                    .zip(&adapters)
+                    .map(|(weight, adapter)| LoraProjection { weight, bias: None, adapter })
+                    .collect();
+                let y = match together {
+                    true => lora_linears(&x, &projections),
+                    false => projections.iter().map(|p| lora_linear(&x, p.weight, p.bias, p.adapter)).collect(),
+                }
+                .unwrap();
+                let mut gradients =
+                    Gradients::new([&leaf].into_iter().chain(adapters.iter().flat_map(|of| [&of.a, &of.b]))).unwrap();
+                let losses = y.iter().map(|y| {
+                    let weights: Vec<f32> = (0..y.count()).map(|i| (i as f32).cos()).collect();
+                    ops::weighted_sum(y, &weights).unwrap()
+                });
+                let loss = losses.reduce(|a, b| ops::add(&a, &b).unwrap()).unwrap();
+                backward(&loss, 1.0, &mut gradients).unwrap();
+                let of_x = gradients.of(&leaf).unwrap().to_vec();
+                let rest: Vec<f32> =
+                    y.iter().flat_map(|y| y.to_vec()).chain(gradients.flat().unwrap()[of_x.len()..].to_vec()).collect();
+                (rest, of_x)
+            };
+            let ((y, of_x), (y_alone, of_x_alone)) = (run(true), run(false));
+            assert_eq!(y, y_alone, "{tokens} {precision}");
+            for (one, alone) in of_x.iter().zip(&of_x_alone) {
+                // The same 120 products and more, summed in another order.
+                assert!((one - alone).abs() <= 1e-5 * (10.0 + alone.abs()), "{tokens} {precision}: {one} {alone}");
+            }
         }
     }
 

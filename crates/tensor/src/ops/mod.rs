@@ -57,7 +57,7 @@ pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use linear_cross_entropy::{linear_cross_entropy, linear_cross_entropy_statistics};
 pub use linear_scaled::linear_scaled;
-pub use lora_linear::{LoraOperands, lora_linear};
+pub use lora_linear::{LoraOperands, LoraProjection, lora_linear, lora_linears};
 pub use low_rank_norm::{OutputSquares, low_rank_norm, output_squares};
 pub use lstm::lstm;
 pub use mean_rows::mean_rows;

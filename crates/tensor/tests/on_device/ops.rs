@@ -5,7 +5,7 @@ use std::sync::Arc;
 use device::DType;
 use lora::Dropout;
 use tunesmith_tensor::gradcheck::values;
-use tunesmith_tensor::ops::{self, BottleneckOperands, EmbeddingOptions, LoraOperands};
+use tunesmith_tensor::ops::{self, BottleneckOperands, EmbeddingOptions, LoraOperands, LoraProjection};
 use tunesmith_tensor::{
     Activation, AttentionSpec, Layout, Nf4Matrix, RelativeBuckets, RopeTable, Sequences, Tensor, Weight,
 };
@@ -100,6 +100,23 @@ fn projections() {
             });
         }
     }
+    // Three of one input, one launch each way; the second drops.
+    let dropout = Some(Dropout::new(0.3, device::philox::Stream::new(5, 1, 2)).unwrap());
+    let sizes = [(24, 8, None), (40, 4, dropout), (16, 8, None)];
+    let mut inputs = vec![values([9, 24], 1)];
+    for (outputs, rank, _) in sizes {
+        inputs.extend([values([outputs, 24], 2), values([rank, 24], 3), values([outputs, rank], 4)]);
+    }
+    check("lora_linears", 6, &inputs, |x| {
+        let operands = |i: usize| (x[3 * i + 1].clone(), x[3 * i + 2].clone(), x[3 * i + 3].clone(), sizes[i].2);
+        let parts = [0, 1, 2].map(operands).map(|(weight, a, b, dropout)| {
+            (Weight::dense(weight, Layout::OutIn), LoraOperands { a, b, bias: None, scaling: 0.75, dropout })
+        });
+        let weights = parts.each_ref().map(|(weight, _)| weight.as_ref().expect("a matrix"));
+        let projections = [0, 1, 2].map(|i| LoraProjection { weight: weights[i], bias: None, adapter: &parts[i].1 });
+        let y = ops::lora_linears(&x[0], &projections)?;
+        ops::concat_columns(&ops::concat_columns(&y[0], &y[1])?, &y[2])
+    });
     // A base that is trained takes the ops one by one; a frozen one is scaled by its product.
     let inputs = [values([9, 24], 1), values([40, 24], 2), values([40], 3), values([40], 4)];
     check("linear_scaled", 4, &inputs, |x| {

@@ -1,0 +1,37 @@
+//! The choice of a kernel when the program runs.
+
+use crate::kernel::Kernel;
+use crate::simd::{Isa, portable};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{avx2, avx512};
+
+/// Something to do with the best kernel that this machine has.
+pub(crate) trait Task {
+    type Output;
+
+    /// Does it with a kernel, and an instruction set for few rows.
+    fn run<K: Kernel, I: Isa>(self, kernel: K, isa: I) -> Self::Output;
+}
+
+/// Does `task`, whose deepest product is of `depth`.
+pub(crate) fn dispatch<T: Task>(depth: usize, task: T) -> T::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[cfg(target_os = "linux")]
+        if let (Some(amx), Some(isa)) = (crate::amx::Amx::detect(), avx512::Avx512::detect())
+            && depth >= crate::amx::LEAST_DEPTH
+        {
+            return task.run(amx, isa);
+        }
+        if let Some(isa) = avx512::Avx512::detect() {
+            return task.run(isa, isa);
+        }
+        if let Some(isa) = avx2::Avx2::detect() {
+            return task.run(isa, isa);
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    let _ = depth;
+    let isa = portable::Portable;
+    task.run(isa, isa)
+}
