@@ -34,11 +34,12 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The most rows of a chunk: what 32 MiB of logits hold, but enough to be worth reading the head for.
+    /// The most rows of a chunk: what 32 MiB of logits hold, but enough to be worth reading the head for. In bf16, where products
+    /// are so fast that packing the head takes as long, what 64 MiB hold.
     fn most_rows(&self) -> usize {
-        const LOGITS: usize = (32 << 20) / size_of::<f32>();
         const FEWEST: usize = 64;
-        (LOGITS / self.vocab_size.max(1)).max(FEWEST)
+        let bytes: usize = if self.precision == DType::BF16 { 64 << 20 } else { 32 << 20 };
+        (bytes / size_of::<f32>() / self.vocab_size.max(1)).max(FEWEST)
     }
 }
 
@@ -168,6 +169,7 @@ mod tests {
     fn the_logits_in_memory_are_bounded() {
         let most = |vocab_size| Shape { vocab_size, ..SHAPE }.most_rows();
         assert_eq!((most(32_768), most(262_144), most(1 << 40)), (256, 64, 64));
+        assert_eq!(Shape { vocab_size: 32_768, precision: DType::BF16, ..SHAPE }.most_rows(), 512);
     }
 
     #[test]

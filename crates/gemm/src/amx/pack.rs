@@ -52,6 +52,7 @@ unsafe fn rows_of_lines<T: Source>(panel: &Panel<T>, first: usize, count: usize,
         unsafe {
             let available = if i < count { depths } else { 0 };
             let from = panel.at(first + i, first_depth);
+            prefetch(from, LINES * panel.part.source_stride);
             if pieces(T::DTYPE) == 1 && available >= DEPTH {
                 _mm512_storeu_si512(out.add(i * DEPTH).cast(), halves_bf16(from, from.add(TILE)));
                 continue;
@@ -84,6 +85,8 @@ unsafe fn rows_of_pairs<T: Source>(panel: &Panel<T>, first: usize, count: usize,
             let available = [2 * i, 2 * i + 1].map(|depth| if depth < depths { count } else { 0 });
             let even = panel.at(first, first_depth + 2 * i);
             let odd = panel.at(first, first_depth + 2 * i + 1);
+            prefetch(even, LINES);
+            prefetch(odd, LINES);
             if pieces(T::DTYPE) == 1 && available == [TILE; 2] {
                 // Lines in the lower half, then their neighbours in depth; brought side by side.
                 let pairs = _mm512_permutexvar_epi16(interleaving(), halves_bf16(even, odd));
@@ -96,6 +99,17 @@ unsafe fn rows_of_pairs<T: Source>(panel: &Panel<T>, first: usize, count: usize,
             });
         }
     }
+}
+
+/// Fetches what the next panel has in the place of `from`, `ahead` elements on: panels are packed one after another, and what is
+/// read of each lies in as many pages as it has lines, so that the processor does not see it coming. Any address is allowed.
+///
+/// # Safety
+/// AVX-512F is available.
+#[inline(always)]
+unsafe fn prefetch<T: Source>(from: *const T, ahead: usize) {
+    // SAFETY: the caller's; a hint does not fault.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(ahead).cast()) }
 }
 
 /// Word `i` of the lower half beside word `i` of the upper half.

@@ -20,9 +20,7 @@ use model::{Dimensions, Module, Modules};
 
 use super::{F32_BYTES, Trained};
 
-/// Logits that the loss computes at a time.
-const LOGITS_BYTES: u64 = 32 << 20;
-/// The fewest rows of them.
+/// The fewest rows of logits that the loss computes at a time.
 const LOGITS_ROWS: u64 = 64;
 /// What a product packs of one operand at a time.
 const PACKED_BYTES: u64 = 8 << 20;
@@ -48,7 +46,7 @@ pub fn decoder_activations(
     keeping: Keeping,
 ) -> Activations {
     let blocks = block_activations(&config.block(), config.layers.len(), modules, trained, tokens, keeping);
-    let workspace = blocks.workspace + head_bytes(&config.dimensions(), modules, trained, tokens as u64);
+    let workspace = blocks.workspace + head_bytes(&config.dimensions(), modules, trained, tokens as u64, keeping);
     Activations { workspace, ..blocks }
 }
 
@@ -81,6 +79,11 @@ impl Keeping {
     /// Bytes of an activation that is kept.
     pub(super) fn element(self) -> u64 {
         if self.dtype == DType::BF16 { 2 } else { F32_BYTES }
+    }
+
+    /// Logits that the loss computes at a time.
+    fn logits_bytes(self) -> u64 {
+        if self.dtype == DType::BF16 { 64 << 20 } else { 32 << 20 }
     }
 
     /// Whether results of products are made again where norms and activations are: on the CPU, unless it is bf16.
@@ -139,14 +142,20 @@ fn scaled(config: &BlockConfig, modules: &Modules, trained: &Trained, layer: usi
 }
 
 /// The loss: logits of some rows and what their products pack; all logits where the head is adapted.
-pub(super) fn head_bytes(config: &Dimensions, modules: &Modules, trained: &Trained, tokens: u64) -> u64 {
+pub(super) fn head_bytes(
+    config: &Dimensions,
+    modules: &Modules,
+    trained: &Trained,
+    tokens: u64,
+    keeping: Keeping,
+) -> u64 {
     let vocab = config.vocab_size as u64;
     let row = vocab * F32_BYTES;
     let Some(head) = modules.head() else { return 0 };
     if trained.adapts(head.id) {
         return 3 * tokens * row;
     }
-    let logits = tokens.min((LOGITS_BYTES / row).max(LOGITS_ROWS)) * row;
+    let logits = tokens.min((keeping.logits_bytes() / row).max(LOGITS_ROWS)) * row;
     let packed = logits.min(PACKED_BYTES) + (tokens * config.intermediate_size as u64 * F32_BYTES).min(PACKED_BYTES);
     let gradient = if trained.is_trained(head.weight) { vocab * config.hidden_size as u64 * F32_BYTES } else { 0 };
     logits + packed + gradient

@@ -23,7 +23,7 @@ pub fn encoder_decoder_activations(
     Activations {
         saved: tokens * kept,
         workspace: tokens * at_once(config.hidden_size, config.intermediate_size) * F32_BYTES
-            + head_bytes(&dimensions, modules, trained, tokens),
+            + head_bytes(&dimensions, modules, trained, tokens, keeping),
     }
 }
 
