@@ -1,16 +1,16 @@
 //! A value with a shape and, if an op made it from trainable values, a history.
 
-use std::ops::Range;
+mod record;
+mod transfer;
+
 use std::sync::{Arc, OnceLock};
 
-use device::launch::{DeviceBuffer, Staging};
-use device::{Buffer, DType, Device, DeviceError, Elements, SharedBytes};
+use device::{Buffer, DType, Device, Elements, SharedBytes};
 
-use crate::convert::convert;
-use crate::saved::{Recipe, narrowed};
+use crate::saved::Recipe;
 use crate::storage::{Memory, Read, Storage};
-use crate::tape::{self, Like, Mode, Node, Parent};
-use crate::{Result, Shape, Sink, TensorError};
+use crate::tape::{self, Like, Node, Parent};
+use crate::{Result, Shape, TensorError};
 
 /// A tensor. Cloning shares the elements.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ enum History {
     Leaf { id: u64 },
     /// Made by a recorded op.
     Node(Arc<Node>),
-    /// Depends on a trainable value, made under [`Mode::Track`].
+    /// Depends on a trainable value, made under [`tape::Mode::Track`].
     Tracked,
 }
 
@@ -127,134 +127,6 @@ impl Tensor {
         self.0.keeping.precision
     }
 
-    /// The same tensor, which `compute` can make again from what ops keep anyway: those that need it in their backward keep
-    /// it in that way. Nothing changes unless ops are being recorded.
-    pub(crate) fn with_recipe(self, compute: impl Fn() -> Result<Tensor> + Send + Sync + 'static) -> Self {
-        if tape::mode() != Mode::Record {
-            return self;
-        }
-        let Inner { shape, storage, history, keeping } = &*self.0;
-        let keeping = Keeping::new(keeping.precision, Some(Recipe::new(compute)));
-        Self::make_kept(*shape, storage.clone(), history.clone(), keeping)
-    }
-
-    pub(crate) fn recipe(&self) -> Option<Arc<Recipe>> {
-        self.0.keeping.recipe.clone()
-    }
-
-    /// The elements without history, in bf16 if they are f32 that a model computed in bf16.
-    pub(crate) fn kept(&self) -> Result<Tensor> {
-        let keeping = &self.0.keeping;
-        if keeping.precision != DType::BF16 || self.dtype() != DType::F32 || self.device() != Device::Cpu {
-            return Ok(self.detach());
-        }
-        if let Some(narrowed) = keeping.narrowed.get() {
-            return Ok(narrowed.clone());
-        }
-        let narrowed = Self::new(self.0.shape, narrowed(self.read().f32("kept", "x")?)?)?;
-        Ok(keeping.narrowed.get_or_init(|| narrowed).clone())
-    }
-
-    /// The output of an op. `backward` gets the gradient of `buffer` and gives gradients to `parents`, by their position;
-    /// it is kept only if one of them needs a gradient and the tape is recording.
-    ///
-    /// # Errors
-    /// [`TensorError::Count`] if the buffer does not fill the shape.
-    pub fn record(
-        op: &'static str,
-        shape: impl Into<Shape>,
-        buffer: Buffer,
-        parents: &[&Tensor],
-        backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
-    ) -> Result<Self> {
-        let shape = shape.into();
-        check_count(&shape, buffer.len())?;
-        Ok(Self::record_storage(op, shape, Storage::own(buffer), None, parents, backward))
-    }
-
-    /// The same elements in another shape, as an op.
-    pub(crate) fn record_view(
-        op: &'static str,
-        shape: Shape,
-        of: &Tensor,
-        backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
-    ) -> Result<Self> {
-        check_count(&shape, of.count())?;
-        Ok(Self::record_storage(op, shape, of.0.storage.clone(), Some(&of.0.keeping), &[of], backward))
-    }
-
-    /// The `elements` of `of`, which are there, under `shape`, as an op.
-    pub(crate) fn record_slice(
-        op: &'static str,
-        shape: Shape,
-        of: &Tensor,
-        elements: Range<usize>,
-        backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
-    ) -> Self {
-        Self::record_storage(op, shape, of.0.storage.slice(elements), None, &[of], backward)
-    }
-
-    /// The output of an op that saves its own result: the elements of `y`.
-    pub(crate) fn record_output(
-        op: &'static str,
-        y: &Tensor,
-        parents: &[&Tensor],
-        backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
-    ) -> Self {
-        Self::record_storage(op, y.0.shape, y.0.storage.clone(), Some(&y.0.keeping), parents, backward)
-    }
-
-    /// The output of a recomputed block: the elements of `y`, needing a gradient whatever its inputs need, because `y`
-    /// depends on a trainable value that the block captured.
-    pub(crate) fn record_recomputed(
-        op: &'static str,
-        y: &Tensor,
-        parents: &[&Tensor],
-        backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
-    ) -> Result<Self> {
-        let history = History::Node(Node::new(op, parents, backward));
-        Ok(Self::make_kept(y.0.shape, y.0.storage.clone(), history, Keeping::new(y.precision(), None)))
-    }
-
-    fn record_storage(
-        op: &'static str,
-        shape: Shape,
-        storage: Storage,
-        keeping: Option<&Arc<Keeping>>,
-        parents: &[&Tensor],
-        backward: impl FnOnce(Buffer, &mut Sink<'_>) -> Result<()> + Send + 'static,
-    ) -> Self {
-        let is_reduced = parents.iter().any(|p| p.precision() == DType::BF16);
-        let precision = if is_reduced { DType::BF16 } else { DType::F32 };
-        let keeping = match keeping {
-            Some(keeping) if keeping.precision == precision => Arc::clone(keeping),
-            _ => Keeping::new(precision, None),
-        };
-        let needed = parents.iter().any(|p| p.requires_grad());
-        let history = match tape::mode() {
-            Mode::Record if needed => History::Node(Node::new(op, parents, backward)),
-            Mode::Track if needed => History::Tracked,
-            _ => History::Constant,
-        };
-        Self::make_kept(shape, storage, history, keeping)
-    }
-
-    /// The output of an op that has no backward.
-    ///
-    /// # Errors
-    /// [`TensorError::NoBackward`] if an input needs a gradient: it would be cut silently.
-    pub fn record_without_backward(
-        op: &'static str,
-        shape: impl Into<Shape>,
-        buffer: Buffer,
-        parents: &[&Tensor],
-    ) -> Result<Self> {
-        if tape::mode() != Mode::Off && parents.iter().any(|p| p.requires_grad()) {
-            return Err(TensorError::NoBackward { op });
-        }
-        Self::new(shape, buffer)
-    }
-
     /// The sizes, outermost first.
     pub fn shape(&self) -> &[usize] {
         self.0.shape.sizes()
@@ -325,68 +197,6 @@ impl Tensor {
 
     pub(crate) fn expect_scalar(&self) -> Result<()> {
         if self.count() == 1 { Ok(()) } else { Err(TensorError::NotScalar { shape: self.0.shape }) }
-    }
-
-    /// The same elements on the CPU, without history if they have to be copied. Copying waits for everything that was started.
-    ///
-    /// # Errors
-    /// [`TensorError::Device`] without memory, or if something that was started failed.
-    pub fn to_host(&self) -> Result<Self> {
-        match self.device() {
-            Device::Cpu => Ok(self.clone()),
-            _ => Self::new(self.0.shape, self.0.storage.to_host(self.count())?),
-        }
-    }
-
-    /// The elements as a constant in `dtype` on `device`: how a frozen weight comes to a GPU. On the CPU, elements in their own
-    /// dtype.
-    ///
-    /// # Errors
-    /// [`TensorError::Device`] for a device that is not there, without memory, and if the copy fails;
-    /// [`TensorError::Kernel`] for a dtype that no kernel computes in.
-    pub fn to_device(&self, device: Device, dtype: DType) -> Result<Self> {
-        match device {
-            Device::Cpu => Ok(self.to_host()?.detach()),
-            _ => self.copied(device, dtype, |bytes, memory| memory.write(bytes)),
-        }
-    }
-
-    /// As [`Tensor::to_device`], through page-locked memory: the elements are read, from a mapped file perhaps, while those
-    /// before them are on their way.
-    ///
-    /// # Errors
-    /// As [`Tensor::to_device`].
-    pub fn to_device_through(&self, staging: &mut Staging, dtype: DType) -> Result<Self> {
-        self.copied(staging.device(), dtype, |bytes, memory| staging.upload(bytes, memory))
-    }
-
-    /// A copy on `device`, which runs kernels, by `copy`.
-    fn copied(
-        &self,
-        device: Device,
-        dtype: DType,
-        copy: impl FnOnce(&[u8], &mut DeviceBuffer) -> Result<(), DeviceError>,
-    ) -> Result<Self> {
-        let host = self.to_host()?;
-        let mut stored = Buffer::scratch(device, self.dtype(), self.count())?;
-        copy(host.read().elements().as_bytes(), stored.memory_mut()?)?;
-        if self.dtype() == dtype {
-            return Self::new(self.0.shape, stored);
-        }
-        let mut converted = Buffer::scratch(device, dtype, self.count())?;
-        convert(&stored, &mut converted, false)?;
-        Self::new(self.0.shape, converted)
-    }
-
-    /// The elements in `dtype` for a kernel. Those of another type are converted and kept until the next change.
-    ///
-    /// # Errors
-    /// [`TensorError::OnHost`] naming `op` and `argument` on the CPU; [`TensorError::Device`] without memory.
-    pub(crate) fn on_device(&self, op: &'static str, argument: &'static str, dtype: DType) -> Result<DeviceBuffer> {
-        match self.device() {
-            Device::Cpu => Err(TensorError::OnHost { op, argument }),
-            _ => self.0.storage.on_device(self.count(), dtype),
-        }
     }
 
     /// Whether both are one tensor, and so share their elements.
