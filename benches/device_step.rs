@@ -1,5 +1,6 @@
-//! The training step of whole models on a GPU: LoRA and QLoRA (r 16, every linear layer, bf16), 4 sequences of 2048 tokens,
-//! every token supervised, with random weights of the true shapes.
+//! The training step of whole models on a GPU: LoRA and QLoRA (r 16, every linear layer, bf16), sequences of 2048 tokens, every
+//! token supervised, with random weights of the true shapes; four sequences with activations kept, and one with blocks
+//! recomputed, whose inputs stay on the GPU or wait on the host.
 //!
 //! On a GPU it prints tokens a second, the peak of its memory and the time of each kernel beside its floor. Where there is none,
 //! or with `TUNESMITH_BENCH_DEVICE=cpu`, it prints the launches of the step and the floor of their time for an H100: a model, not
@@ -26,10 +27,26 @@ use tunesmith::run::rows::Rows;
 use tunesmith::run::steps::Steps;
 use tunesmith_benches::{Gpu, normal};
 
-const SEQUENCES: usize = 4;
 const LENGTH: usize = 2048;
 /// Steps that are timed, after two that fill the pool.
 const TIMED: usize = 10;
+
+/// How a step is taken.
+struct Recipe {
+    name: &'static str,
+    sequences: usize,
+    settings: &'static str,
+}
+
+const RECIPES: [Recipe; 3] = [
+    Recipe { name: "4 sequences", sequences: 4, settings: "" },
+    Recipe { name: "1 sequence, blocks recomputed", sequences: 1, settings: "gradient_checkpointing = true" },
+    Recipe {
+        name: "1 sequence, blocks recomputed, their inputs on the host",
+        sequences: 1,
+        settings: "gradient_checkpointing = true\nactivation_offload = true",
+    },
+];
 
 fn main() -> Result<(), Error> {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
@@ -40,14 +57,16 @@ fn main() -> Result<(), Error> {
         for quantization in ["none", "nf4"] {
             let dir = tempfile::tempdir().expect("a temporary directory");
             model.write(dir.path()).expect("a file of zeros takes no room");
-            run(model, quantization, dir.path(), gpu)?;
+            for recipe in &RECIPES {
+                run(model, quantization, recipe, dir.path(), gpu)?;
+            }
         }
     }
     Ok(())
 }
 
-fn run(model: &Model, quantization: &str, dir: &Path, gpu: Option<&Gpu>) -> Result<(), Error> {
-    let config = config(quantization, dir)?;
+fn run(model: &Model, quantization: &str, recipe: &Recipe, dir: &Path, gpu: Option<&Gpu>) -> Result<(), Error> {
+    let config = config(quantization, recipe, dir)?;
     let mut base = BaseModel::open(&config.model.path, config.model.dtype.dtype(), Purpose::of_config(&config)?)?;
     let settings = RowSettings {
         max_length: LENGTH,
@@ -60,15 +79,18 @@ fn run(model: &Model, quantization: &str, dir: &Path, gpu: Option<&Gpu>) -> Resu
     let architecture = gpu.map_or(Architecture::Hopper, |gpu| gpu.executor().architecture());
     let plan = KernelPlan::new(&DryStep::take(&config, &mut base, &rows, architecture)?, architecture);
     println!(
-        "{}, {}: {} launches, floor {:.1} ms on {}, {:.0} tokens/s at most, {:.2} GiB planned",
+        "{}, {}, {}: {} launches, floor {:.1} ms on {}, {:.0} tokens/s at most, {:.2} GiB planned",
         model.name,
         if quantization == "none" { "LoRA" } else { "QLoRA" },
+        recipe.name,
         plan.total.launches,
         plan.total.floor_us / 1e3,
         plan.architecture,
         plan.tokens_per_second(),
         gib(plan.peak_bytes)
     );
+    let items: Vec<String> = plan.memory.items().map(|(item, bytes)| format!("{item} {:.2}", gib(bytes))).into();
+    println!("  GiB planned: {}", items.join(", "));
     match gpu {
         Some(gpu) => measure(&config, &mut base, &rows, gpu, &plan),
         None => {
@@ -143,8 +165,8 @@ fn random_block(base: &BaseModel) -> SharedBytes {
     SharedBytes::new(std::sync::Arc::new(bytes), 0, len).expect("all of its own bytes")
 }
 
-fn config(quantization: &str, dir: &Path) -> Result<Config, Error> {
-    let rows: String = (0..SEQUENCES)
+fn config(quantization: &str, recipe: &Recipe, dir: &Path) -> Result<Config, Error> {
+    let rows: String = (0..recipe.sequences)
         .map(|row| {
             let ids: Vec<String> = (0..LENGTH).map(|i| (1 + (i * 7 + row) % 1000).to_string()).collect();
             format!("{{\"input_ids\": [{}]}}\n", ids.join(","))
@@ -156,7 +178,8 @@ fn config(quantization: &str, dir: &Path) -> Result<Config, Error> {
         "[model]\npath = '{dir}'\ndtype = 'bfloat16'\nquantization = '{quantization}'\n\
          [data]\ntrain = '{dir}/rows.jsonl'\nmax_length = {LENGTH}\n\
          [adapter]\nr = 16\ntarget_modules = 'all-linear'\n\
-         [training]\noutput_dir = '{dir}/out'\nlearning_rate = 1e-4\nper_device_train_batch_size = {SEQUENCES}"
+         [training]\noutput_dir = '{dir}/out'\nlearning_rate = 1e-4\nper_device_train_batch_size = {}\n{}",
+        recipe.sequences, recipe.settings
     );
     Ok(Config::parse("device_step.toml", &text, &Overrides::default())?)
 }

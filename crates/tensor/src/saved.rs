@@ -138,16 +138,34 @@ mod tests {
         assert_eq!((unrecorded.dtype(), unrecorded.to_vec()), (DType::F32, y.to_vec()));
     }
 
+    /// Where activations are computed, and in which type.
+    fn places() -> Vec<(Device, DType)> {
+        let mut places = vec![(Device::Cpu, DType::F32)];
+        if cfg!(feature = "emulator") {
+            places.extend([DType::F32, DType::BF16].map(|dtype| (Device::Emulated, dtype)));
+        }
+        places
+    }
+
     #[test]
     fn a_recipe_is_followed_once_and_gives_the_bits_that_were_there() {
-        let [gate, up] = [1, 2].map(|seed| tensor([4, 6], seed));
-        let norm = ops::rms_norm(&gate, &tensor([6], 3), 1e-5, false).unwrap();
-        let inner = ops::gated_activation(&gate, &up, Activation::Silu).unwrap();
-        for y in [norm, inner] {
-            let (first, second) = (Saved::new(&y).unwrap(), Saved::new(&y).unwrap());
-            let made = first.get().unwrap();
-            assert!(matches!(first, Saved::Recipe(_)) && made.is(&second.get().unwrap()) && !made.is(&y));
-            assert_eq!(made.to_vec(), y.to_vec());
+        for (device, dtype) in places() {
+            let there = |shape: &[usize], seed| tensor(shape, seed).to_device(device, dtype).unwrap();
+            let (gate, up, weight) = (there(&[4, 6], 1), there(&[4, 6], 2), there(&[6], 3));
+            let silu = Activation::Silu;
+            for y in [
+                ops::rms_norm(&gate, &weight, 1e-5, false),
+                ops::layer_norm(&gate, &weight, Some(&weight), 1e-5),
+                ops::activation(&gate, silu),
+                ops::gated_activation(&gate, &up, silu),
+                ops::gated_activation_fused(&gate, silu),
+            ] {
+                let y = y.unwrap();
+                let (first, second) = (Saved::new(&y).unwrap(), Saved::new(&y).unwrap());
+                let made = first.get().unwrap();
+                assert!(matches!(first, Saved::Recipe(_)) && made.is(&second.get().unwrap()) && !made.is(&y));
+                assert_eq!((made.dtype(), made.to_vec()), (y.dtype(), y.to_vec()), "{device} {dtype}");
+            }
         }
     }
 
