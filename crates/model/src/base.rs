@@ -270,6 +270,16 @@ impl Base {
         self.blocks(&self.parameters[id.index()], id, double_quant)
     }
 
+    /// `values` of a parameter in its shape, as they are after they were quantized to NF4 like [`Base::quantize_parameter`]
+    /// and back.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] without memory, or if the values do not fill the shape.
+    pub fn through_nf4(&self, id: ParameterId, values: &[f32], double_quant: bool) -> Result<Tensor> {
+        let stored = Stored::Dense(Tensor::from_f32(self.modules.parameter(id).shape.as_slice(), values)?);
+        Ok(Stored::Nf4(self.blocks(&stored, id, double_quant)?).to_dense(self.modules.layout(id))?)
+    }
+
     fn blocks(&self, stored: &Stored, id: ParameterId, double_quant: bool) -> Result<Nf4Matrix> {
         Ok(match (stored, self.modules.layout(id)) {
             (Stored::Nf4(matrix), _) => matrix.clone(),

@@ -61,6 +61,9 @@ fn decoder<'a>(path: &Path, bytes: &'a [u8]) -> Result<Box<dyn ImageDecoder + 'a
     if !matches!(reader.format(), Some(ImageFormat::Png | ImageFormat::Jpeg)) {
         return Err(wrong(path, "it is neither PNG nor JPEG; convert it"));
     }
+    if reader.format() == Some(ImageFormat::Jpeg) && !has_end(bytes) {
+        return Err(wrong(path, "the file was cut off: its pixels do not end; copy it anew, or remove it"));
+    }
     // The limits are those below, with words that say what to do.
     reader.no_limits();
     let mut decoder = reader.into_decoder().map_err(|error| wrong(path, error.to_string()))?;
@@ -83,6 +86,25 @@ fn decoder<'a>(path: &Path, bytes: &'a [u8]) -> Result<Box<dyn ImageDecoder + 'a
     limits.max_alloc = Some(8 * MAX_PIXELS + (64 << 20));
     decoder.set_limits(limits).map_err(|error| wrong(path, error.to_string()))?;
     Ok(Box::new(decoder))
+}
+
+/// Whether a JPEG file has the marker of its end behind its pixels, without which the decoder makes up those that are missing.
+/// What is no JPEG file is left to the decoder.
+fn has_end(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xda;
+    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+    // Behind the marker of the start, segments, each with a marker and its length. A thumbnail within one has its own end.
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    while let [0xff, marker, high, low, ..] = *rest {
+        let length = match marker {
+            START_OF_SCAN => return rest.windows(2).any(|pair| pair == END_OF_IMAGE),
+            // A byte that fills up.
+            0xff => 1,
+            _ => 2 + usize::from(u16::from_be_bytes([high, low])),
+        };
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    true
 }
 
 /// As Pillow converts to RGB: gray in every channel, transparency left aside, of 16 bits the upper 8.
@@ -136,6 +158,25 @@ mod tests {
         assert_eq!(decoded(&png(GrayAlphaImage::from_raw(1, 1, vec![8, 0]).unwrap())).unwrap(), [8, 8, 8]);
         let wide: ImageBuffer<Rgba<u16>, _> = ImageBuffer::from_raw(1, 1, vec![0x12ff, 0x3400, 0xff80, 7]).unwrap();
         assert_eq!(decoded(&png(DynamicImage::ImageRgba16(wide))).unwrap(), [0x12, 0x34, 0xff]);
+    }
+
+    #[test]
+    fn a_jpeg_file_that_was_cut_off_is_refused() {
+        let mut whole = Cursor::new(Vec::new());
+        let image = RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, y as u8, (x * y) as u8]));
+        DynamicImage::from(image).write_to(&mut whole, ImageFormat::Jpeg).unwrap();
+        let whole = whole.into_inner();
+        assert_eq!(decoded(&whole).unwrap().len(), 40 * 30 * 3);
+        // What some cameras write behind the end is left aside.
+        assert_eq!(decoded(&[&whole[..], b"more"].concat()).unwrap(), decoded(&whole).unwrap());
+        for length in [whole.len() / 2, whole.len() * 9 / 10, whole.len() - 1] {
+            let message = decoded(&whole[..length]).unwrap_err();
+            assert!(message.starts_with("a/b.png: ") && !message.contains("neither"), "{message}");
+        }
+        // An end within a segment, as a thumbnail has one, is not that of the file.
+        let thumbnail = [0xff, 0xe1, 0, 6, 0xff, 0xd9, 0, 0];
+        let with_thumbnail = [&whole[..2], &thumbnail[..], &whole[2..whole.len() - 2]].concat();
+        assert!(decoded(&with_thumbnail).unwrap_err().contains("was cut off"));
     }
 
     #[test]

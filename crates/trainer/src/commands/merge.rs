@@ -179,12 +179,16 @@ impl Merge<'_> {
                 self.base.task.base().parameter(*id).map_err(Error::from)?.to_vec()
             }
         };
-        let before = matches!(output.source, Source::Quantized(_)).then(|| values.clone());
+        let before = match output.source {
+            Source::Quantized(id) => Some((id, values.clone())),
+            Source::File(_) | Source::New(_) => None,
+        };
         if let Some(id) = output.changed {
             self.method.merge(id, &mut values).map_err(Error::from)?;
         }
-        if let Some(before) = before.filter(|_| output.changed.is_some()) {
-            self.requantization.borrow_mut().add(&before, &values)?;
+        if let Some((id, before)) = before.filter(|_| output.changed.is_some()) {
+            let again = self.base.task.base().through_nf4(id, &values, true).map_err(Error::from)?;
+            self.requantization.borrow_mut().add(&before, &values, &again.to_vec());
         }
         Ok(Cow::Owned(narrowed(&values, output.spec.dtype)))
     }
