@@ -70,6 +70,10 @@ fn linear_modules_of_blocks_are_quantized_and_no_others() {
             count += usize::from(quantized);
             let (before, after) = (dense.base().parameter(module.weight), model.base().parameter(module.weight));
             let (before, after) = (before.unwrap(), after.unwrap());
+            if quantized {
+                let through = dense.base().through_nf4(module.weight, &before.to_vec(), true).unwrap();
+                assert_eq!(through.to_vec(), after.to_vec(), "{}", module.path);
+            }
             assert_eq!(before.shape(), after.shape(), "{}", module.path);
             let largest = before.to_vec().iter().fold(0.0f32, |max, x| max.max(x.abs()));
             // Half the widest gap of the codebook and of the second quantization.
