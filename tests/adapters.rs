@@ -67,6 +67,26 @@ fn an_adapter_goes_through_every_format_and_every_command_reads_them() {
 }
 
 #[test]
+fn what_is_not_whole_or_of_another_base_is_not_converted() {
+    let workspace = trained();
+    let gpt2 = data("peft/base-gpt2");
+    let other = ["convert", "out", "--to", "mlx", "--model", gpt2.to_str().unwrap(), "--output", "no"];
+    let other = workspace.run(&other).expect(3).stderr;
+    assert!(other.contains("means no module of this model"), "{other}");
+    // The file has a projection of both blocks that the configuration does not mean now.
+    let config = json_file(&workspace.path("out/adapter_config.json")).to_string();
+    workspace.write("out/adapter_config.json", &config.replace("\"q_proj\"", "\"zzz\""));
+    for to in ["peft", "gguf", "mlx"] {
+        let convert = ["convert", "out", "--to", to, "--model", "model", "--output", "no"];
+        let refused = workspace.run(&convert).expect(3).stderr;
+        assert!(refused.contains("4 unexpected: ") && refused.contains("q_proj.lora_A"), "{to}: {refused}");
+    }
+    let refused = workspace.run(&["convert", "out", "--to", "peft", "--output", "no"]).expect(3).stderr;
+    assert!(refused.contains("4 unexpected: "), "{refused}");
+    assert!(!workspace.path("no").exists());
+}
+
+#[test]
 fn adapters_of_adapterhub_are_read_and_written() {
     let workspace = Workspace::new(3);
     let base = data("peft/base-gpt2");

@@ -79,7 +79,8 @@ pub fn extract(
         low_rank::of_large_matrix(&module.path, &difference, outputs, rank, &Stream::new(seed, 0, site))?
     };
     let change = if whole > 0.0 { changed / whole } else { f64::INFINITY };
-    let retained = Retained { module: module.path.clone(), rank, change, energy: 1.0 - error * error, error };
+    let retained =
+        Retained { module: module.path.clone(), rank, change, energy: (1.0 - error * error).max(0.0), error };
     let update = LoraUpdate { module: module.path.clone(), kind, rank, a, b, scaling: 1.0, magnitude: None };
     Ok(Some((update, retained)))
 }

@@ -1,6 +1,6 @@
 //! The matrices of the adapters to combine, module by module.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gemm::{Matrix, MatrixMut, Update, gemm};
 
@@ -42,8 +42,11 @@ pub(super) struct Modules {
 impl Modules {
     pub(super) fn read(adapters: &[Weighted<'_>]) -> Result<Self, PeftError> {
         let mut modules = Self { parts: BTreeMap::new(), fan_in_fan_out: false };
+        let mut read: Vec<(&Weighted<'_>, BTreeSet<String>)> = Vec::new();
         for adapter in adapters {
-            read_adapter(adapter, &mut modules.parts, &mut modules.fan_in_fan_out)?;
+            let names = read_adapter(adapter, &mut modules.parts, &mut modules.fan_in_fan_out)?;
+            read.iter().try_for_each(|(other, others)| check_same_modules([other, adapter], [others, &names]))?;
+            read.push((adapter, names));
         }
         Ok(modules)
     }
@@ -195,11 +198,41 @@ impl Factors {
     }
 }
 
+/// Adapters whose configurations select alike have the same modules in one base; if one lacks some, its file is not whole.
+fn check_same_modules(adapters: [&Weighted<'_>; 2], names: [&BTreeSet<String>; 2]) -> Result<(), PeftError> {
+    let selection = |adapter: &Weighted<'_>| {
+        let LoraConfig {
+            target_modules, exclude_modules, layers_to_transform, layers_pattern, modules_to_save, ..
+        } = adapter.config.clone();
+        let target_modules = target_modules.map(|names| names.sorted());
+        (
+            target_modules,
+            exclude_modules.map(|names| names.sorted()),
+            layers_to_transform,
+            layers_pattern,
+            modules_to_save,
+        )
+    };
+    let [one, other] = adapters;
+    let Some(module) = names[0].symmetric_difference(names[1]).next() else { return Ok(()) };
+    if selection(one) != selection(other) {
+        return Ok(());
+    }
+    let (has, lacks) = if names[0].contains(module) { (one, other) } else { (other, one) };
+    let [has, lacks] = [has, lacks].map(|adapter| adapter.adapter.dir().display());
+    let reason = format!(
+        "is in {has} and not in {lacks}, and their `target_modules` mean the same; a file is not whole, or they belong to \
+         different models"
+    );
+    Err(combination(module, reason))
+}
+
+/// Adds an adapter's part in each module; returns the names of its modules.
 fn read_adapter(
     adapter: &Weighted<'_>,
     modules: &mut BTreeMap<String, Parts>,
     fan_in_fan_out: &mut bool,
-) -> Result<(), PeftError> {
+) -> Result<BTreeSet<String>, PeftError> {
     let Weighted { adapter: directory, config, weight } = adapter;
     let read = LoraUpdates::read(directory, config)?;
     if let Some(tensor) = read.head.first() {
@@ -207,6 +240,7 @@ fn read_adapter(
         return Err(combination(&tensor.name, reason));
     }
     *fan_in_fan_out |= read.fan_in_fan_out;
+    let names = read.updates.iter().map(|update| update.module.clone()).collect();
     for LoraUpdate { module, kind, rank, a, b, scaling, magnitude } in read.updates {
         if magnitude.is_some() {
             let reason =
@@ -226,7 +260,7 @@ fn read_adapter(
         }
         parts.0.push(part);
     }
-    Ok(())
+    Ok(names)
 }
 
 fn combination(module: &str, reason: String) -> PeftError {

@@ -11,6 +11,7 @@
 //! format cannot hold goes into B, a smaller rank is filled up with zeros, and what has no place at all is refused by name.
 
 pub mod adapterhub;
+mod fits;
 pub mod gguf;
 pub mod mlx;
 
@@ -24,6 +25,8 @@ use serde_json::{Map, Value};
 
 use crate::updates::LoraUpdates;
 use crate::{AdapterConfig, PeftError};
+
+pub use fits::check;
 
 /// The largest configuration that is looked at to tell a format.
 const MAX_CONFIG: u64 = 64 << 20;

@@ -3,6 +3,7 @@
 //! PEFT's files say it in two parts, tensors here and numbers there (ranks, alphas, patterns, rsLoRA). Whoever changes
 //! adapters as such, to combine them or to write them in another format, works on this.
 
+mod complete;
 mod read;
 mod write;
 
@@ -10,6 +11,7 @@ use model::ModuleKind;
 
 use crate::config::Common;
 
+pub use complete::check_complete;
 pub use write::PeftFiles;
 
 /// The update of one module.

@@ -6,7 +6,7 @@ use std::path::Path;
 use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, MappedTensor};
 use serde_json::{Map, Value};
 
-use super::{LoraUpdate, LoraUpdates, UpdateKind, WholeTensor};
+use super::{LoraUpdate, LoraUpdates, UpdateKind, WholeTensor, check_complete};
 use crate::config::TaskType;
 use crate::lora::{Bias, LoraConfig};
 use crate::targets::ValuePatterns;
@@ -27,7 +27,7 @@ impl LoraUpdates {
     /// # Errors
     /// [`PeftError::Setting`] for what is no update of weights (biases, `modules_to_save` other than a classifier's head, an
     /// adapter that starts as a part of its base); [`PeftError::Update`] for matrices that do not go together;
-    /// [`PeftError::NonFinite`], [`PeftError::Checkpoint`].
+    /// those of [`check_complete`]; [`PeftError::NonFinite`], [`PeftError::Checkpoint`].
     pub fn read(directory: &AdapterDirectory, config: &LoraConfig) -> Result<Self, PeftError> {
         check(config).map_err(|error| error.in_file(&directory.dir().join(ADAPTER_CONFIG)))?;
         let ranks = ValuePatterns::compile("rank_pattern", &config.rank_pattern)?;
@@ -82,6 +82,7 @@ impl LoraUpdates {
             let (a, b) = (finite(a)?, finite(b)?);
             updates.push(LoraUpdate { module: module.to_owned(), kind: *kind, rank, a, b, scaling, magnitude });
         }
+        check_complete(directory, config)?;
         updates.sort_by(|one, other| one.module.cmp(&other.module));
         Ok(Self {
             common: config.common.clone(),

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use checkpoint::{AdapterDirectory, StagedDirectory, read_text};
 use peft::formats::{self, Blueprint, Format};
-use peft::updates::{LoraUpdates, PeftFiles};
+use peft::prompt_learning::PromptMethod;
+use peft::updates::{LoraUpdates, PeftFiles, check_complete};
 use peft::{AdapterConfig, PeftError};
 use serde_json::Map;
 
@@ -29,6 +30,11 @@ pub(super) fn run(args: &ConvertArgs) -> Result<u8, Error> {
     let directory = formats::read(&args.adapter, base)?;
     let (config, warnings) = AdapterConfig::read(&formats::config_path(&directory), &directory.config)?;
     warnings.iter().for_each(|warning| console.warning(warning));
+    match (base, &config) {
+        (Some(base), config) => formats::check(&directory, config, base)?,
+        (None, AdapterConfig::Lora(config)) => check_complete(&directory, config)?,
+        _ => {}
+    }
     let mut staged = output.stage()?;
     write(args, &directory, &config, base, &mut staged)?;
     // Names of classes, which no format has a place for.
@@ -74,8 +80,15 @@ fn write(
         (AdapterConfig::Ia3(_), _) => {
             Err(refused("an (IA)^3 adapter", "the format has LoRA only; merge the adapter into its base instead"))
         }
-        (AdapterConfig::PromptLearning(_), _) => {
-            let reason = "the format has LoRA only; `tunesmith bake` makes a soft prompt a part of the vocabulary";
+        (AdapterConfig::PromptLearning(config), _) => {
+            let reason = match config.method {
+                PromptMethod::PrefixTuning(_) => {
+                    "the format has LoRA only, and neither a model nor its vocabulary has a place for keys and values"
+                }
+                PromptMethod::PromptTuning(_) | PromptMethod::PTuning(_) => {
+                    "the format has LoRA only; `tunesmith bake` makes a soft prompt a part of the vocabulary"
+                }
+            };
             Err(refused("an adapter of virtual tokens", reason))
         }
         _ => Err(refused(

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use data::Task;
 use model::config::TrunkConfig;
-use model::{ClassifierConfig, Dimensions, EncoderDecoderConfig, Modules, TaskHead};
+use model::{ClassifierConfig, Dimensions, EncoderDecoderConfig, Modules, TaskHead, VisionConfig};
 use peft::formats::Blueprint;
 
 use super::purpose::Purpose;
@@ -25,6 +25,10 @@ impl Headers {
         if purpose.task == Task::Seq2SeqLm {
             let config = EncoderDecoderConfig::read(dir)?;
             return Ok(Self { dimensions: config.dimensions(), modules: config.modules() });
+        }
+        if purpose.task == Task::ImageClassification {
+            let config = VisionConfig::read(dir)?;
+            return Ok(Self { dimensions: config.dimensions(), modules: config.modules(Some(purpose.labels.len())) });
         }
         let config = ClassifierConfig::read(dir)?;
         let modules = match (&config.trunk, purpose.head()) {

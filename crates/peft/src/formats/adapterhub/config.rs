@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::fused;
+use super::sites::Part;
 use crate::PeftError;
 use crate::bottleneck::ModelFacts;
 use crate::fields::Fields;
@@ -26,7 +28,7 @@ pub(super) enum Mode {
     Scale,
 }
 
-/// What of a configuration counts. Which modules have an adapter the tensors say.
+/// What of a configuration counts.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Config {
     pub(super) name: String,
@@ -38,6 +40,9 @@ pub(super) struct Config {
     pub(super) dropout: f64,
     /// Of "q", "k", "v".
     pub(super) attn_matrices: Vec<String>,
+    pub(super) parts: Parts,
+    /// Blocks without adapters.
+    pub(super) leave_out: Vec<usize>,
 }
 
 impl Config {
@@ -68,22 +73,43 @@ impl Config {
         }
         let dropout = fields.take("dropout")?.unwrap_or(0.0);
         let attn_matrices = fields.take("attn_matrices")?.unwrap_or_else(|| vec!["q".to_owned(), "v".to_owned()]);
+        let mut is_adapted = |key, default| Ok::<_, PeftError>(fields.take(key)?.unwrap_or(default));
+        let parts = Parts {
+            attention: is_adapted("selfattn_lora", true)?,
+            intermediate: is_adapted("intermediate_lora", false)?,
+            output: is_adapted("output_lora", false)?,
+        };
+        let leave_out = fields.take("leave_out")?.unwrap_or_default();
         let text = |file: &mut Fields, key| Ok::<_, PeftError>(file.take::<String>(key)?.unwrap_or_default());
         let (name, model_name) = (text(&mut file, "name")?, text(&mut file, "model_name")?);
         let model_class = text(&mut file, "model_class")?;
-        Ok(Self { name, model_name, model_class, mode, r, alpha, dropout, attn_matrices })
+        Ok(Self { name, model_name, model_class, mode, r, alpha, dropout, attn_matrices, parts, leave_out })
+    }
+
+    /// Whether these modules of blocks have adapters.
+    pub(super) fn means(&self, part: Part) -> bool {
+        match part {
+            Part::Intermediate => self.parts.intermediate,
+            Part::Output => self.parts.output,
+            Part::Fused => self.parts.attention && fused::adapted(&self.attn_matrices).contains(&true),
+            Part::Query | Part::Key | Part::Value => {
+                self.parts.attention && self.attn_matrices.iter().any(|name| part.attn_matrix() == Some(name.as_str()))
+            }
+        }
     }
 }
 
-/// Which modules of a block are adapted, besides a selection of queries, keys and values.
-#[derive(Clone, Copy, Debug, Default)]
+/// Which modules of a block are adapted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parts {
+    /// The selection of queries, keys and values.
+    pub(super) attention: bool,
     pub(super) intermediate: bool,
     pub(super) output: bool,
 }
 
 /// The text of a file.
-pub(super) fn text(config: &Config, facts: &ModelFacts, parts: Parts, leave_out: &[usize]) -> String {
+pub(super) fn text(config: &Config, facts: &ModelFacts) -> String {
     let whole = |value: f64| if value.fract() == 0.0 { json!(value as i64) } else { json!(value) };
     let (composition_mode, init_weights) = match config.mode {
         Mode::Add => ("add", "lora"),
@@ -99,11 +125,11 @@ pub(super) fn text(config: &Config, facts: &ModelFacts, parts: Parts, leave_out:
             "dtype": null,
             "init_weights": init_weights,
             "init_weights_seed": null,
-            "intermediate_lora": parts.intermediate,
-            "leave_out": leave_out,
-            "output_lora": parts.output,
+            "intermediate_lora": config.parts.intermediate,
+            "leave_out": config.leave_out,
+            "output_lora": config.parts.output,
             "r": config.r,
-            "selfattn_lora": !config.attn_matrices.is_empty(),
+            "selfattn_lora": config.parts.attention,
             "use_gating": false,
             "vera_b": null,
             "vera_d": null,

@@ -9,12 +9,12 @@ use super::super::{Blueprint, foreign};
 use super::config::{ARCHITECTURE, Config, Mode};
 use super::facts;
 use super::fused;
-use super::sites::{Part, part};
+use super::sites::{self, Part, Site, part};
 use crate::bottleneck::ModelFacts;
 use crate::config::{Common, TaskType};
 use crate::ia3::Ia3Config;
 use crate::updates::{LoraUpdate, LoraUpdates, PeftFiles, UpdateKind, WholeTensor};
-use crate::{AdapterConfig, ModuleNames, PeftError, names};
+use crate::{AdapterConfig, ModuleNames, PeftError, Problems, names};
 
 /// What `directory` holds: bottleneck adapters as they are, LoRA and (IA)^3 as PEFT would have saved them.
 ///
@@ -33,6 +33,9 @@ pub fn read(directory: AdapterDirectory, base: Option<Blueprint<'_>>) -> Result<
     let config = Config::read(&path, &directory.config)?;
     let model_type = file.get("model_type").and_then(Value::as_str).unwrap_or_default();
     let matrices = matrices(&directory, &config)?;
+    if let Some(base) = base {
+        check_modules(&directory, &config, &matrices, base)?;
+    }
     let common = common(&directory, &config);
     let head = head(&directory, &common)?;
     let files = match config.mode {
@@ -65,6 +68,32 @@ fn matrices(directory: &AdapterDirectory, config: &Config) -> Result<Matrices, P
         matrices.entry(module).or_default()[index] = Some(tensor);
     }
     Ok(matrices)
+}
+
+/// Compares the modules that have matrices with those that the configuration means in `base`.
+fn check_modules(
+    directory: &AdapterDirectory,
+    config: &Config,
+    matrices: &Matrices,
+    base: Blueprint<'_>,
+) -> Result<(), PeftError> {
+    if !sites::is_known(base.dimensions.model_type) {
+        return Ok(());
+    }
+    let is_meant = |site: &Site<'_>| config.means(site.part) && !config.leave_out.contains(&site.layer);
+    let meant: BTreeMap<&str, &str> =
+        sites::all(base).filter(is_meant).map(|site| (site.module.path.as_str(), site.name())).collect();
+    let found: BTreeMap<String, &String> =
+        matrices.keys().map(|module| (model::current_name(module), module)).collect();
+    let key = |module: &str| format!("{module}.loras.{}", config.name);
+    let missing = meant.iter().filter(|(path, _)| !found.contains_key(**path)).map(|(_, name)| key(name)).collect();
+    let unexpected =
+        found.iter().filter(|(path, _)| !meant.contains_key(path.as_str())).map(|(_, name)| key(name)).collect();
+    let problems = Problems { missing, unexpected, ..Problems::default() };
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(PeftError::Keys { path: directory.weights.path().to_owned(), problems }),
+    }
 }
 
 /// What PEFT's file says of the base and of the task. Without the head that it was trained with an adapter of a classifier

@@ -54,6 +54,13 @@ const DISTILBERT: [(&str, Part); 5] = [
     (".ffn.lin1", Part::Intermediate),
     (".ffn.lin2", Part::Output),
 ];
+const VIT: [(&str, Part); 5] = [
+    (".attention.q_proj", Part::Query),
+    (".attention.k_proj", Part::Key),
+    (".attention.v_proj", Part::Value),
+    (".mlp.fc1", Part::Intermediate),
+    (".mlp.fc2", Part::Output),
+];
 const T5: [(&str, Part); 9] = [
     (".SelfAttention.q", Part::Query),
     (".SelfAttention.k", Part::Key),
@@ -73,6 +80,7 @@ fn table(model_type: &str) -> Option<&'static [(&'static str, Part)]> {
         "bert" | "roberta" | "xlm-roberta" => &BERT,
         "distilbert" => &DISTILBERT,
         "t5" | "mt5" => &T5,
+        "vit" => &VIT,
         _ => return None,
     })
 }
@@ -97,6 +105,13 @@ pub(super) struct Site<'a> {
     pub(super) layer: usize,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
+}
+
+impl<'a> Site<'a> {
+    /// The module's name in AdapterHub's files, whose ViT is that of transformers 4.
+    pub(super) fn name(&self) -> &'a str {
+        self.module.older_path.as_deref().unwrap_or(&self.module.path)
+    }
 }
 
 /// Every such module of `base`, in model order.

@@ -60,6 +60,8 @@ pub fn write(
         alpha: scaling * rank as f64,
         dropout: adapter.dropout,
         attn_matrices: plan.attn_matrices(),
+        parts: plan.parts(),
+        leave_out: plan.leave_out(),
     };
     plan.stage(config, adapter.common.task_type, tensors, &adapter.head, staged)
 }
@@ -110,6 +112,8 @@ pub fn write_ia3(
         alpha: 1.0,
         dropout: 0.0,
         attn_matrices: plan.attn_matrices(),
+        parts: plan.parts(),
+        leave_out: plan.leave_out(),
     };
     plan.stage(own, config.common.task_type, tensors, &head, staged)
 }
@@ -162,6 +166,19 @@ impl<'a> Plan<'a> {
         named.filter_map(Part::attn_matrix).map(str::to_owned).collect()
     }
 
+    fn parts(&self) -> Parts {
+        Parts {
+            attention: !self.attn_matrices().is_empty(),
+            intermediate: self.parts.contains(&Part::Intermediate),
+            output: self.parts.contains(&Part::Output),
+        }
+    }
+
+    fn leave_out(&self) -> Vec<usize> {
+        let last = sites::all(self.base).map(|site| site.layer).max().unwrap_or(0);
+        (0..=last).filter(|layer| !self.layers.contains(layer)).collect()
+    }
+
     fn stage(
         &self,
         config: Config,
@@ -176,18 +193,12 @@ impl<'a> Plan<'a> {
             _ => None,
         };
         let facts = facts::of(self.base, config.model_name.clone(), class_end);
-        let parts = Parts {
-            intermediate: self.parts.contains(&Part::Intermediate),
-            output: self.parts.contains(&Part::Output),
-        };
-        let last = sites::all(self.base).map(|site| site.layer).max().unwrap_or(0);
-        let leave_out: Vec<usize> = (0..=last).filter(|layer| !self.layers.contains(layer)).collect();
         tensors.stage(ADAPTERHUB_WEIGHTS, staged)?;
         if !head.is_empty() {
             let whole = head.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone(), tensor.values.clone()));
             Tensors { name: String::new(), tensors: whole.collect() }.stage(ADAPTERHUB_HEAD, staged)?;
         }
-        staged.write(ADAPTER_CONFIG, text(&config, &facts, parts, &leave_out).as_bytes())?;
+        staged.write(ADAPTER_CONFIG, text(&config, &facts).as_bytes())?;
         Ok(())
     }
 }
@@ -204,7 +215,7 @@ impl Tensors {
     }
 
     fn add(&mut self, site: &Site<'_>, end: &str, shape: Vec<usize>, values: Vec<f32>) {
-        self.tensors.push((format!("{}.loras.{}.{end}", site.module.path, self.name), shape, values));
+        self.tensors.push((format!("{}.loras.{}.{end}", site.name(), self.name), shape, values));
     }
 
     fn stage(&self, file: &str, staged: &mut StagedDirectory<'_>) -> Result<(), PeftError> {
