@@ -1,5 +1,9 @@
 //! Classifiers from rows to files: sequences, tokens, numbers; encoders and decoders; heads that the model has and new ones.
 
+use std::borrow::Cow;
+use std::path::Path;
+
+use checkpoint::{CheckpointError, MappedTensor, SafetensorsFile, Storage, TensorSpec, write_safetensors};
 use serde_json::{Value, json};
 use tunesmith_tests::{Output, Workspace, data, metrics};
 
@@ -87,6 +91,37 @@ fn a_new_head_learns_the_classes_that_rows_name() {
     assert_eq!(config["architectures"], json!(["BertForSequenceClassification"]));
     let found = workspace.run(&["inspect", "merged", "--json"]).expect(0).json();
     assert_eq!((&found["model_type"], &found["labels"]), (&json!("bert"), &json!(CLASSES)));
+}
+
+/// Copies a file without the tensors whose names hold `part`.
+fn copy_without(part: &str, from: &Path, to: &Path) {
+    let file = SafetensorsFile::open(from).unwrap();
+    let kept = file.tensors().filter(|tensor| !tensor.name().contains(part));
+    let spec = |t: MappedTensor| TensorSpec { name: t.name().to_owned(), dtype: t.dtype(), shape: t.shape().to_vec() };
+    let specs: Vec<TensorSpec> = kept.map(spec).collect();
+    let bytes = |spec: &TensorSpec| Ok(Cow::Owned(file.get(&spec.name).unwrap().bytes().to_vec()));
+    write_safetensors::<CheckpointError>(&Storage, to, &specs, &[], bytes).unwrap();
+}
+
+#[test]
+fn a_head_that_is_in_no_file_is_not_merged() {
+    let workspace = workspace("peft-classifiers/base-bert", named);
+    let model = data("peft-classifiers/base-bert/model.safetensors");
+    copy_without("classifier.", &model, &workspace.path("model/model.safetensors"));
+    let adapter = data("peft-classifiers/bert-lora");
+    std::fs::create_dir(workspace.path("adapter")).unwrap();
+    let text = std::fs::read_to_string(adapter.join("adapter_config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    (config["task_type"], config["modules_to_save"]) = (Value::Null, Value::Null);
+    workspace.write("adapter/adapter_config.json", &config.to_string());
+    let weights = "adapter_model.safetensors";
+    copy_without("classifier.", &adapter.join(weights), &workspace.path("adapter").join(weights));
+    let merge =
+        |adapter: &str| workspace.run(&["merge", "--model", "model", "--adapter", adapter, "--output", "merged"]);
+    let refused = merge("adapter").expect(3).stderr;
+    let expected = "neither model nor adapter has classifier.weight, classifier.bias";
+    assert!(refused.contains(expected) && !workspace.path("merged").exists(), "{refused}");
+    merge(adapter.to_str().unwrap()).expect(0);
 }
 
 #[test]
@@ -211,6 +246,23 @@ fn rows_are_embedded() {
         // A rounding for each of 24 squares.
         assert!((length - 1.0).abs() <= 1e-5, "{length}");
     }
+}
+
+#[test]
+fn an_adapter_of_a_classifier_embeds() {
+    let workspace = workspace("encoders/bert-features", named);
+    train(&workspace, "out", &["model.task_type=SEQ_CLS"]).expect(0);
+    let embeddings = |model: &str, more: &[&str]| {
+        let embed = ["embed", "--model", model, "--data", "train.jsonl", "--output", "e.safetensors"];
+        workspace.run(&[&embed[..], more].concat()).expect(0);
+        SafetensorsFile::open(workspace.path("e.safetensors")).unwrap().get("embeddings").unwrap().to_f32().unwrap()
+    };
+    workspace.run(&["merge", "--model", "model", "--adapter", "out", "--output", "merged"]).expect(0);
+    let (merged, plain) = (embeddings("merged", &[]), embeddings("model", &[]));
+    let adapted = embeddings("model", &["--adapter", "out"]);
+    let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // The merged weights were rounded once, and the adapted ones' products twice; what was learned is far more.
+    assert!(distance(&adapted, &merged) <= 1e-5 && distance(&plain, &merged) >= 1e-2, "{}", distance(&plain, &merged));
 }
 
 /// A tokenizer of words with BERT's template for one text and two, and the words `w3` to `w49`.

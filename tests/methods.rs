@@ -114,6 +114,14 @@ fn a_method_works_in_every_command() {
     }
 }
 
+#[test]
+fn a_prefix_starts_at_zero_or_from_a_text() {
+    let workspace = Workspace::new(13);
+    let set = ["adapter.method=prefix_tuning", PROMPT, "adapter.init_weights=zero"];
+    let refused = workspace.train("out", &[&set[..], &["adapter.prefix_tuning_init_text=w3"]].concat()).expect(2);
+    assert!(refused.stderr.contains("does not go together with init_weights"), "{}", refused.stderr);
+}
+
 fn check(Case { name, set, merges, file_is_trained, saved_as }: &Case) {
     let workspace = Workspace::new(13);
     let saving = [set, &["training.save_steps=3", "training.save_total_limit=0", "data.eval=train.jsonl"][..]].concat();

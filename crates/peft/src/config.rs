@@ -207,7 +207,7 @@ impl AdapterConfig {
             AdapterConfig::LnTuning(config) => (config.common.task_type, &mut config.modules_to_save),
             AdapterConfig::Vera(config) => (config.common.task_type, &mut config.modules_to_save),
             AdapterConfig::AdaLora(config) => (config.lora.common.task_type, &mut config.lora.modules_to_save),
-            // AdapterHub saves heads by themselves, and PEFT's trainable tokens have no place for them.
+            // AdapterHub saves heads by themselves, and PEFT's trainable tokens have no place for them: new ones are refused.
             AdapterConfig::Bottleneck(_) | AdapterConfig::TrainableTokens(_) => return (self, Warnings::new()),
         };
         modules_to_save::add_heads(names, task);

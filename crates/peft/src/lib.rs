@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adalora;
+mod base_copies;
 pub mod bottleneck;
 pub mod combine;
 mod config;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use checkpoint::{MappedTensor, SafetensorsFile};
+use half::{bf16, f16};
 use tensor::{Parameters, Shape};
 
 use crate::method::{Method, SavedTensor, Source};
@@ -89,9 +90,21 @@ fn check(saved: &SavedTensor, tensor: &MappedTensor) -> Result<(), PeftError> {
         return Err(error.in_file(tensor.file().path()));
     }
     match &saved.source {
-        Source::Base(base) if base.to_vec() != values => {
+        Source::Base(base) if !is_copy(&values, &base.to_vec()) => {
             Err(PeftError::OtherBase { path: tensor.file().path().to_owned(), tensor: saved.name.clone() })
         }
         _ => Ok(()),
     }
+}
+
+/// Whether `copy` holds the values of `base`, or these rounded, or what they were rounded from: a model is often computed, and then
+/// saved, in another type than its files have.
+fn is_copy(copy: &[f32], base: &[f32]) -> bool {
+    let is_rounded = |rounded: fn(f32) -> f32| {
+        let pairs = || copy.iter().zip(base);
+        pairs().all(|(copy, base)| *copy == rounded(*base)) || pairs().all(|(copy, base)| rounded(*copy) == *base)
+    };
+    copy == base
+        || is_rounded(|value| bf16::from_f32(value).to_f32())
+        || is_rounded(|value| f16::from_f32(value).to_f32())
 }

@@ -176,9 +176,14 @@ fn a_new_head_is_trained_and_saved_with_everything_else_that_is_new() {
     support::write_without(&file, "pooler.", &dir.path().join("model.safetensors"));
     let head = TaskHead::SequenceClassification { num_labels: 4 };
     let model = Classifier::load(dir.path(), head, DType::F32, 1).unwrap();
-    let text = r#"{"peft_type": "LORA", "task_type": "SEQ_CLS"}"#;
-    let (config, _) = AdapterConfig::read(&dir.path().join("adapter_config.json"), text).unwrap();
-    let (method, warnings) = attach(config, model.base(), 1).unwrap();
+    let config = |text| AdapterConfig::read(&dir.path().join("adapter_config.json"), text).unwrap().0;
+    // Files of trainable tokens have no place for a head: it would start anew wherever they are loaded.
+    let rows = config(r#"{"peft_type": "TRAINABLE_TOKENS", "task_type": "SEQ_CLS", "token_indices": [3]}"#);
+    let error = attach(rows, model.base(), 1).err().expect("must be refused").to_string();
+    assert!(error.contains("`bert.pooler.dense` is newly initialized"), "{error}");
+    assert!(error.contains("lora with trainable_token_indices"), "{error}");
+    let lora = config(r#"{"peft_type": "LORA", "task_type": "SEQ_CLS"}"#);
+    let (method, warnings) = attach(lora, model.base(), 1).unwrap();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].starts_with("bert.pooler.dense is newly initialized"), "{warnings:?}");
     save(&*method, &Storage, dir.path()).unwrap();

@@ -34,6 +34,7 @@ fn a_configuration_that_does_not_suit_the_model_is_named() {
         ("target_modules", json!("q_proj("), "`target_modules`: the regular expression `q_proj(` cannot be used"),
         ("target_modules", json!(["input_layernorm"]), "which is a norm"),
         ("modules_to_save", json!(["score"]), "`modules_to_save` names `score`"),
+        ("init_lora_weights", json!("pissa_niter_4"), "with path_initial_model_for_weight_conversion"),
         ("rank_pattern", json!({"[": 4}), "`rank_pattern`: the regular expression `[` cannot be used"),
     ] {
         let dir = edited(&[(key, value)]);

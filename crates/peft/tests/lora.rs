@@ -4,7 +4,9 @@ mod support;
 
 use std::sync::Arc;
 
-use checkpoint::{Storage, sha256_file};
+use checkpoint::{
+    CheckpointError, Dtype, MappedTensor, SafetensorsFile, Storage, TensorSpec, sha256_file, write_safetensors,
+};
 use device::DType;
 use model::{Decoder, Dropout, Pass};
 use proptest::prelude::*;
@@ -201,6 +203,30 @@ fn starting_values_follow_the_seed() {
 }
 
 #[test]
+fn weights_without_a_direction_are_refused_for_dora() {
+    // As a padding row of a tied head is.
+    let base = data("peft/base-llama");
+    let file = SafetensorsFile::open(base.join("model.safetensors")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(base.join("config.json"), dir.path().join("config.json")).unwrap();
+    let spec = |t: MappedTensor| TensorSpec { name: t.name().to_owned(), dtype: t.dtype(), shape: t.shape().to_vec() };
+    let specs: Vec<TensorSpec> = file.tensors().map(spec).collect();
+    write_safetensors::<CheckpointError>(&Storage, &dir.path().join("model.safetensors"), &specs, &[], |spec| {
+        let mut bytes = file.get(&spec.name).unwrap().bytes().to_vec();
+        if spec.name == "lm_head.weight" {
+            let row = bytes.len() / spec.shape[0];
+            bytes[2 * row..3 * row].fill(0);
+        }
+        Ok(bytes.into())
+    })
+    .unwrap();
+    let model = Decoder::load(dir.path(), DType::F32).unwrap();
+    let config = LoraConfig { use_dora: true, target_modules: names(&["lm_head"]), ..LoraConfig::default() };
+    let error = Lora::new(config, model.base(), 0).err().expect("must be refused").to_string();
+    assert!(error.starts_with("`use_dora`: the weights of output 2 of `lm_head` are all zero"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_adapted_is_named() {
     let model = decoder("peft/base-llama");
     let refusal = |config: LoraConfig| Lora::new(config, model.base(), 0).err().expect("must be refused");
@@ -215,6 +241,9 @@ fn what_cannot_be_adapted_is_named() {
     assert!(matches!(refusal(saved), PeftError::NoModuleToSave { name } if name == "score"));
     let (_, warnings) = Lora::new(targets(&["q_proj", "c_attn"]), model.base(), 0).unwrap();
     assert_eq!(warnings, ["`target_modules` name `c_attn` means no module"]);
+    let rank_pattern = vec![("zzz".to_owned(), 3), ("q_proj".to_owned(), 2), ("yyy".to_owned(), 4)];
+    let (_, warnings) = Lora::new(LoraConfig { rank_pattern, ..LoraConfig::default() }, model.base(), 0).unwrap();
+    assert_eq!(warnings, ["`rank_pattern` `zzz` means no adapted module, and so 1 more"]);
     let (wide, warnings) = Lora::new(LoraConfig { r: 17, ..LoraConfig::default() }, model.base(), 0).unwrap();
     let expected = "rank 17 of `model.layers.0.self_attn.v_proj` is more than the smaller side of its weight, 16, can use, and \
                     so in 1 more";
@@ -358,7 +387,6 @@ fn patterns_that_overlap_mean_the_same_after_loading() {
 
 #[test]
 fn an_adapter_of_half_precision_is_loaded() {
-    use checkpoint::{CheckpointError, Dtype, SafetensorsFile, TensorSpec, write_safetensors};
     let model = decoder("peft/base-llama");
     let method = lora(random(None), &model);
     let dir = tempfile::tempdir().unwrap();

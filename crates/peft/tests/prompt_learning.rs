@@ -115,6 +115,11 @@ fn what_does_not_fit_is_named() {
     };
     let other = PromptLearningConfig { token_dim: Some(64), ..prompt(PromptTuning::default()) };
     assert_eq!(refuse(other), "`token_dim`: is 64, but 32 for this base model; the adapter belongs to another");
+    let two = PromptLearningConfig { num_transformer_submodules: Some(2), ..prompt(PromptTuning::default()) };
+    assert_eq!(
+        refuse(two),
+        "`num_transformer_submodules`: is 2, but 1 for this base model; the adapter belongs to another"
+    );
     let none = PromptLearningConfig { num_virtual_tokens: 0, ..prompt(PromptTuning::default()) };
     assert!(refuse(none).contains("`num_virtual_tokens`: must be at least 1"));
     let saved =

@@ -5,7 +5,9 @@ mod support;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use checkpoint::{ADAPTER_WEIGHTS, ENCODER_STATE, SafetensorsFile, Storage};
+use checkpoint::{
+    ADAPTER_WEIGHTS, CheckpointError, ENCODER_STATE, SafetensorsFile, Storage, TensorSpec, write_safetensors,
+};
 use model::Pass;
 use support::network::{Network, logits_of, network};
 use support::{Batch, after_prompt, assert_close, cases, data, floats, integers, loss_and_gradients, pass, train};
@@ -147,6 +149,28 @@ fn an_adapter_of_peft_is_loaded_and_saved_byte_for_byte() {
         let (again, _) = open(out.path(), case.network.base()).unwrap();
         assert_eq!(case.logits(&again), got);
     }
+}
+
+#[test]
+fn an_encoder_with_a_decoder_takes_a_prompt_of_its_own_alone() {
+    // With `num_transformer_submodules` 1, PEFT saves no rows for the decoder, which are never used.
+    let case = Case::read("t5-prompt");
+    let dir = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(case.dir().join("adapter_config.json")).unwrap();
+    let alone = text.replace("\"num_transformer_submodules\": 2", "\"num_transformer_submodules\": 1");
+    assert_ne!(alone, text);
+    std::fs::write(dir.path().join("adapter_config.json"), alone).unwrap();
+    let file = SafetensorsFile::open(case.dir().join(ADAPTER_WEIGHTS)).unwrap();
+    let both = file.get("prompt_embeddings").unwrap();
+    let (name, shape) = (both.name().to_owned(), vec![both.shape()[0] / 2, both.shape()[1]]);
+    let spec = TensorSpec { name, dtype: both.dtype(), shape };
+    write_safetensors::<CheckpointError>(&Storage, &dir.path().join(ADAPTER_WEIGHTS), &[spec], &[], |_| {
+        Ok(both.bytes()[..both.bytes().len() / 2].into())
+    })
+    .unwrap();
+    let (method, warnings) = open(dir.path(), case.network.base()).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_close("logits", &case.logits(&method), &case.expected_logits("logits_final", method.prompt_len()), SAME);
 }
 
 #[test]

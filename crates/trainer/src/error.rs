@@ -239,6 +239,19 @@ pub enum Error {
         /// As given.
         prompt: String,
     },
+    /// A head that is in no file, and would be written as it was drawn.
+    #[error(
+        "neither {} nor {} has {}, which would be written with random values; name an adapter that was trained with its head, or \
+         the model that has it", .model.display(), .adapter.display(), .missing.join(", ")
+    )]
+    NoHead {
+        /// The model.
+        model: PathBuf,
+        /// The adapter.
+        adapter: PathBuf,
+        /// Parameters of the head.
+        missing: Vec<String>,
+    },
     /// The settings have no TOML form.
     #[error("the settings cannot be written as TOML: {0}")]
     Toml(#[from] toml::ser::Error),

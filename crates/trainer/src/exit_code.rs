@@ -77,6 +77,7 @@ impl Error {
             Error::NotANumber
             | Error::NotLora { .. }
             | Error::OneClass { .. }
+            | Error::NoHead { .. }
             | Error::NoLabels { .. }
             | Error::Quantization { .. }
             | Error::TokenizerFile { .. }

@@ -12,7 +12,7 @@ use crate::load::fit;
 use crate::lora::InitLoraWeights;
 use crate::method::SavedTensor;
 use crate::stand_ins::DeclaredStandIns;
-use crate::{PeftError, Warnings, load, names};
+use crate::{PeftError, Warnings, base_copies, load, names};
 
 /// Declared parameters, and what each is for.
 struct Skeleton {
@@ -89,7 +89,8 @@ impl AdaLora {
     /// As [`AdaLora::new`], and those of [`load()`](crate::load()).
     pub fn load(config: AdaLoraConfig, base: &Base, file: &SafetensorsFile) -> Result<(Self, Warnings), PeftError> {
         let plan = Plan::new(config, base.dimensions().model_type, base.modules())?;
-        let skeleton = Skeleton::new(&plan, base.modules());
+        let mut skeleton = Skeleton::new(&plan, base.modules());
+        base_copies::add(names::PREFIX, base, file, &mut skeleton.saved)?;
         let expected = [&skeleton.matrices[..], &skeleton.saved].concat();
         // Before anything is allocated by the ranks that the configuration asks for.
         fit(&expected, &skeleton.declarations.sizes(), file)?;

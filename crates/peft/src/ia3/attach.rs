@@ -10,7 +10,7 @@ use crate::declare::{Declarations, Start};
 use crate::load::fit;
 use crate::method::SavedTensor;
 use crate::stand_ins::DeclaredStandIns;
-use crate::{PeftError, Warnings, load, names};
+use crate::{PeftError, Warnings, base_copies, load, names};
 
 /// Declared parameters, and what each is for.
 struct Skeleton {
@@ -70,7 +70,8 @@ impl Ia3 {
     /// As [`Ia3::new`], and those of [`load()`](crate::load()).
     pub fn load(config: Ia3Config, base: &Base, file: &SafetensorsFile) -> Result<(Self, Warnings), PeftError> {
         let plan = Plan::new(config, base.dimensions().model_type, base.modules())?;
-        let skeleton = Skeleton::new(&plan, base.modules());
+        let mut skeleton = Skeleton::new(&plan, base.modules());
+        base_copies::add(names::PREFIX, base, file, &mut skeleton.saved)?;
         // Before anything is allocated.
         fit(&skeleton.saved, &skeleton.declarations.sizes(), file)?;
         let (ia3, warnings) = Self::attach(plan, skeleton, base, 0)?;

@@ -10,7 +10,7 @@ use crate::load::fit;
 use crate::method::SavedTensor;
 use crate::stand_ins::DeclaredStandIns;
 use crate::targets::{Candidate, Selection};
-use crate::{ModuleNames, PeftError, Warnings, load, modules_to_save, names};
+use crate::{ModuleNames, PeftError, Warnings, base_copies, load, modules_to_save, names};
 
 /// Declared parameters, and what each is for.
 struct Skeleton {
@@ -80,7 +80,8 @@ impl LnTuning {
     /// # Errors
     /// As [`LnTuning::new`], and those of [`load()`](crate::load()).
     pub fn load(config: LnTuningConfig, base: &Base, file: &SafetensorsFile) -> Result<(Self, Warnings), PeftError> {
-        let skeleton = Skeleton::new(config, base.dimensions().model_type, base.modules())?;
+        let mut skeleton = Skeleton::new(config, base.dimensions().model_type, base.modules())?;
+        base_copies::add(names::PREFIX, base, file, &mut skeleton.saved)?;
         fit(&skeleton.saved, &skeleton.declarations.sizes(), file)?;
         let (method, warnings) = Self::attach(skeleton, base)?;
         load(&method, file)?;

@@ -11,14 +11,10 @@ use super::skeleton::{DeclaredSite, Skeleton, sizes};
 use super::{BasePart, Dora, InitLoraWeights, Lora, LoraConfig, Site};
 use crate::load::fit;
 use crate::method::{SavedTensor, Source};
-use crate::{ModuleNames, PeftError, Warnings, load, names};
+use crate::{ModuleNames, PeftError, Warnings, base_copies, load, names};
 
 /// The embeddings whose base weights PEFT saves along with the adapter when they are adapted.
 const EMBEDDINGS: [&str; 2] = ["embed_tokens", "lm_head"];
-
-/// PEFT draws the part anew where it loads such an adapter.
-const DRAWN: &str = "the part of the base that the adapter started as (pissa_niter) was drawn at random and is not in its file; \
-                     the exact one is taken in its place. Save it with path_initial_model_for_weight_conversion in Python";
 
 /// Names and sizes of the parameters that `config` trains in a model, without its weights: to say what a run will need.
 ///
@@ -38,10 +34,10 @@ impl Lora {
     pub fn new(config: LoraConfig, base: &Base, seed: u64) -> Result<(Self, Warnings), PeftError> {
         let mut plan = Plan::new(config, base.dimensions().model_type, base.modules())?;
         plan.warn_of_ranks(base.modules());
-        let skeleton = Skeleton::new(&plan, base.modules());
+        let mut skeleton = Skeleton::new(&plan, base.modules());
+        skeleton.saved.extend(embeddings(&plan, base)?);
         let declared = skeleton.sites.clone();
-        let init = plan.config.init_lora_weights;
-        let (mut lora, warnings) = Self::attach(plan, skeleton, init, base, seed)?;
+        let (mut lora, warnings) = Self::attach(plan, skeleton, base, seed)?;
         lora.start(&declared, base, seed)?;
         lora.rows.start(base, &lora.parameters)?;
         lora.save_what_was_added();
@@ -51,36 +47,23 @@ impl Lora {
     /// The adapter that was saved with `config` in `file`.
     ///
     /// # Errors
-    /// As [`Lora::new`], and those of [`load()`](crate::load()).
+    /// As [`Lora::new`], and those of [`load()`](crate::load()); [`PeftError::Setting`] for one that started as a random part
+    /// of the base, which its file does not hold.
     pub fn load(config: LoraConfig, base: &Base, file: &SafetensorsFile) -> Result<(Self, Warnings), PeftError> {
+        check_start(config.init_lora_weights)?;
         let plan = Plan::new(config, base.dimensions().model_type, base.modules())?;
-        let skeleton = Skeleton::new(&plan, base.modules());
-        let expected = [&skeleton.saved[..], &embeddings(&plan, base)?].concat();
+        let mut skeleton = Skeleton::new(&plan, base.modules());
+        skeleton.saved.extend(embeddings(&plan, base)?);
+        base_copies::add(names::PREFIX, base, file, &mut skeleton.saved)?;
         // Before anything is allocated by the sizes that the configuration asks for.
-        fit(&expected, &skeleton.declarations.sizes(), file)?;
-        let mut init = plan.config.init_lora_weights;
-        let was_drawn = matches!(init, InitLoraWeights::Pissa { iterations: Some(_) });
-        if was_drawn {
-            init = InitLoraWeights::Pissa { iterations: None };
-        }
-        let (lora, mut warnings) = Self::attach(plan, skeleton, init, base, 0)?;
-        if was_drawn {
-            warnings.push(DRAWN.to_owned());
-        }
+        fit(&skeleton.saved, &skeleton.declarations.sizes(), file)?;
+        let (lora, warnings) = Self::attach(plan, skeleton, base, 0)?;
         load(&lora, file)?;
         Ok((lora, warnings))
     }
 
-    /// `init` says which part is taken out of the base.
-    fn attach(
-        plan: Plan,
-        skeleton: Skeleton,
-        init: InitLoraWeights,
-        base: &Base,
-        seed: u64,
-    ) -> Result<(Self, Warnings), PeftError> {
-        let Skeleton { declarations, sites, trained, rows, mut saved } = skeleton;
-        saved.extend(embeddings(&plan, base)?);
+    fn attach(plan: Plan, skeleton: Skeleton, base: &Base, seed: u64) -> Result<(Self, Warnings), PeftError> {
+        let Skeleton { declarations, sites, trained, rows, saved } = skeleton;
         let parameters = declarations.build(base, seed)?;
         let leaves: Vec<Tensor> = parameters.tensors().cloned().collect();
         let mut made = vec![None; sites.len()];
@@ -88,7 +71,7 @@ impl Lora {
             let module = base.modules().get(planned.module);
             let Some(declared) = sites[planned.module.index()] else { continue };
             let site = declared.with(&leaves, base, module)?;
-            let base_part = BasePart::of(init, base, module, planned, seed)?;
+            let base_part = BasePart::of(plan.config.init_lora_weights, base, module, planned, seed)?;
             made[planned.module.index()] = Some(Site { base_part, ..site });
         }
         let Plan { config, fan_in_fan_out, warnings, .. } = plan;
@@ -163,6 +146,17 @@ impl Plan {
             ));
         }
     }
+}
+
+/// Refuses a file whose adapter started as a part of the base that was drawn: PEFT draws another one where it loads such a file,
+/// and computes something else than was trained.
+fn check_start(init: InitLoraWeights) -> Result<(), PeftError> {
+    let InitLoraWeights::Pissa { iterations: Some(iterations) } = init else { return Ok(()) };
+    let reason = format!(
+        "pissa_niter_{iterations} starts from a random part of the base, and the file does not hold it; save the adapter as \
+         plain LoRA in the Python process that trained it, with path_initial_model_for_weight_conversion"
+    );
+    Err(PeftError::Setting { key: "init_lora_weights", reason })
 }
 
 /// The base weights of adapted embeddings, which PEFT saves if `target_modules` names them by these very names.

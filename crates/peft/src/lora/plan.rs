@@ -62,13 +62,14 @@ impl Plan {
         let adapted = sites.iter().map(|site| site.module).collect();
         let trained = modules_to_save::with_biases(selection.modules_to_save, config.bias, modules, &adapted)?;
         let rows = rows(&config, modules, &adapted, &trained)?;
-        let warnings = targets.warnings();
+        let mut warnings = targets.warnings();
         let transposed = |site: &PlannedSite| {
             matches!(modules.get(site.module).kind, ModuleKind::Linear { layout: Layout::InOut, .. })
         };
         let fan_in_fan_out = sites.iter().any(transposed);
         config.target_modules = Some(targets.target_modules.sorted());
         let paths: Vec<&str> = sites.iter().map(|site| modules.get(site.module).path.as_str()).collect();
+        warnings.extend([ranks.unused(&paths)?, alphas.unused(&paths)?].concat());
         config.rank_pattern = in_file_order(ranks, config.r, &paths)?;
         config.alpha_pattern = in_file_order(alphas, config.lora_alpha, &paths)?;
         Ok(Self { config, sites, trained, rows, fan_in_fan_out, warnings })

@@ -31,9 +31,25 @@ impl Lora {
                 self.parameters.set(lora_b, &row_major(&factors.b))?;
             }
             if let Some((index, values)) = magnitude.zip(site.starting_magnitude(base, module)?) {
+                check_norms(&module.path, &values)?;
                 self.parameters.set(index, &values)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses DoRA where an output's weights are all zero: they have no direction, and dividing by their norm gives no number.
+fn check_norms(path: &str, norms: &[f32]) -> Result<(), PeftError> {
+    match norms.iter().position(|norm| *norm == 0.0) {
+        None => Ok(()),
+        Some(output) => {
+            let path = checkpoint::Quoted(path);
+            let reason = format!(
+                "the weights of output {output} of {path} are all zero, and dividing by their norm gives no number; leave \
+                 the module out with exclude_modules, or train without use_dora"
+            );
+            Err(PeftError::Setting { key: "use_dora", reason })
+        }
     }
 }

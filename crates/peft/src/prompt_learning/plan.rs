@@ -64,8 +64,12 @@ impl Plan {
         let token_dim = fill("token_dim", &mut config.token_dim, own_dim)?;
         let num_layers = fill("num_layers", &mut config.num_layers, dimensions.num_layers)?;
         fill("num_attention_heads", &mut config.num_attention_heads, own_heads)?;
-        let submodules =
-            fill("num_transformer_submodules", &mut config.num_transformer_submodules, 1 + usize::from(two))?;
+        let own_submodules = match (&config.method, config.num_transformer_submodules) {
+            // Only those of the encoder are used, and PEFT computes the same without the decoder's.
+            (PromptMethod::PromptTuning(_) | PromptMethod::PTuning(_), Some(1)) => 1,
+            _ => 1 + usize::from(two),
+        };
+        let submodules = fill("num_transformer_submodules", &mut config.num_transformer_submodules, own_submodules)?;
         let num_virtual_tokens = config.num_virtual_tokens;
         let mut warnings = Warnings::new();
         let (place, encoder) = match &mut config.method {

@@ -5,10 +5,10 @@ use model::Base;
 use tensor::no_grad;
 
 use super::plan::Plan;
-use super::skeleton::{PROMPT_EMBEDDINGS, Skeleton};
+use super::skeleton::{MODULES_PREFIX, PROMPT_EMBEDDINGS, Skeleton};
 use super::{PromptLearning, PromptLearningConfig};
 use crate::load::{fit, load_tensors};
-use crate::{PeftError, Warnings};
+use crate::{PeftError, Warnings, base_copies};
 
 /// What an encoder may compute differently on another processor, of the largest value.
 const ROUNDING: f32 = 1e-4;
@@ -36,7 +36,8 @@ impl PromptLearning {
                 directory.dir().display()
             ));
         }
-        let skeleton = Skeleton::new(plan.without_encoder(), base.modules());
+        let mut skeleton = Skeleton::new(plan.without_encoder(), base.modules());
+        base_copies::add(MODULES_PREFIX, base, &directory.weights, &mut skeleton.saved)?;
         // Before anything is allocated by the sizes that the configuration asks for.
         fit(&skeleton.saved, &skeleton.declarations.sizes(), &directory.weights)?;
         let prompt = skeleton.build(base, 0)?;
@@ -50,7 +51,8 @@ impl PromptLearning {
         weights: &SafetensorsFile,
         state: &SafetensorsFile,
     ) -> Result<Self, PeftError> {
-        let skeleton = Skeleton::new(plan, base.modules());
+        let mut skeleton = Skeleton::new(plan, base.modules());
+        base_copies::add(MODULES_PREFIX, base, weights, &mut skeleton.saved)?;
         fit(&skeleton.encoder_state, &skeleton.declarations.sizes(), state)?;
         let prompt = skeleton.build(base, 0)?;
         load_tensors(&prompt.parameters, &prompt.encoder_state, state)?;

@@ -16,7 +16,7 @@ use crate::stand_ins::DeclaredStandIns;
 /// The key of what an encoder computes.
 pub(super) const PROMPT_EMBEDDINGS: &str = "prompt_embeddings";
 /// What PEFT puts before the names of `modules_to_save`: one `model.` less than before those of adapted modules.
-const MODULES_PREFIX: &str = "base_model.";
+pub(super) const MODULES_PREFIX: &str = "base_model.";
 
 /// Declared values, and what is saved of them as it is.
 pub(super) struct Skeleton {

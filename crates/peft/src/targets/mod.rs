@@ -97,7 +97,8 @@ impl Selection<'_> {
     /// the selection is saved with the names that they have now.
     ///
     /// # Errors
-    /// [`PeftError::NoTargets`] if none is, [`PeftError::Pattern`] for a regular expression that cannot be used.
+    /// [`PeftError::NoTargets`] if none is, [`PeftError::Setting`] if another key leaves none of them, [`PeftError::Pattern`] for
+    /// a regular expression that cannot be used.
     pub fn resolve(&self, candidates: &[Candidate<'_>]) -> Result<Targets, PeftError> {
         let expanded = if self.target_modules.is_all_linear() {
             ModuleNames::List(candidates.iter().filter(|c| c.linear).map(|c| c.name.to_owned()).collect())
@@ -105,15 +106,12 @@ impl Selection<'_> {
             self.target_modules.clone()
         };
         let target_modules = shorten(expanded, candidates);
-        let rules = Rules::compile(self, &target_modules)?;
-        let mut matched = Vec::new();
-        for candidate in candidates {
-            if rules.matches(candidate.name)? {
-                matched.push(candidate.name.to_owned());
-            }
-        }
+        let matched = self.matched(&target_modules, candidates)?;
         if matched.is_empty() {
-            return self.resolve_older(candidates)?.ok_or_else(|| self.nothing_matched(candidates));
+            return match self.resolve_older(candidates)? {
+                Some(targets) => Ok(targets),
+                None => Err(self.nothing_matched(&target_modules, candidates)?),
+            };
         }
         let named = |target: &String| candidates.iter().any(|c| c.name == target || is_suffix(c.name, target));
         let unmatched = match self.target_modules {
@@ -121,6 +119,18 @@ impl Selection<'_> {
             ModuleNames::Pattern(_) => Vec::new(),
         };
         Ok(Targets { matched, unmatched, target_modules, by_older_names: false })
+    }
+
+    /// The names of the candidates that are meant, `target_modules` being spelled out.
+    fn matched(&self, target_modules: &ModuleNames, candidates: &[Candidate<'_>]) -> Result<Vec<String>, PeftError> {
+        let rules = Rules::compile(self, target_modules)?;
+        let mut matched = Vec::new();
+        for candidate in candidates {
+            if rules.matches(candidate.name)? {
+                matched.push(candidate.name.to_owned());
+            }
+        }
+        Ok(matched)
     }
 
     /// What the selection means by the names of older releases of transformers, if anything.
@@ -141,15 +151,39 @@ impl Selection<'_> {
         Ok(Some(Targets { matched, unmatched: Vec::new(), target_modules, by_older_names: true }))
     }
 
-    fn nothing_matched(&self, candidates: &[Candidate<'_>]) -> PeftError {
-        let ends: BTreeSet<&str> = candidates.iter().map(|c| c.name.rsplit('.').next().unwrap_or(c.name)).collect();
-        PeftError::NoTargets {
-            target_modules: match self.target_modules {
-                ModuleNames::Pattern(pattern) => pattern.clone(),
-                ModuleNames::List(names) => names.join(", "),
-            },
-            available: ends.into_iter().collect::<Vec<_>>().join(", "),
+    /// The error that nothing is meant: the first key is to blame that leaves nothing when it is added to those before it.
+    fn nothing_matched(&self, spelled_out: &ModuleNames, candidates: &[Candidate<'_>]) -> Result<PeftError, PeftError> {
+        let target_modules = match self.target_modules {
+            ModuleNames::Pattern(pattern) => pattern.clone(),
+            ModuleNames::List(names) => names.join(", "),
+        };
+        let named = Selection {
+            exclude_modules: None,
+            modules_to_save: &[],
+            layers_to_transform: None,
+            layers_pattern: None,
+            ..*self
+        };
+        if named.matched(spelled_out, candidates)?.is_empty() {
+            let ends: BTreeSet<&str> = candidates.iter().map(|c| c.name.rsplit('.').next().unwrap_or(c.name)).collect();
+            let available = ends.into_iter().collect::<Vec<_>>().join(", ");
+            return Ok(PeftError::NoTargets { target_modules, available });
         }
+        let kept = Selection { modules_to_save: self.modules_to_save, ..named };
+        let not_excluded = Selection { exclude_modules: self.exclude_modules, ..kept };
+        let of_layers = Selection { layers_to_transform: self.layers_to_transform, ..not_excluded };
+        let narrowed =
+            [("modules_to_save", kept), ("exclude_modules", not_excluded), ("layers_to_transform", of_layers)];
+        let mut key = "layers_pattern";
+        for (narrowing, selection) in narrowed.into_iter().rev() {
+            if selection.matched(spelled_out, candidates)?.is_empty() {
+                key = narrowing;
+            }
+        }
+        let target_modules = checkpoint::Quoted(&target_modules);
+        let reason =
+            format!("leaves none of the modules that target_modules {target_modules} means; change one of them");
+        Ok(PeftError::Setting { key, reason })
     }
 }
 
@@ -254,6 +288,27 @@ mod tests {
         let saved = ["self_attn".to_owned()];
         let selection = Selection { modules_to_save: &saved, ..select(&targets) };
         assert_eq!(resolve(selection, 2).unwrap().matched, ["lm_head"]);
+    }
+
+    #[test]
+    fn the_key_that_leaves_nothing_is_named() {
+        let targets = list(&["q_proj", "v_proj"]);
+        let (nine, wrong, all) = (OneOrMany::One(9), OneOrMany::One("h".to_owned()), list(&["q_proj", "v_proj"]));
+        let saved = ["self_attn".to_owned()];
+        let layers = Selection { layers_to_transform: Some(&nine), ..select(&targets) };
+        for (selection, expected) in [
+            (layers, "layers_to_transform"),
+            (Selection { layers_pattern: Some(&wrong), ..layers }, "layers_to_transform"),
+            (Selection { exclude_modules: Some(&all), ..layers }, "exclude_modules"),
+            (Selection { modules_to_save: &saved, ..select(&targets) }, "modules_to_save"),
+        ] {
+            let error = resolve(selection, 2).unwrap_err();
+            assert!(matches!(&error, PeftError::Setting { key, .. } if *key == expected), "{expected}: {error}");
+            assert!(error.to_string().contains("target_modules `q_proj, v_proj` means"), "{error}");
+        }
+        let pattern = Selection { layers_pattern: Some(&wrong), ..layers };
+        let error = resolve(pattern, 10).unwrap_err();
+        assert!(matches!(&error, PeftError::Setting { key: "layers_pattern", .. }), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use fancy_regex::{Captures, Regex};
 
-use crate::PeftError;
+use crate::{PeftError, Warnings};
 
 /// A regular expression, and the key of the configuration that it comes from.
 pub(super) struct Pattern {
@@ -62,6 +62,26 @@ impl<T: Copy> ValuePatterns<T> {
             }
         }
         Ok(None)
+    }
+
+    /// A line for the patterns that match none of `paths`.
+    pub(crate) fn unused(&self, paths: &[&str]) -> Result<Warnings, PeftError> {
+        let mut unused = Vec::new();
+        for (pattern, _) in &self.0 {
+            let mut is_used = false;
+            for path in paths {
+                is_used = is_used || pattern.is_match(path)?;
+            }
+            if !is_used {
+                unused.push(pattern);
+            }
+        }
+        let Some(first) = unused.first() else { return Ok(Warnings::new()) };
+        let more = match unused.len() - 1 {
+            0 => String::new(),
+            more => format!(", and so {more} more"),
+        };
+        Ok(vec![format!("`{}` {} means no adapted module{more}", first.key, checkpoint::Quoted(&first.pattern))])
     }
 
     /// The patterns in the order of their names, in which a file lists them.

@@ -10,7 +10,7 @@ use crate::declare::{Declarations, Start};
 use crate::load::fit;
 use crate::method::{SavedTensor, Source};
 use crate::targets::{Candidate, Selection};
-use crate::{ModuleNames, PeftError, Warnings, load, names};
+use crate::{ModuleNames, PeftError, Warnings, base_copies, load, names};
 
 const KEY: &str = "token_indices";
 /// What PEFT calls the rows of a module.
@@ -67,6 +67,18 @@ impl Skeleton {
     }
 }
 
+/// Refuses to train rows beside modules that start at random: the method's file has no place for them, so that they would start
+/// anew wherever it is loaded.
+fn check_heads(base: &Base) -> Result<(), PeftError> {
+    let Some(&new) = base.newly_initialized().first() else { return Ok(()) };
+    let path = checkpoint::Quoted(&base.modules().get(base.modules().parameter(new).module).path);
+    let reason = format!(
+        "{path} is newly initialized, and files of trainable tokens have no place for it; train lora with \
+         trainable_token_indices, which saves it too"
+    );
+    Err(PeftError::Setting { key: KEY, reason })
+}
+
 /// The rows under the name of a module that shares them: PEFT saves them with every one.
 fn copy(module: &Module, index: usize) -> SavedTensor {
     SavedTensor { name: names::key(&module.path, SUFFIX), alias: None, source: Source::Copy(index) }
@@ -85,9 +97,10 @@ impl TrainableTokens {
     /// A new adapter of `base`, ready to be trained. What was configured and means nothing is said in the warnings.
     ///
     /// # Errors
-    /// [`PeftError::Setting`], [`PeftError::NoTargets`], [`PeftError::UnsupportedTarget`], [`PeftError::Pattern`],
-    /// [`PeftError::Tensor`].
+    /// [`PeftError::Setting`], also for a base with newly initialized modules; [`PeftError::NoTargets`],
+    /// [`PeftError::UnsupportedTarget`], [`PeftError::Pattern`], [`PeftError::Tensor`].
     pub fn new(config: TrainableTokensConfig, base: &Base, seed: u64) -> Result<(Self, Warnings), PeftError> {
+        check_heads(base)?;
         let (tokens, warnings) = Self::attach(Skeleton::new(config, base.modules())?, base, seed)?;
         if tokens.config.init_weights {
             tokens.rows.start(base, &tokens.parameters)?;
@@ -104,7 +117,8 @@ impl TrainableTokens {
         base: &Base,
         file: &SafetensorsFile,
     ) -> Result<(Self, Warnings), PeftError> {
-        let skeleton = Skeleton::new(config, base.modules())?;
+        let mut skeleton = Skeleton::new(config, base.modules())?;
+        base_copies::add(names::PREFIX, base, file, &mut skeleton.saved)?;
         fit(&skeleton.saved, &skeleton.declarations.sizes(), file)?;
         let (tokens, warnings) = Self::attach(skeleton, base, 0)?;
         load(&tokens, file)?;

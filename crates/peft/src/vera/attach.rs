@@ -11,7 +11,7 @@ use crate::declare::{Declarations, Start};
 use crate::load::fit;
 use crate::method::SavedTensor;
 use crate::stand_ins::DeclaredStandIns;
-use crate::{PeftError, Warnings, load, names};
+use crate::{PeftError, Warnings, base_copies, load, names};
 
 /// Declared parameters, and what each is for.
 struct Skeleton {
@@ -79,7 +79,8 @@ impl Vera {
     /// As [`Vera::new`], and those of [`load()`](crate::load()).
     pub fn load(config: VeraConfig, base: &Base, file: &SafetensorsFile) -> Result<(Self, Warnings), PeftError> {
         let mut plan = Plan::new(config, base.dimensions().model_type, base.modules())?;
-        let skeleton = Skeleton::new(&plan, base.modules());
+        let mut skeleton = Skeleton::new(&plan, base.modules());
+        base_copies::add(names::PREFIX, base, file, &mut skeleton.saved)?;
         let projections = match Projections::read(&plan.config, plan.size(), file)? {
             Some(projections) => {
                 plan.config.save_projection = true;

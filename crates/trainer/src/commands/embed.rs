@@ -41,7 +41,7 @@ pub(super) fn run(args: &EmbedArgs) -> Result<u8, Error> {
 
 /// What embeds.
 enum Embedder {
-    /// Texts, by an encoder without a head.
+    /// Texts, by an encoder. A head is there for adapters that have one, and not asked.
     Texts(Box<Encoder>),
     /// Images. The head is there for adapters that have one, and not asked.
     Images(Box<ImageClassifier>),
@@ -69,7 +69,8 @@ impl Embedder {
         } else {
             let config = EncoderConfig::read(&model.model)?;
             let dtype = dtype(config.dtype);
-            let encoder = Encoder::from_checkpoint(config, TaskHead::FeatureExtraction, &weights, dtype, 0)?;
+            let head = adapter.map_or(Ok(TaskHead::FeatureExtraction), |dir| purpose.head_of(dir))?;
+            let encoder = Encoder::from_checkpoint(config, head, &weights, dtype, 0)?;
             Self::Texts(Box::new(encoder))
         };
         match model.storage.quantization {

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use checkpoint::{Dtype, MappedTensor, SafetensorsFile, StagedDirectory, TensorSpec};
 use data::Task;
 use device::DType;
-use model::{Parameter, ParameterId, StoredNames};
+use model::{Base, Parameter, ParameterId, StoredNames};
 use peft::Method;
 use serde_json::Value;
 
@@ -36,6 +36,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<u8, Error> {
     base.store(args.storage.storage())?;
     let (method, warnings) = peft::open(&args.adapter, base.task.base())?;
     warnings.iter().for_each(|warning| console.warning(warning));
+    check_heads(base.task.base(), &*method, args)?;
     let names = base.task.base().stored_names();
     let merge = Merge { names, base: &base, method: &*method, requantization: RefCell::default() };
     let unties = peft::breaks_ties(&*method, base.task.base().modules());
@@ -54,6 +55,16 @@ pub(super) fn run(args: &MergeArgs) -> Result<u8, Error> {
         console.line(merge.requantization.borrow());
     }
     Ok(EXIT_DONE)
+}
+
+/// Refuses to write parameters that neither the model's files nor the adapter have: they start at random.
+fn check_heads(base: &Base, method: &dyn Method, args: &MergeArgs) -> Result<(), Error> {
+    let missing = base.newly_initialized().iter().filter(|id| method.parameter(**id).is_none());
+    let missing: Vec<String> = missing.map(|id| base.modules().parameter(*id).name.clone()).collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Error::NoHead { model: args.model.clone(), adapter: args.adapter.clone(), missing }),
+    }
 }
 
 struct Merge<'a> {

@@ -80,12 +80,7 @@ impl Purpose {
     /// Files that cannot be read.
     pub fn of_files(model: &Path, adapter: Option<&Path>) -> Result<Self, Error> {
         let directory = adapter.map(directory_of).transpose()?.flatten();
-        let saved = match (&directory, adapter) {
-            (Some(directory), Some(dir)) => {
-                AdapterConfig::read(&dir.join(ADAPTER_CONFIG), &directory.config)?.0.task_type()
-            }
-            _ => None,
-        };
+        let saved = directory.as_ref().map(saved_task).transpose()?.flatten();
         let task = match saved {
             Some(TaskType::CausalLm) => Task::CausalLm,
             Some(TaskType::SeqCls) => Task::SequenceClassification,
@@ -123,6 +118,17 @@ impl Purpose {
             Task::TokenClassification => Some(TaskHead::TokenClassification { num_labels }),
             Task::CausalLm | Task::Seq2SeqLm | Task::FeatureExtraction | Task::ImageClassification => None,
         }
+    }
+
+    /// The head under which the modules of an encoder have the names that the adapter in `adapter` has for them: that of a
+    /// classifier, if it was trained as one.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub fn head_of(&self, adapter: &Path) -> Result<TaskHead, Error> {
+        let saved = directory_of(adapter)?.as_ref().map(saved_task).transpose()?.flatten();
+        let is_classifier = matches!(saved, Some(TaskType::SeqCls | TaskType::TokenCls));
+        Ok(self.head().filter(|_| is_classifier).unwrap_or(TaskHead::FeatureExtraction))
     }
 
     /// Whether a number is predicted.
@@ -207,6 +213,11 @@ fn directory_of(dir: &Path) -> Result<Option<AdapterDirectory>, Error> {
         Format::Peft | Format::AdapterHub => Some(peft::formats::read(dir, None)?),
         Format::Mlx | Format::Gguf => None,
     })
+}
+
+/// What the adapter was trained for, where its configuration says so.
+fn saved_task(directory: &AdapterDirectory) -> Result<Option<TaskType>, Error> {
+    Ok(AdapterConfig::read(&directory.dir().join(ADAPTER_CONFIG), &directory.config)?.0.task_type())
 }
 
 /// The names beside an adapter.

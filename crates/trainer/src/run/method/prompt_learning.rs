@@ -51,6 +51,11 @@ pub(super) fn attach(
             let reason = reason.to_owned();
             PeftError::Setting { key: "prefix_tuning_init_text", reason }
         };
+        if config.adapter.prompt_learning.init_weights.is_some() {
+            return Err(
+                refuse("does not go together with init_weights, which starts the prefix at zero; remove one").into()
+            );
+        }
         let ids = tokens(base, text)?;
         if ids.is_empty() {
             return Err(refuse("the text has no tokens to start from").into());
