@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use checkpoint::{SafetensorsFile, Storage};
+use checkpoint::{ADAPTERHUB_WEIGHTS, SafetensorsFile, StagedDirectory, Storage};
 use device::DType;
 use model::{ImageClassifier, Images, NoAdapter, Pass};
 use serde_json::{Value, json};
 use support::{assert_close, data, floats, integers, pass, steps_of_adamw};
 use tensor::{Gradients, backward, ops};
+use tunesmith_peft::formats::{self, Blueprint, Format};
+use tunesmith_peft::updates::LoraUpdates;
 use tunesmith_peft::{AdapterConfig, Method, attach, names, open, save};
 
 /// Both sides compute in f32 and differ in the order of sums; logits and gradients here are sums of at most a few hundred
@@ -301,4 +303,38 @@ fn what_does_not_fit_says_why_and_what_does() {
     let pixels = json!({"peft_type": "PIXEL_PROMPT", "pixel_prompt": "padding", "prompt_size": 1});
     let refused = message(pixels, text.base());
     assert!(refused.contains("a llama model is given no images") && refused.contains("prompt_tuning"), "{refused}");
+}
+
+#[test]
+fn adapterhub_holds_an_adapter_of_images_with_its_head() {
+    for name in ["vit-lora", "vit-lora-all-linear"] {
+        let case = Case::read(name);
+        let base = Blueprint::from(case.model.base());
+        let directory = formats::read(&data(&format!("vision/{name}")), Some(base)).unwrap();
+        let (config, _) = AdapterConfig::read(Path::new(name), &directory.config).unwrap();
+        let AdapterConfig::Lora(config) = config else { panic!("{name}: a LoRA adapter") };
+        let mut updates = LoraUpdates::read(&directory, &config).unwrap();
+        assert_eq!(updates.head.len(), 2, "{name}");
+        // AdapterHub adapts all but the projection of attention's output.
+        updates.updates.retain(|update| !update.module.ends_with("o_proj"));
+        let out = tempfile::tempdir().unwrap();
+        let written = |format: Format, updates: LoraUpdates| {
+            let dir = out.path().join(format!("{name}-{format}"));
+            let mut staged = StagedDirectory::create(&Storage, &dir).unwrap();
+            formats::write(format, updates, Some(base), "tiny", &mut staged).unwrap();
+            staged.commit(serde_json::Map::new()).unwrap();
+            let (method, warnings) = open(&dir, case.model.base()).unwrap();
+            assert!(warnings.is_empty(), "{name} {format}: {warnings:?}");
+            (case.logits(&pass(&method)), dir)
+        };
+        let (expected, _) = written(Format::Peft, updates.clone());
+        let (got, dir) = written(Format::AdapterHub, updates);
+        assert_close(&format!("{name} as AdapterHub"), &got, &expected, SAME);
+        if name == "vit-lora" {
+            assert_close(name, &got, &floats(&case.io, "logits_final"), SAME);
+        }
+        // The names of transformers 4, on which AdapterHub is.
+        let file = SafetensorsFile::open(dir.join(ADAPTERHUB_WEIGHTS)).unwrap();
+        assert!(file.names().any(|key| key == "vit.encoder.layer.0.attention.attention.query.loras.tiny.lora_A"));
+    }
 }

@@ -4,6 +4,7 @@
 //! adapters as such, to combine them or to write them in another format, works on this.
 
 mod complete;
+mod head;
 mod read;
 mod write;
 
@@ -12,6 +13,7 @@ use model::ModuleKind;
 use crate::config::Common;
 
 pub use complete::check_complete;
+pub(crate) use head::{has_head, is_of_images, modules_to_save};
 pub use write::PeftFiles;
 
 /// The update of one module.

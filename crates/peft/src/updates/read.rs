@@ -6,8 +6,7 @@ use std::path::Path;
 use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, MappedTensor};
 use serde_json::{Map, Value};
 
-use super::{LoraUpdate, LoraUpdates, UpdateKind, WholeTensor, check_complete};
-use crate::config::TaskType;
+use super::{LoraUpdate, LoraUpdates, UpdateKind, WholeTensor, check_complete, has_head};
 use crate::lora::{Bias, LoraConfig};
 use crate::targets::ValuePatterns;
 use crate::{PeftError, modules_to_save, names};
@@ -80,7 +79,15 @@ impl LoraUpdates {
                 }
             };
             let (a, b) = (finite(a)?, finite(b)?);
-            updates.push(LoraUpdate { module: module.to_owned(), kind: *kind, rank, a, b, scaling, magnitude });
+            updates.push(LoraUpdate {
+                module: model::current_name(module),
+                kind: *kind,
+                rank,
+                a,
+                b,
+                scaling,
+                magnitude,
+            });
         }
         check_complete(directory, config)?;
         updates.sort_by(|one, other| one.module.cmp(&other.module));
@@ -98,17 +105,17 @@ impl LoraUpdates {
 fn head_parameter(key: &str, config: &LoraConfig) -> Option<String> {
     let parameter = key.strip_prefix(names::PREFIX)?;
     let (module, _) = parameter.rsplit_once('.')?;
-    (is_classifier(config) && modules_to_save::is_head(module) && !key.contains(".lora_")).then(|| parameter.to_owned())
-}
-
-fn is_classifier(config: &LoraConfig) -> bool {
-    matches!(config.common.task_type, Some(TaskType::SeqCls | TaskType::TokenCls))
+    (has_head(&config.common) && modules_to_save::is_head(module) && !key.contains(".lora_"))
+        .then(|| parameter.to_owned())
 }
 
 /// Refuses what is no update.
 fn check(config: &LoraConfig) -> Result<(), PeftError> {
-    let others =
-        config.modules_to_save.iter().flatten().find(|name| !(is_classifier(config) && modules_to_save::is_head(name)));
+    let others = config
+        .modules_to_save
+        .iter()
+        .flatten()
+        .find(|name| !(has_head(&config.common) && modules_to_save::is_head(name)));
     let refused = |key, what: &str| {
         let reason = format!("{what}, which is no product of two matrices; merge the adapter into its base instead");
         Err(PeftError::Setting { key, reason })

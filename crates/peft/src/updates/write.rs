@@ -8,7 +8,7 @@ use checkpoint::{
     TensorSpec,
 };
 
-use super::{LoraUpdates, UpdateKind};
+use super::{LoraUpdates, UpdateKind, modules_to_save};
 use crate::lora::LoraConfig;
 use crate::{AdapterConfig, ModuleNames, PeftError, names};
 
@@ -40,6 +40,7 @@ impl LoraUpdates {
             rank_pattern: ranks.map(|update| (pattern(&update.module), update.rank)).collect(),
             alpha_pattern: alphas.map(|update| (pattern(&update.module), alpha(update.rank, update.scaling))).collect(),
             use_dora: self.updates.iter().any(|update| update.magnitude.is_some()),
+            modules_to_save: modules_to_save(&self.common, &self.head),
             ..LoraConfig::default()
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use checkpoint::{ADAPTER_CONFIG, AdapterDirectory, MappedTensor, Quoted};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::{Blueprint, foreign};
 use super::config::{ARCHITECTURE, Config, Mode};
@@ -13,8 +13,11 @@ use super::sites::{self, Part, Site, part};
 use crate::bottleneck::ModelFacts;
 use crate::config::{Common, TaskType};
 use crate::ia3::Ia3Config;
-use crate::updates::{LoraUpdate, LoraUpdates, PeftFiles, UpdateKind, WholeTensor};
+use crate::updates::{self, LoraUpdate, LoraUpdates, PeftFiles, UpdateKind, WholeTensor};
 use crate::{AdapterConfig, ModuleNames, PeftError, Problems, names};
+
+/// Where Python has the only model of images that AdapterHub and this program have.
+const LIBRARY: &str = "transformers.models.vit.modeling_vit";
 
 /// What `directory` holds: bottleneck adapters as they are, LoRA and (IA)^3 as PEFT would have saved them.
 ///
@@ -102,7 +105,10 @@ fn common(directory: &AdapterDirectory, config: &Config) -> Common {
     let facts = ModelFacts { model_class: config.model_class.clone(), ..ModelFacts::default() };
     let task_type = facts.task_type().filter(|task| !is_classification(*task) || directory.head.is_some());
     let name = Some(config.model_name.clone()).filter(|name| !name.is_empty());
-    Common { base_model_name_or_path: name, task_type, ..Common::default() }
+    // PEFT has no task for images, and names the class.
+    let is_image = directory.head.is_some() && updates::is_of_images(&config.model_class);
+    let auto_mapping = is_image.then(|| json!({ "base_model_class": config.model_class, "parent_library": LIBRARY }));
+    Common { base_model_name_or_path: name, task_type, auto_mapping, ..Common::default() }
 }
 
 fn is_classification(task: TaskType) -> bool {
@@ -111,9 +117,7 @@ fn is_classification(task: TaskType) -> bool {
 
 /// The head of a classifier. That of a language model is the base's own.
 fn head(directory: &AdapterDirectory, common: &Common) -> Result<Vec<WholeTensor>, PeftError> {
-    let Some(file) = directory.head.as_ref().filter(|_| common.task_type.is_some_and(is_classification)) else {
-        return Ok(Vec::new());
-    };
+    let Some(file) = directory.head.as_ref().filter(|_| updates::has_head(common)) else { return Ok(Vec::new()) };
     let whole = |tensor: MappedTensor| {
         Ok(WholeTensor { name: tensor.name().to_owned(), shape: tensor.shape().to_vec(), values: tensor.to_f32()? })
     };
@@ -173,11 +177,13 @@ fn scales(
         tensors.push((names::key(&module, "ia3_l"), vec![values.len(), 1], values));
         modules.push(module);
     }
+    let modules_to_save = updates::modules_to_save(&common, &head);
     tensors.extend(
         head.into_iter().map(|tensor| (format!("{}{}", names::PREFIX, tensor.name), tensor.shape, tensor.values)),
     );
     let own = Ia3Config {
         common,
+        modules_to_save,
         target_modules: Some(ModuleNames::List(modules)),
         feedforward_modules: Some(ModuleNames::List(Vec::new())),
         ..Ia3Config::default()
