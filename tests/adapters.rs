@@ -75,7 +75,7 @@ fn what_is_not_whole_or_of_another_base_is_not_converted() {
     assert!(other.contains("means no module of this model"), "{other}");
     // The file has a projection of both blocks that the configuration does not mean now.
     let config = json_file(&workspace.path("out/adapter_config.json")).to_string();
-    workspace.write("out/adapter_config.json", &config.replace("\"q_proj\"", "\"zzz\""));
+    workspace.write("out/adapter_config.json", &config.replace("self_attn.q_proj", "self_attn.zzz"));
     for to in ["peft", "gguf", "mlx"] {
         let convert = ["convert", "out", "--to", to, "--model", "model", "--output", "no"];
         let refused = workspace.run(&convert).expect(3).stderr;

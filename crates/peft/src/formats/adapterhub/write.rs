@@ -84,7 +84,7 @@ pub fn write_ia3(
         let values = tensor.to_f32()?;
         match parameter.strip_suffix(".ia3_l") {
             Some(module) if tensor.shape().get(1..) == Some(&[1][..]) => {
-                scales.insert(module.to_owned(), values);
+                scales.insert(model::current_name(module), values);
             }
             Some(module) => {
                 let reason = "its inputs are scaled (`feedforward_modules`), and AdapterHub scales outputs; merge the adapter \
