@@ -121,6 +121,8 @@ fn what_is_not_understood_is_refused_or_reported() {
     assert!(message("{}").contains("`peft_type`: is missing"));
     assert!(message(r#"{"peft_type": "OFT"}"#).contains("`peft_type` `OFT` is not supported; supported are LORA, IA3"));
     assert!(message(r#"{"peft_type": 3}"#).contains("`peft_type`"));
+    let rows = message(r#"{"peft_type": "ADALORA", "total_step": 9, "trainable_token_indices": [3]}"#);
+    assert!(rows.contains("`trainable_token_indices` is `[3]`, which is not supported"), "{rows}");
     for key in ["use_bdlora", "use_qalora", "ensure_weight_tying"] {
         assert!(refusal(&json!({ key: true })).contains(&format!("`{key}` is `true`, which is not supported")));
     }

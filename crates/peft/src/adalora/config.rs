@@ -78,7 +78,7 @@ impl AdaLoraConfig {
         for key in ["r", "alpha_pattern", "use_rslora", "lora_bias"] {
             fields.ignore(key);
         }
-        for key in ["use_dora", "loftq_config"] {
+        for key in ["use_dora", "loftq_config", "trainable_token_indices"] {
             fields.refuse(key)?;
         }
         // Every word for a start that LoRA has means its own here.
