@@ -13,9 +13,12 @@ struct Preset {
     config: &'static str,
 }
 
-const PRESETS: [Preset; 14] = [
+const PRESETS: [Preset; 17] = [
     Preset { method: "lora", config: include_str!("../../assets/quickstart/lora.toml") },
     Preset { method: "dora", config: include_str!("../../assets/quickstart/dora.toml") },
+    Preset { method: "pissa", config: include_str!("../../assets/quickstart/pissa.toml") },
+    Preset { method: "olora", config: include_str!("../../assets/quickstart/olora.toml") },
+    Preset { method: "lora_plus", config: include_str!("../../assets/quickstart/lora_plus.toml") },
     Preset { method: "qlora", config: include_str!("../../assets/quickstart/qlora.toml") },
     Preset { method: "adalora", config: include_str!("../../assets/quickstart/adalora.toml") },
     Preset { method: "vera", config: include_str!("../../assets/quickstart/vera.toml") },
