@@ -20,27 +20,22 @@ fn trained() -> Workspace {
     workspace
 }
 
-fn loss(workspace: &Workspace, model: &str, more: &[&str]) -> f64 {
-    let base = ["eval", "--model", model, "--data", "train.jsonl", "--json"];
-    workspace.run(&[&base[..], more].concat()).expect(0).json()["loss"].as_f64().unwrap()
-}
-
 #[test]
 fn an_adapter_goes_through_every_format_and_every_command_reads_them() {
     let workspace = trained();
-    let expected = loss(&workspace, "model", &["--adapter", "out"]);
+    let expected = workspace.eval_loss("model", &["--adapter", "out"]);
     for format in ["gguf", "mlx"] {
         let convert = ["convert", "out", "--to", format, "--model", "model", "--output", format];
         let told = workspace.run(&convert).expect(0).stdout;
         assert!(told.contains(&format!("converted out from peft to {format} in {format}")), "{told}");
-        let got = loss(&workspace, "model", &["--adapter", format]);
+        let got = workspace.eval_loss("model", &["--adapter", format]);
         // One factor goes into B, rounded to 24 bits.
         assert!((got - expected).abs() <= 1e-5 * expected, "{format}: {got} and {expected}");
         let inspected = workspace.run(&["inspect", format, "--json"]).expect(0).json();
         assert_eq!((&inspected["format"], &inspected["kind"]), (&json!(format), &json!("adapter")));
         let merged = format!("merged-{format}");
         workspace.run(&["merge", "--model", "model", "--adapter", format, "--output", &merged]).expect(0);
-        let got = loss(&workspace, &merged, &[]);
+        let got = workspace.eval_loss(&merged, &[]);
         assert!((got - expected).abs() <= 1e-5 * expected, "{format}: {got} and {expected}");
         let back = format!("back-{format}");
         workspace.run(&["convert", format, "--to", "peft", "--model", "model", "--output", &back]).expect(0);
@@ -98,7 +93,7 @@ fn adapters_of_adapterhub_are_read_and_written() {
     workspace.run(&there).expect(0);
     let config = json_file(&workspace.path("hub/adapter_config.json"));
     assert_eq!((&config["name"], &config["model_type"]), (&json!("law"), &json!("gpt2")));
-    let [own, again] = [adapter, "hub"].map(|adapter| loss(&workspace, base, &["--adapter", adapter]));
+    let [own, again] = [adapter, "hub"].map(|adapter| workspace.eval_loss(base, &["--adapter", adapter]));
     // The same matrices, with zeros between them.
     assert!((own - again).abs() <= 1e-6 * own, "{own} and {again}");
     let inspected = workspace.run(&["inspect", adapter, "--json"]).expect(0).json();
@@ -120,7 +115,7 @@ fn extraction_undoes_merging() {
         assert!(module["error"].as_f64().unwrap() <= 1e-4, "{module}");
         assert!(module["energy"].as_f64().unwrap() >= 0.9999, "{module}");
     }
-    let [expected, got] = ["out", "lora"].map(|adapter| loss(&workspace, "model", &["--adapter", adapter]));
+    let [expected, got] = ["out", "lora"].map(|adapter| workspace.eval_loss("model", &["--adapter", adapter]));
     assert!((got - expected).abs() <= 1e-5 * expected, "{got} and {expected}");
     let few = ["--output", "few", "--target-modules", "q_proj,v_proj"];
     let told = workspace.run(&[&extract[..], &few].concat()).expect(0);

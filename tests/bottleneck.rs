@@ -37,10 +37,7 @@ fn a_run_leaves_adapterhubs_files_and_every_command_reads_them() {
     let card = std::fs::read_to_string(out.join("README.md")).unwrap();
     assert!(card.contains("\nlibrary_name: adapter-transformers\n") && card.contains("base.load_adapter("), "{card}");
 
-    let eval = |more: &[&str]| {
-        let base = ["eval", "--model", "model", "--data", "train.jsonl", "--json"];
-        workspace.run(&[&base[..], more].concat()).expect(0).json()["loss"].as_f64().unwrap()
-    };
+    let eval = |more: &[&str]| workspace.eval_loss("model", more);
     let (adapted, base) = (eval(&["--adapter", "out"]), eval(&[]));
     let logged = metrics(&out).last().unwrap()["eval_loss"].as_f64().unwrap();
     // The log rounds to f32.

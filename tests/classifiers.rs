@@ -33,11 +33,6 @@ fn named(class: usize, ids: Vec<usize>) -> Value {
     json!({ "input_ids": ids, "label": CLASSES[class] })
 }
 
-fn eval(workspace: &Workspace, model: &str, more: &[&str]) -> Value {
-    let base = ["eval", "--model", model, "--data", "train.jsonl", "--json"];
-    workspace.run(&[&base[..], more].concat()).expect(0).json()
-}
-
 fn assert_close(a: &Value, b: &Value, tolerance: f64) {
     let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
     assert!((a - b).abs() <= tolerance * b.abs(), "{a} and {b}");
@@ -74,7 +69,7 @@ fn a_new_head_learns_the_classes_that_rows_name() {
     let labels: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(labels["id2label"], json!({ "0": "down", "1": "north", "2": "up" }));
     // Classes and their number come from the adapter: the model's own configuration says two.
-    let adapted = eval(&workspace, "model", &["--adapter", "out", "--logits", "l.safetensors", "--batch-size", "5"]);
+    let adapted = workspace.eval("model", &["--adapter", "out", "--logits", "l.safetensors", "--batch-size", "5"]);
     assert_close(&adapted["loss"], &logged["eval_loss"], 1e-6);
     assert_eq!(adapted["tokens"], 48);
     let file = checkpoint::SafetensorsFile::open(workspace.path("l.safetensors")).unwrap();
@@ -82,7 +77,7 @@ fn a_new_head_learns_the_classes_that_rows_name() {
 
     // The merged model has the head, under the names of a model with one.
     workspace.run(&["merge", "--model", "model", "--adapter", "out", "--output", "merged"]).expect(0);
-    assert_close(&eval(&workspace, "merged", &[])["loss"], &adapted["loss"], 1e-5);
+    assert_close(&workspace.eval("merged", &[])["loss"], &adapted["loss"], 1e-5);
     let merged = checkpoint::SafetensorsFile::open(workspace.path("merged/model.safetensors")).unwrap();
     assert!(merged.names().any(|name| name == "classifier.weight"));
     assert!(merged.names().all(|name| name.starts_with("bert.") || name.starts_with("classifier.")));
@@ -150,7 +145,7 @@ fn tokens_numbers_and_decoders_learn_too() {
 
     let tokens = workspace("encoders/roberta", of_tokens);
     train(&tokens, "out", &["model.task_type=TOKEN_CLS", "model.num_labels=3"]).expect(0);
-    let result = eval(&tokens, "model", &["--adapter", "out", "--logits", "l.safetensors", "--batch-size", "6"]);
+    let result = tokens.eval("model", &["--adapter", "out", "--logits", "l.safetensors", "--batch-size", "6"]);
     assert!(result["accuracy"].as_f64().unwrap() >= 0.9 && result["tokens"] == 48, "{result}");
     let file = checkpoint::SafetensorsFile::open(tokens.path("l.safetensors")).unwrap();
     assert_eq!(file.get("logits").unwrap().shape(), [6, 9, 3]);
@@ -158,7 +153,7 @@ fn tokens_numbers_and_decoders_learn_too() {
     let numbers = workspace("peft-classifiers/base-regression", of_numbers);
     train(&numbers, "out", &["model.task_type=SEQ_CLS"]).expect(0);
     // The variance of the numbers is 2/3: what a constant loses.
-    let result = eval(&numbers, "model", &["--adapter", "out"]);
+    let result = numbers.eval("model", &["--adapter", "out"]);
     assert!(result["loss"].as_f64().unwrap() <= 0.3 && result["accuracy"].is_null(), "{result}");
 
     for (model, target) in [("llama", "[\"q_proj\",\"v_proj\"]"), ("distilbert", "[\"q_lin\",\"v_lin\"]")] {
@@ -166,7 +161,7 @@ fn tokens_numbers_and_decoders_learn_too() {
         let target = format!("adapter.target_modules={target}");
         let run = train(&workspace, "out", &["model.task_type=SEQ_CLS", &target]).expect(0);
         assert!(!run.stderr.contains("newly"), "{}", run.stderr);
-        let accuracy = eval(&workspace, "model", &["--adapter", "out"])["accuracy"].as_f64().unwrap();
+        let accuracy = workspace.eval("model", &["--adapter", "out"])["accuracy"].as_f64().unwrap();
         assert!(accuracy >= 0.9, "{model}: {accuracy}");
     }
 }
@@ -190,7 +185,7 @@ fn every_method_saves_the_head_that_it_trains() {
         let file = checkpoint::SafetensorsFile::open(workspace.path(method).join("adapter_model.safetensors")).unwrap();
         let head = |name| file.get(&format!("{prefix}classifier.{name}")).map(|tensor| tensor.shape().to_vec());
         assert_eq!((head("weight"), head("bias")), (Some(vec![3, 24]), Some(vec![3])), "{method}");
-        eval(&workspace, "model", &["--adapter", method]);
+        workspace.eval("model", &["--adapter", method]);
     }
 }
 
@@ -210,7 +205,7 @@ fn full_fine_tuning_writes_a_classifier() {
     };
     Output::of(&mut command).expect(0);
     let logged = metrics(&workspace.path("out")).last().unwrap().clone();
-    assert_close(&eval(&workspace, "out", &[])["loss"], &logged["eval_loss"], 1e-6);
+    assert_close(&workspace.eval("out", &[])["loss"], &logged["eval_loss"], 1e-6);
 }
 
 #[test]
@@ -328,7 +323,7 @@ fn words_are_classified_by_their_first_token() {
     });
     workspace.write_rows("train.jsonl", rows);
     train(&workspace, "out", &["model.task_type=TOKEN_CLS"]).expect(0);
-    let result = eval(&workspace, "model", &["--adapter", "out"]);
+    let result = workspace.eval("model", &["--adapter", "out"]);
     assert_eq!(result["tokens"], 96);
     assert!(result["accuracy"].as_f64().unwrap() >= 0.9, "{result}");
 }

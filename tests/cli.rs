@@ -115,10 +115,7 @@ fn eval_merge_and_the_run_agree() {
     let workspace = Workspace::new(9);
     workspace.train("out", &["data.eval=train.jsonl"]).expect(0);
     let logged = metrics(&workspace.path("out")).last().unwrap().clone();
-    let eval = |model: &str, more: &[&str]| {
-        let base = ["eval", "--model", model, "--data", "train.jsonl", "--json"];
-        workspace.run(&[&base[..], more].concat()).expect(0).json()
-    };
+    let eval = |model: &str, more: &[&str]| workspace.eval(model, more);
     let adapted = eval("model", &["--adapter", "out"]);
     let close = |a: &Value, b: &Value, tolerance: f64| {
         let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
@@ -214,10 +211,9 @@ fn full_fine_tuning_writes_a_model() {
     let workspace = Workspace::new(9);
     workspace.train("out", &["adapter.method=full", "training.learning_rate=1e-3", "data.eval=train.jsonl"]).expect(0);
     let logged = metrics(&workspace.path("out")).last().unwrap()["eval_loss"].as_f64().unwrap();
-    let loss =
-        workspace.run(&["eval", "--model", "out", "--data", "train.jsonl", "--json"]).expect(0).json()["loss"].clone();
+    let loss = workspace.eval_loss("out", &[]);
     // The log rounds to f32.
-    assert!((loss.as_f64().unwrap() - logged).abs() <= 1e-6, "{loss} and {logged}");
+    assert!((loss - logged).abs() <= 1e-6, "{loss} and {logged}");
     assert!(workspace.path("out/tokenizer.json").exists() && !workspace.path("out/adapter_config.json").exists());
 }
 
@@ -263,10 +259,7 @@ fn adapters_are_combined() {
     let combine = |more: &[&str]| workspace.run(&[&["combine", "--adapter", "a", "--adapter", "b"], more].concat());
     let output = combine(&["--weights", "1,0", "--output", "both"]).expect(0);
     assert!(output.stdout.contains("combined 2 adapters into both"), "{}", output.stdout);
-    let loss = |adapter: &str| {
-        let eval = ["eval", "--model", "model", "--adapter", adapter, "--data", "train.jsonl", "--json"];
-        workspace.run(&eval).expect(0).json()["loss"].as_f64().unwrap()
-    };
+    let loss = |adapter: &str| workspace.eval_loss("model", &["--adapter", adapter]);
     // The second adapter's rows of A are zero; the sum over ranks is longer by them.
     let (alone, with_nothing) = (loss("a"), loss("both"));
     assert!((alone - with_nothing).abs() <= 1e-6 * alone, "{alone} {with_nothing}");

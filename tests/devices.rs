@@ -95,10 +95,7 @@ fn graphs_change_no_bit_of_a_run() {
 #[test]
 fn evaluation_and_generation_are_those_of_the_cpu() {
     let workspace = Workspace::new(5);
-    let eval = |device: &str| {
-        let arguments = ["eval", "--model", "model", "--data", "train.jsonl", "--json", "--device", device];
-        workspace.run(&arguments).expect(0).json()["loss"].as_f64().unwrap()
-    };
+    let eval = |device: &str| workspace.eval_loss("model", &["--device", device]);
     let (cpu, emulated) = (eval("cpu"), eval("emulated"));
     assert!((cpu - emulated).abs() <= 1e-5 * cpu, "{emulated}, expected {cpu}");
     let generate = |device: &str| {

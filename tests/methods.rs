@@ -124,35 +124,21 @@ fn a_prefix_starts_at_zero_or_from_a_text() {
 
 fn check(Case { name, set, merges, file_is_trained, saved_as }: &Case) {
     let workspace = Workspace::new(13);
-    let saving = [set, &["training.save_steps=3", "training.save_total_limit=0", "data.eval=train.jsonl"][..]].concat();
-    workspace.train("out", &saving).expect(0);
-    let logged = metrics(&workspace.path("out"));
-
-    // From the middle on, bit for bit.
-    std::fs::create_dir(workspace.path("resumed")).unwrap();
-    std::fs::rename(workspace.path("out/checkpoint-3"), workspace.path("resumed/checkpoint-3")).unwrap();
-    workspace.train("resumed", &saving).expect(0);
-    let file = |out: &str| std::fs::read(workspace.path(out).join("adapter_model.safetensors")).unwrap();
-    assert!(file("out") == file("resumed"), "{name}");
-    assert_eq!(metrics(&workspace.path("resumed")), logged, "{name}");
+    let (_, logged) = workspace.train_and_resume(&[set, &["data.eval=train.jsonl"][..]].concat());
 
     // Saved and loaded, and merged into the base.
-    let eval = |what: &[&str]| {
-        let rest = ["--data", "train.jsonl", "--json"];
-        workspace.run(&[&["eval"], what, &rest].concat()).expect(0).json()["loss"].as_f64().unwrap()
-    };
-    let adapted = eval(&["--model", "model", "--adapter", "out"]);
+    let adapted = workspace.eval_loss("model", &["--adapter", "out"]);
     let last = logged.last().unwrap()["eval_loss"].as_f64().unwrap();
     // The log rounds to f32.
     assert!((adapted - last).abs() <= 1e-7 * last, "{name}: {adapted} and {last}");
     // What it began with: a random prompt is worse than none.
     workspace.train("untrained", &[set, &["training.learning_rate=0"][..]].concat()).expect(0);
-    let untrained = eval(&["--model", "model", "--adapter", "untrained"]);
+    let untrained = workspace.eval_loss("model", &["--adapter", "untrained"]);
     assert!(adapted < untrained, "{name} learned nothing: {adapted} after {untrained}");
     let merge = ["merge", "--model", "model", "--adapter", "out", "--output", "merged"];
     if *merges {
         workspace.run(&merge).expect(0);
-        let merged = eval(&["--model", "merged"]);
+        let merged = workspace.eval_loss("merged", &[]);
         // One rounding of each merged weight to f32.
         assert!((merged - adapted).abs() <= 1e-5 * adapted, "{name}: {merged} and {adapted}");
     } else {

@@ -1,31 +1,19 @@
 //! QLoRA from training to the merged model, on a base that is quantized while it is loaded or was before.
 
-use tunesmith_tests::{Workspace, metrics};
+use tunesmith_tests::Workspace;
 
 #[test]
 fn a_run_on_a_base_in_8_bits_is_told_resumed_and_evaluated() {
     let workspace = Workspace::new(11);
-    let settings =
-        ["model.quantization=int8", "data.eval=train.jsonl", "training.save_steps=3", "training.save_total_limit=0"];
-    let told = workspace.train("out", &settings).expect(0);
+    let (told, logged) = workspace.train_and_resume(&["model.quantization=int8", "data.eval=train.jsonl"]);
     assert!(told.stdout.contains("linear modules in int8"), "{}", told.stdout);
-    let logged = metrics(&workspace.path("out"));
     let last = logged.last().unwrap()["eval_loss"].as_f64().unwrap();
 
-    std::fs::create_dir(workspace.path("resumed")).unwrap();
-    std::fs::rename(workspace.path("out/checkpoint-3"), workspace.path("resumed/checkpoint-3")).unwrap();
-    workspace.train("resumed", &settings).expect(0);
-    assert_eq!(metrics(&workspace.path("resumed")), logged);
-
-    let eval = |more: &[&str]| {
-        let base = ["eval", "--model", "model", "--adapter", "out", "--data", "train.jsonl", "--json"];
-        workspace.run(&[&base[..], more].concat()).expect(0).json()["loss"].as_f64().unwrap()
-    };
-    let rounded = eval(&["--quantization", "int8"]);
+    let rounded = workspace.eval_loss("model", &["--adapter", "out", "--quantization", "int8"]);
     // The log rounds to f32.
     assert!((rounded - last).abs() <= 1e-7 * last, "{rounded} and {last}");
     // Weights and activations are rounded to 1 part in 127 of the largest of their row; in a loss over many that averages out.
-    let exact = eval(&[]);
+    let exact = workspace.eval_loss("model", &["--adapter", "out"]);
     assert!(exact != rounded && (exact - rounded).abs() <= 0.01 * exact, "{exact} and {rounded}");
 
     // What is rounded while computing is nothing to merge.
@@ -37,22 +25,11 @@ fn a_run_on_a_base_in_8_bits_is_told_resumed_and_evaluated() {
 #[test]
 fn a_run_on_a_quantized_base_is_told_resumed_evaluated_and_merged() {
     let workspace = Workspace::new(11);
-    let settings =
-        ["adapter.method=qlora", "data.eval=train.jsonl", "training.save_steps=3", "training.save_total_limit=0"];
-    let told = workspace.train("out", &settings).expect(0);
+    let (told, logged) = workspace.train_and_resume(&["adapter.method=qlora", "data.eval=train.jsonl"]);
     assert!(told.stdout.contains("linear modules in nf4 with double quantization"), "{}", told.stdout);
-    let logged = metrics(&workspace.path("out"));
     let last = logged.last().unwrap()["eval_loss"].as_f64().unwrap();
 
-    std::fs::create_dir(workspace.path("resumed")).unwrap();
-    std::fs::rename(workspace.path("out/checkpoint-3"), workspace.path("resumed/checkpoint-3")).unwrap();
-    workspace.train("resumed", &settings).expect(0);
-    assert_eq!(metrics(&workspace.path("resumed")), logged);
-
-    let eval = |model: &str, more: &[&str]| {
-        let base = ["eval", "--model", model, "--data", "train.jsonl", "--json"];
-        workspace.run(&[&base[..], more].concat()).expect(0).json()["loss"].as_f64().unwrap()
-    };
+    let eval = |model: &str, more: &[&str]| workspace.eval_loss(model, more);
     let quantized = eval("model", &["--adapter", "out", "--quantization", "nf4"]);
     // The log rounds to f32.
     assert!((quantized - last).abs() <= 1e-7 * last, "{quantized} and {last}");

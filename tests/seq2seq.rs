@@ -2,7 +2,7 @@
 
 use checkpoint::SafetensorsFile;
 use serde_json::json;
-use tunesmith_tests::{Workspace, data, metrics};
+use tunesmith_tests::{Workspace, data};
 
 const TASK: &str = "model.task_type=SEQ_2_SEQ_LM";
 
@@ -45,31 +45,16 @@ const CASES: [(&str, &[&str]); 4] = [
 fn a_method_works_in_every_command() {
     for (name, set) in CASES {
         let workspace = workspace();
-        let saving =
-            [set, &[TASK, "training.save_steps=3", "training.save_total_limit=0", "data.eval=train.jsonl"]].concat();
-        workspace.train("out", &saving).expect(0);
-        let logged = metrics(&workspace.path("out"));
-
-        // From the middle on, bit for bit.
-        std::fs::create_dir(workspace.path("resumed")).unwrap();
-        std::fs::rename(workspace.path("out/checkpoint-3"), workspace.path("resumed/checkpoint-3")).unwrap();
-        workspace.train("resumed", &saving).expect(0);
-        let file = |out: &str| std::fs::read(workspace.path(out).join("adapter_model.safetensors")).unwrap();
-        assert!(file("out") == file("resumed"), "{name}");
-        assert_eq!(metrics(&workspace.path("resumed")), logged, "{name}");
+        let (_, logged) = workspace.train_and_resume(&[set, &[TASK, "data.eval=train.jsonl"]].concat());
 
         // Saved and loaded, and merged into the base. The adapter, and the model, say what they are for.
-        let eval = |what: &[&str]| {
-            let rest = ["--data", "train.jsonl", "--json"];
-            workspace.run(&[&["eval"], what, &rest].concat()).expect(0).json()["loss"].as_f64().unwrap()
-        };
-        let adapted = eval(&["--model", "model", "--adapter", "out"]);
+        let adapted = workspace.eval_loss("model", &["--adapter", "out"]);
         let last = logged.last().unwrap()["eval_loss"].as_f64().unwrap();
         // The log rounds to f32.
         assert!((adapted - last).abs() <= 1e-7 * last, "{name}: {adapted} and {last}");
-        assert!(adapted < eval(&["--model", "model"]), "{name} learned nothing");
+        assert!(adapted < workspace.eval_loss("model", &[]), "{name} learned nothing");
         workspace.run(&["merge", "--model", "model", "--adapter", "out", "--output", "merged"]).expect(0);
-        let merged = eval(&["--model", "merged"]);
+        let merged = workspace.eval_loss("merged", &[]);
         // One rounding of each merged weight to f32.
         assert!((merged - adapted).abs() <= 1e-5 * adapted, "{name}: {merged} and {adapted}");
 

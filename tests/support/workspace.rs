@@ -91,6 +91,35 @@ impl Workspace {
         Output::of(&mut self.train_command(out, set))
     }
 
+    /// Trains into `out/`, and again into `resumed/` from the checkpoint in the middle; asserts that both log and save the
+    /// same, bit for bit. Returns what the first run printed, and the log.
+    #[track_caller]
+    pub fn train_and_resume(&self, set: &[&str]) -> (Output, Vec<Value>) {
+        let saving = [set, &["training.save_steps=3", "training.save_total_limit=0"]].concat();
+        let printed = self.train("out", &saving).expect(0);
+        let logged = metrics(&self.path("out"));
+        std::fs::create_dir(self.path("resumed")).unwrap();
+        std::fs::rename(self.path("out/checkpoint-3"), self.path("resumed/checkpoint-3")).unwrap();
+        self.train("resumed", &saving).expect(0);
+        let file = |out: &str| std::fs::read(self.path(out).join("adapter_model.safetensors")).unwrap();
+        assert!(file("out") == file("resumed"), "{set:?}: resumed to another adapter");
+        assert_eq!(metrics(&self.path("resumed")), logged, "{set:?}");
+        (printed, logged)
+    }
+
+    /// What `eval` prints of `model` and `train.jsonl`, with `more` arguments.
+    #[track_caller]
+    pub fn eval(&self, model: &str, more: &[&str]) -> Value {
+        let base = ["eval", "--model", model, "--data", "train.jsonl", "--json"];
+        self.run(&[&base[..], more].concat()).expect(0).json()
+    }
+
+    /// The loss of it.
+    #[track_caller]
+    pub fn eval_loss(&self, model: &str, more: &[&str]) -> f64 {
+        self.eval(model, more)["loss"].as_f64().expect("the loss is a number")
+    }
+
     /// Runs `tunesmith` with these arguments in the directory.
     pub fn run(&self, arguments: &[&str]) -> Output {
         Output::of(tunesmith().current_dir(self.dir.path()).args(arguments))

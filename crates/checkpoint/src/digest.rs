@@ -21,7 +21,7 @@ pub fn sha256_file(path: &Path) -> Result<String, CheckpointError> {
     let mut chunk = vec![0; CHUNK];
     loop {
         match file.read(&mut chunk).map_err(failed)? {
-            0 => return Ok(hex(digest)),
+            0 => return Ok(hexdigest(digest)),
             n => digest.update(&chunk[..n]),
         }
     }
@@ -29,10 +29,11 @@ pub fn sha256_file(path: &Path) -> Result<String, CheckpointError> {
 
 /// The SHA-256 of `bytes` in lower-case hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(Sha256::new_with_prefix(bytes))
+    hexdigest(Sha256::new_with_prefix(bytes))
 }
 
-pub(crate) fn hex(digest: Sha256) -> String {
+/// What was given to `digest`, as its SHA-256 in lower-case hexadecimal.
+pub fn hexdigest(digest: Sha256) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

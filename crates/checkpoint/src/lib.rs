@@ -44,7 +44,7 @@ pub use adapter::{
 };
 pub use atomic::{atomic_write, remove_leftovers};
 pub use bus_error::{EXIT_BUS_ERROR, exit_on_bus_error};
-pub use digest::{sha256_file, sha256_hex};
+pub use digest::{hexdigest, sha256_file, sha256_hex};
 pub use directory::{Checkpoint, MODEL_INDEX, MODEL_WEIGHTS};
 pub use error::CheckpointError;
 pub use foreign::Foreign;

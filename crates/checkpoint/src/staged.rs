@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::atomic::{io_error, parent, temporary_sibling};
-use crate::digest::hex;
+use crate::digest::hexdigest;
 use crate::fs::WritableFile;
 use crate::writer::Plan;
 use crate::{CheckpointError, Fs, TensorSpec, read_json, sha256_file};
@@ -169,7 +169,7 @@ impl<'a> StagedDirectory<'a> {
         let mut file = Hashing { file, digest: Sha256::new(), size: 0 };
         write(&mut file)?;
         file.file.sync().map_err(|source| io_error("sync", &shown, source))?;
-        self.files.insert(name.to_owned(), ManifestEntry { size: file.size, sha256: hex(file.digest) });
+        self.files.insert(name.to_owned(), ManifestEntry { size: file.size, sha256: hexdigest(file.digest) });
         Ok(())
     }
 }

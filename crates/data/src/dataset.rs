@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::OnceLock;
 
+use checkpoint::hexdigest;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -217,14 +218,10 @@ impl Dataset {
             hasher.update(self.task.as_str());
             self.columns.hash(&mut hasher);
             self.images.iter().for_each(|images| hasher.update(images.digests()));
-            hex(hasher)
+            hexdigest(hasher)
         };
         self.digest.get_or_init(digest).clone()
     }
-}
-
-fn hex(hasher: Sha256) -> String {
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn reader(path: &Path) -> Result<BufReader<File>, DataError> {

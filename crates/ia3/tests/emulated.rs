@@ -1,9 +1,9 @@
 //! The kernels, emulated, against the CPU implementation.
 
-use device::launch::{DeviceBuffer, Executor, testing};
+use device::launch::testing::{self, stored};
+use device::launch::{DeviceBuffer, Executor};
 use device::philox::Stream;
 use device::{DType, DeviceError};
-use half::bf16;
 use proptest::prelude::*;
 use tunesmith_ia3::{Backward, Forward, Ia3Error, Ia3Shape, backward, forward, launch};
 
@@ -12,29 +12,14 @@ fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
     (0..len as u64).map(|i| stream.normal(i)).collect()
 }
 
-/// `values` as a buffer of `dtype`, and what that buffer holds.
-fn stored(executor: &Executor, dtype: DType, values: Vec<f32>) -> (DeviceBuffer, Vec<f32>) {
-    match dtype {
-        DType::BF16 => {
-            let rounded: Vec<bf16> = values.into_iter().map(bf16::from_f32).collect();
-            (executor.upload(&rounded).unwrap(), rounded.into_iter().map(bf16::to_f32).collect())
-        }
-        _ => (executor.upload(&values).unwrap(), values),
-    }
-}
-
-/// What a buffer of `dtype` holds, as bits: what was never written is NaN, which equals nothing.
+/// What a buffer of `dtype` holds, as bits: what was never written is NaN, which no result is.
 fn read(dtype: DType, buffer: &DeviceBuffer) -> Vec<u32> {
-    match dtype {
-        DType::BF16 => buffer.read::<bf16>().unwrap().into_iter().map(|v| v.to_f32().to_bits()).collect(),
-        _ => buffer.read::<u32>().unwrap(),
-    }
+    testing::read(dtype, buffer).into_iter().map(f32::to_bits).collect()
 }
 
 /// The values rounded to `dtype`, as bits.
 fn rounded(dtype: DType, values: &[f32]) -> Vec<u32> {
-    let round = |&value: &f32| if dtype == DType::BF16 { bf16::from_f32(value).to_f32() } else { value };
-    values.iter().map(|value| round(value).to_bits()).collect()
+    values.iter().map(|&value| testing::rounded(dtype, value).to_bits()).collect()
 }
 
 proptest! {

@@ -10,7 +10,8 @@ use model::{Decoder, Dropout, Input, Pass};
 use support::adapterhub::Recorded;
 use support::network::{Network, logits_of};
 use support::{
-    Batch, assert_close, by_key, cases, data, decoder, floats, logits, loss_and_gradients, merge_into, pass, train,
+    Batch, assert_close, batch, by_key, cases, data, decoder, floats, logits, loss_and_gradients, merge_into, pass,
+    train,
 };
 use tunesmith_peft::bottleneck::{BottleneckConfig, Init, ReductionFactor, ResidualBeforeLn};
 use tunesmith_peft::{AdapterConfig, Method, PeftError, attach, open, save};
@@ -137,11 +138,6 @@ fn a_head_that_was_not_saved_is_told() {
     }
     let (_, warnings) = open(dir.path(), case.network.base()).unwrap();
     assert!(warnings[0].ends_with("there is no model_head.safetensors; the head of the base is used"), "{warnings:?}");
-}
-
-fn batch() -> Batch {
-    let row = |ids: &[i64]| (ids.to_vec(), ids.to_vec());
-    Batch::new(&[row(&[3, 17, 5, 40, 8, 21]), row(&[9, 9, 30])])
 }
 
 /// AdapterHub's configuration of this name with the factor that suits tiny models of 32 elements.

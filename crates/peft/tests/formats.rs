@@ -13,7 +13,7 @@ use model::{Decoder, ModuleKind, Pass};
 use serde_json::{Map, Value};
 use support::adapterhub::Recorded;
 use support::network::{Network, logits_of};
-use support::{Batch, assert_close, cases, data, decoder, floats, logits, pass};
+use support::{Batch, assert_close, batch, cases, data, decoder, floats, logits, pass};
 use tunesmith_peft::formats::gguf::{GGUF_ADAPTER, GgufAdapter};
 use tunesmith_peft::formats::mlx::MLX_WEIGHTS;
 use tunesmith_peft::formats::{self, Format};
@@ -102,11 +102,6 @@ fn adapters_of_adapterhub_compute_what_it_computed() {
             assert!(own.is_none() && file.starts_with("model_head") || own == theirs, "{} {file}", case.name);
         }
     }
-}
-
-fn batch() -> Batch {
-    let row = |ids: &[i64]| (ids.to_vec(), ids.to_vec());
-    Batch::new(&[row(&[3, 17, 5, 40, 8, 21]), row(&[9, 9, 30])])
 }
 
 /// A saved adapter with an effect everywhere.

@@ -5,20 +5,12 @@ mod support;
 use std::sync::Arc;
 
 use checkpoint::Storage;
-use device::DType;
 use model::{Decoder, Pass};
 use proptest::prelude::*;
-use support::{Batch, assert_close, by_key, cases, data, decoder, logits, loss_and_gradients, merge_into, pass, train};
+use support::kept::assert_kept;
+use support::{batch, by_key, cases, decoder, logits, loss_and_gradients, pass, train};
 use tunesmith_peft::ia3::{Ia3Config, ia3_modules};
 use tunesmith_peft::{AdapterConfig, Method, ModuleNames, PeftError, attach, open, save, trainable};
-
-/// Adapted and merged models add the same numbers in another order.
-const SAME: f32 = 2e-5;
-
-fn batch() -> Batch {
-    let row = |ids: &[i64]| (ids.to_vec(), ids.to_vec());
-    Batch::new(&[row(&[3, 17, 5, 40, 8, 21]), row(&[9, 9, 30])])
-}
 
 fn list(names: &[&str]) -> ModuleNames {
     ModuleNames::List(names.iter().map(|&name| name.to_owned()).collect())
@@ -138,18 +130,7 @@ fn check(folder: &str, config: Ia3Config) {
         Err(error) => panic!("{error}"),
     };
     train(&model, &batch(), &method, 2);
-    let adapted = logits(&model, &batch().input, &pass(&method));
-
-    let dir = tempfile::tempdir().unwrap();
-    save(&*method, &Storage, dir.path()).unwrap();
-    let (opened, _) = open(dir.path(), model.base()).unwrap();
-    assert_eq!(logits(&model, &batch().input, &pass(&opened)), adapted);
-    assert_eq!(opened.config_text(), method.config_text());
-
-    std::fs::copy(data(folder).join("config.json"), dir.path().join("config.json")).unwrap();
-    merge_into(&*method, &model, dir.path()).unwrap();
-    let merged = Decoder::load(dir.path(), DType::F32).unwrap();
-    assert_close(folder, &logits(&merged, &batch().input, &Pass::base()), &adapted, SAME);
+    assert_kept(folder, &model, &method);
 }
 
 proptest! {

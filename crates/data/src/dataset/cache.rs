@@ -5,13 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use checkpoint::{atomic_write, read_json, sha256_file, sha256_hex};
+use checkpoint::{atomic_write, hexdigest, read_json, sha256_file, sha256_hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::builder::Builder;
 use super::columns::{Columns, GrowingColumns, Lengths};
-use super::{Dataset, encode_lines, hex};
+use super::{Dataset, encode_lines};
 use crate::encode::Encoder;
 use crate::{ChatTemplate, DataError, DataOptions, Statistics, Tokenizer};
 
@@ -59,7 +59,7 @@ impl Description {
     fn checksum(sha256: &str, lengths: &Lengths, dataset: &Dataset) -> String {
         let mut hasher = Sha256::new_with_prefix(format!("{sha256} {lengths:?} {:?}", dataset.statistics));
         dataset.columns.hash_files(&mut hasher);
-        hex(hasher)
+        hexdigest(hasher)
     }
 }
 

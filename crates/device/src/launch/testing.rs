@@ -3,12 +3,15 @@
 //! It is the emulator, unless the environment variable `TUNESMITH_TEST_DEVICE` names a GPU as `cuda` or `cuda:N`: then the same
 //! suites run there. A GPU that was named and cannot be used fails them.
 
+mod values;
+
 use std::sync::OnceLock;
 
 use super::cuda::Cuda;
 use super::kind::Kind;
 use super::{Architecture, Executor};
 use crate::{Device, DeviceError};
+pub use values::{normal, read, rounded, stored, upload};
 
 /// Names the device of the suites.
 const VARIABLE: &str = "TUNESMITH_TEST_DEVICE";

@@ -1,40 +1,18 @@
 //! Products whose columns have factors.
 
 use device::DType;
-use device::launch::{Architecture, DeviceBuffer, Executor, testing};
-use device::philox::Stream;
-use half::bf16;
+use device::launch::Architecture;
+use device::launch::testing::{self, normal, read, upload};
 use proptest::prelude::*;
 use tunesmith_gemm::{ColumnScale, GemmError, Matrix, gemm_scaled, launch};
 
 use crate::{BF16_UNIT, UNIT};
 
-fn values(len: usize, dtype: DType, seed: u64, site: u32) -> Vec<f32> {
-    let stream = Stream::new(seed, 0, site);
-    let rounded = |x: f32| if dtype == DType::BF16 { bf16::from_f32(x).to_f32() } else { x };
-    (0..len as u64).map(|i| rounded(stream.normal(i))).collect()
-}
-
-fn upload(executor: &Executor, dtype: DType, values: &[f32]) -> DeviceBuffer {
-    match dtype {
-        DType::BF16 => executor.upload(&values.iter().map(|&x| bf16::from_f32(x)).collect::<Vec<_>>()),
-        _ => executor.upload(values),
-    }
-    .unwrap()
-}
-
-fn read(dtype: DType, buffer: &DeviceBuffer) -> Vec<f32> {
-    match dtype {
-        DType::BF16 => buffer.read::<bf16>().unwrap().into_iter().map(bf16::to_f32).collect(),
-        _ => buffer.read().unwrap(),
-    }
-}
-
 /// The product `[m, k] [n, k]^T` with a bias on both sides: scaled and unscaled, within the bound of a product.
 fn check([m, n, k]: [usize; 3], dtype: DType, architecture: Architecture, seed: u64) -> Result<(), TestCaseError> {
     let executor = testing::executor_as(architecture, seed);
-    let (a, b) = (values(m * k, dtype, seed, 0), values(n * k, dtype, seed, 1));
-    let (bias, factors) = (values(n, dtype, seed, 2), values(n, DType::F32, seed, 3));
+    let (a, b) = (normal(dtype, m * k, seed, 0), normal(dtype, n * k, seed, 1));
+    let (bias, factors) = (normal(dtype, n, seed, 2), normal(DType::F32, n, seed, 3));
     let reference = |a: &[f32], b: &[f32], bias: &[f32]| {
         let (mut c, mut unscaled) = (vec![0.0; m * n], vec![0.0; m * n]);
         let scale = ColumnScale { factors: &factors, unscaled: Some(&mut unscaled) };

@@ -1,10 +1,10 @@
 //! A group of projections with its own memory, computed on both sides.
 
 use device::DType;
-use device::launch::{Architecture, DeviceBuffer, Executor, testing};
+use device::launch::testing::{self, read, rounded, upload};
+use device::launch::{Architecture, DeviceBuffer, Executor};
 use device::philox::Stream;
 use gemm::{Matrix, Update};
-use half::bf16;
 use proptest::prelude::*;
 use tunesmith_lora::{Adapter, Backward, Dropout, Forward, Input, LoraError, LoraShape, Saved, forward, launch};
 
@@ -54,8 +54,7 @@ impl Case {
     /// Normal values as the type holds them.
     fn values(&self, len: usize, site: u32) -> Vec<f32> {
         let stream = Stream::new(self.seed, 1, site);
-        let round = |x: f32| if self.dtype == DType::BF16 { bf16::from_f32(x).to_f32() } else { x };
-        (0..len as u64).map(|i| round(stream.normal(i))).collect()
+        (0..len as u64).map(|i| rounded(self.dtype, stream.normal(i))).collect()
     }
 
     fn x(&self) -> Vec<f32> {
@@ -82,21 +81,6 @@ impl Case {
     fn start(&self, len: usize, site: u32) -> Vec<f32> {
         if self.add { self.values(len, site) } else { vec![f32::NAN; len] }
     }
-
-    fn upload(&self, executor: &Executor, dtype: DType, values: &[f32]) -> DeviceBuffer {
-        match dtype {
-            DType::BF16 => executor.upload(&values.iter().map(|&x| bf16::from_f32(x)).collect::<Vec<_>>()),
-            _ => executor.upload(values),
-        }
-        .unwrap()
-    }
-}
-
-fn read(dtype: DType, buffer: &DeviceBuffer) -> Vec<f32> {
-    match dtype {
-        DType::BF16 => buffer.read::<bf16>().unwrap().into_iter().map(bf16::to_f32).collect(),
-        _ => buffer.read().unwrap(),
-    }
 }
 
 /// Results of one projection.
@@ -119,7 +103,7 @@ pub(crate) struct Device {
 impl Device {
     pub(crate) fn run(case: &Case, executor: &Executor) -> Result<Self, LoraError> {
         let (dtype, add) = (case.dtype, case.add);
-        let up = |values: &[f32]| case.upload(executor, dtype, values);
+        let up = |values: &[f32]| upload(executor, dtype, values);
         let x = up(&case.x());
         let values: Vec<Values> = (0..case.projections.len()).map(|i| case.projection(i)).collect();
         struct Buffers {
@@ -165,9 +149,9 @@ impl Device {
             outputs.iter().zip(&grad_y).map(|(output, grad_y)| launch::Saved { s: output.s, grad_y }).collect();
         let backward = launch::Backward::new(group, &saved)?;
 
-        let mut grad_x = case.upload(executor, dtype, &case.start(case.num_tokens * case.in_features, 1));
+        let mut grad_x = upload(executor, dtype, &case.start(case.num_tokens * case.in_features, 1));
         backward.x(launch::Gradient { values: &mut grad_x, add })?;
-        let f32_of = |len: usize, site: u32| case.upload(executor, DType::F32, &case.start(len, site));
+        let f32_of = |len: usize, site: u32| upload(executor, DType::F32, &case.start(len, site));
         let starts = |len: &dyn Fn(&Values) -> usize, site: u32| -> Vec<DeviceBuffer> {
             values.iter().enumerate().map(|(i, v)| f32_of(len(v), 10 * (i as u32 + 1) + site)).collect()
         };

@@ -1,6 +1,6 @@
 //! What is launched beside the projections: dropout by itself, DoRA's norms, AdaLoRA's penalty.
 
-use device::launch::{DeviceBuffer, Executor, testing};
+use device::launch::testing::{self, stored};
 use device::philox::Stream;
 use device::{DType, Elements};
 use half::bf16;
@@ -10,17 +10,6 @@ use tunesmith_lora::{Dropout, LoraError, dora, launch, orthogonality};
 fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
     let stream = Stream::new(seed, 0, site);
     (0..len as u64).map(|i| stream.normal(i)).collect()
-}
-
-/// `values` as a buffer of `dtype`, and what that buffer holds.
-fn stored(executor: &Executor, dtype: DType, values: Vec<f32>) -> (DeviceBuffer, Vec<f32>) {
-    match dtype {
-        DType::BF16 => {
-            let rounded: Vec<bf16> = values.into_iter().map(bf16::from_f32).collect();
-            (executor.upload(&rounded).unwrap(), rounded.into_iter().map(bf16::to_f32).collect())
-        }
-        _ => (executor.upload(&values).unwrap(), values),
-    }
 }
 
 proptest! {

@@ -1,8 +1,8 @@
 //! Base weights as they are stored, on the host and in device memory.
 
 use device::DType;
+use device::launch::testing::rounded;
 use device::launch::{DeviceBuffer, Executor};
-use half::bf16;
 use nf4::{Absmax, Dequantize, NESTED_BLOCK_SIZE, Nf4Shape, Quantize, QuantizeAbsmax, dynamic_map};
 use tunesmith_lora::launch;
 
@@ -79,8 +79,7 @@ impl Quantized {
         let absmax = if storage == Storage::Nf4 { Absmax::F32(&self.absmax) } else { Absmax::Nested(nested) };
         let mut out = vec![0.0f32; self.shape.num_elements()];
         nf4::dequantize(&self.shape, Dequantize { packed: &self.packed, absmax, first: 0, out: &mut out }).unwrap();
-        let round = |x: f32| if dtype == DType::BF16 { bf16::from_f32(x).to_f32() } else { x };
-        out.into_iter().map(round).collect()
+        out.into_iter().map(|value| rounded(dtype, value)).collect()
     }
 }
 

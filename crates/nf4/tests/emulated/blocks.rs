@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use device::DType;
-use device::launch::testing;
+use device::launch::testing::{self, normal, read, rounded, upload};
 use half::bf16;
 use proptest::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use tunesmith_nf4::{Nf4Shape, launch};
 
-use crate::support::{OnDevice, Quantized, normal, read, shifted, upload};
+use crate::support::{OnDevice, Quantized, shifted};
 
 /// Below, at and across blocks, chunks and thread blocks.
 fn shapes() -> impl Strategy<Value = Nf4Shape> {
@@ -30,7 +30,7 @@ fn values(dtype: DType, len: usize, seed: u64) -> Vec<f32> {
             _ => {}
         }
     }
-    if dtype == DType::BF16 { x.iter().map(|&x| bf16::from_f32(x).to_f32()).collect() } else { x }
+    x.into_iter().map(|value| rounded(dtype, value)).collect()
 }
 
 /// NaN is NaN; everything else has the same bits.

@@ -1,12 +1,13 @@
 //! Products with a quantized weight are those of the CPU within rounding.
 
 use device::DType;
-use device::launch::{Architecture, testing};
+use device::launch::Architecture;
+use device::launch::testing::{self, normal, read, upload};
 use gemm::{Matrix, MatrixMut, Update, gemm};
 use proptest::prelude::*;
 use tunesmith_nf4::launch;
 
-use crate::support::{Quantized, normal, read, shifted, upload};
+use crate::support::{Quantized, shifted};
 
 /// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
 const UNIT: f64 = 1.0 / (1u64 << 24) as f64;

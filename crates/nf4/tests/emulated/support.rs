@@ -1,29 +1,11 @@
 //! A tensor quantized on the host, and the same on a device.
 
-use device::launch::{DeviceBuffer, Executor};
-use device::philox::Stream;
+use device::launch::{DeviceBuffer, Executor, testing};
 use device::{DType, Elements};
-use half::bf16;
 use tunesmith_nf4::{
     Absmax, Dequantize, NESTED_BLOCK_SIZE, NestedAbsmax, Nf4Shape, Quantize, QuantizeAbsmax, dequantize, dynamic_map,
     launch, quantize, quantize_absmax,
 };
-
-/// Normal values as a type holds them.
-pub(crate) fn normal(dtype: DType, len: usize, seed: u64, site: u32) -> Vec<f32> {
-    let stream = Stream::new(seed, 0, site);
-    let round = |x: f32| if dtype == DType::BF16 { bf16::from_f32(x).to_f32() } else { x };
-    (0..len as u64).map(|i| round(stream.normal(i))).collect()
-}
-
-/// `values`, which the type holds exactly, on a device.
-pub(crate) fn upload(executor: &Executor, dtype: DType, values: &[f32]) -> DeviceBuffer {
-    match dtype {
-        DType::BF16 => executor.upload(&values.iter().map(|&x| bf16::from_f32(x)).collect::<Vec<_>>()),
-        _ => executor.upload(values),
-    }
-    .unwrap()
-}
 
 /// The same bytes, `by` behind the start of another buffer.
 pub(crate) fn shifted(buffer: &DeviceBuffer, by: usize) -> DeviceBuffer {
@@ -31,14 +13,6 @@ pub(crate) fn shifted(buffer: &DeviceBuffer, by: usize) -> DeviceBuffer {
     let mut to = buffer.executor().allocate(by + len).unwrap().view(by..by + len);
     to.copy_from(buffer).unwrap();
     to
-}
-
-/// What a buffer holds, widened.
-pub(crate) fn read(dtype: DType, buffer: &DeviceBuffer) -> Vec<f32> {
-    match dtype {
-        DType::BF16 => buffer.read::<bf16>().unwrap().into_iter().map(bf16::to_f32).collect(),
-        _ => buffer.read().unwrap(),
-    }
 }
 
 /// A quantized tensor on the host, with and without double quantization.
@@ -81,9 +55,7 @@ impl Quantized {
         let mut out = vec![0.0f32; self.shape.num_elements()];
         let args = Dequantize { packed: &self.packed, absmax: self.absmax(nested), first: 0, out: &mut out };
         dequantize(&self.shape, args).unwrap();
-        if [rounded, dtype].contains(&DType::BF16) {
-            out.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32());
-        }
+        out.iter_mut().for_each(|x| *x = testing::rounded(dtype, testing::rounded(rounded, *x)));
         out
     }
 

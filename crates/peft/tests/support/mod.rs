@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub(crate) mod adapterhub;
+pub(crate) mod kept;
 pub(crate) mod laws;
 pub(crate) mod network;
 pub(crate) mod pairs;
@@ -82,6 +83,12 @@ impl Batch {
 pub(crate) fn after_prompt(rows: &[(&[i64], &[i64])], prompt_len: usize) -> Batch {
     let targets = |labels: &[i64]| [&vec![-100; prompt_len][..], labels, &[-100]].concat()[1..].to_vec();
     Batch::of_targets(&rows.iter().map(|(ids, labels)| (ids.to_vec(), targets(labels))).collect::<Vec<_>>())
+}
+
+/// Two sequences of different lengths that predict their own tokens.
+pub(crate) fn batch() -> Batch {
+    let row = |ids: &[i64]| (ids.to_vec(), ids.to_vec());
+    Batch::new(&[row(&[3, 17, 5, 40, 8, 21]), row(&[9, 9, 30])])
 }
 
 /// Integers of a tensor in a file of reference data.

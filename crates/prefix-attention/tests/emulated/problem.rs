@@ -1,9 +1,9 @@
 //! A batch with its operands, on the host and on a device.
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor};
+use device::launch::Executor;
+use device::launch::testing::{read, rounded, upload};
 use device::philox::Stream;
-use half::bf16;
 use proptest::prelude::*;
 use tunesmith_prefix_attention::launch::{self, Batch};
 use tunesmith_prefix_attention::{AttentionShape, AttentionSpec, RelativeBias, RelativeBuckets};
@@ -54,20 +54,6 @@ fn starts(lens: &[usize]) -> Vec<u32> {
     std::iter::once(0).chain(lens.iter().map(|&len| (sum += len as u32, sum).1)).collect()
 }
 
-pub(crate) fn upload(executor: &Executor, dtype: DType, values: &[f32]) -> DeviceBuffer {
-    match dtype {
-        DType::BF16 => executor.upload(&values.iter().map(|&x| bf16::from_f32(x)).collect::<Vec<_>>()).unwrap(),
-        _ => executor.upload(values).unwrap(),
-    }
-}
-
-pub(crate) fn read(dtype: DType, buffer: &DeviceBuffer) -> Vec<f32> {
-    match dtype {
-        DType::BF16 => buffer.read::<bf16>().unwrap().into_iter().map(bf16::to_f32).collect(),
-        _ => buffer.read().unwrap(),
-    }
-}
-
 impl Case {
     pub(crate) fn kv_row(&self) -> usize {
         self.spec.num_kv_heads * self.spec.head_dim
@@ -96,8 +82,7 @@ impl Case {
             (0..count as u64).map(|i| stream.normal(i)).collect()
         };
         let values = |site, count: usize| -> Vec<f32> {
-            let round = |x: f32| if self.dtype == DType::BF16 { bf16::from_f32(x).to_f32() } else { x };
-            normal(site, count).into_iter().map(round).collect()
+            normal(site, count).into_iter().map(|value| rounded(self.dtype, value)).collect()
         };
         Problem {
             case: self.clone(),

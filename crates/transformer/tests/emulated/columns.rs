@@ -1,13 +1,13 @@
 //! Blocks of columns.
 
 use device::DType;
-use device::launch::testing;
+use device::launch::testing::{self, read, stored};
 use proptest::prelude::*;
 use tunesmith_transformer::columns::{self, Shape};
 use tunesmith_transformer::launch::columns::Blocks;
 use tunesmith_transformer::{TransformerError, launch};
 
-use crate::{assert_within, read, stored, values};
+use crate::{assert_within, values};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]

@@ -1,12 +1,12 @@
 //! Cross-entropy.
 
 use device::DType;
-use device::launch::testing;
+use device::launch::testing::{self, read, stored};
 use proptest::prelude::*;
 use tunesmith_transformer::cross_entropy::{self, IGNORE_INDEX, Shape};
 use tunesmith_transformer::{TransformerError, launch};
 
-use crate::{assert_within, read, stored, values};
+use crate::{assert_within, values};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]

@@ -1,6 +1,7 @@
 //! Sums, quotients, multiples and conversions.
 
-use device::launch::{DeviceBuffer, Executor, testing};
+use device::launch::testing::{self, read, stored};
+use device::launch::{DeviceBuffer, Executor};
 use device::{DType, Elements};
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -9,14 +10,11 @@ use tunesmith_transformer::launch::elementwise::{
 };
 use tunesmith_transformer::{Gradient, TransformerError, elementwise, launch};
 
-use crate::{dtype, read, stored, values};
+use crate::{dtype, values};
 
 /// What a buffer of `dtype` keeps of `values`.
 fn rounded(dtype: DType, values: Vec<f32>) -> Vec<f32> {
-    match dtype {
-        DType::BF16 => values.into_iter().map(|x| bf16::from_f32(x).to_f32()).collect(),
-        _ => values,
-    }
+    values.into_iter().map(|value| testing::rounded(dtype, value)).collect()
 }
 
 fn empty(executor: &Executor, dtype: DType, len: usize) -> DeviceBuffer {

@@ -1,12 +1,12 @@
 //! The gated activation.
 
 use device::DType;
-use device::launch::testing;
+use device::launch::testing::{self, read, stored};
 use proptest::prelude::*;
 use tunesmith_transformer::gated::{self, Shape};
 use tunesmith_transformer::{Activation, launch};
 
-use crate::{UNIT, assert_within, read, stored, values};
+use crate::{UNIT, assert_within, values};
 
 /// Error of a value or a slope at `x` with |x| <= 20, in units of the larger of 1 and |x|: 2e-7 on the CPU
 /// (`activation`'s page), and as much in the kernel, whose exponential, erfc and tanh are at most 5 units in the last place

@@ -1,13 +1,13 @@
 //! The gated activation with a factor for each channel.
 
 use device::DType;
-use device::launch::testing;
+use device::launch::testing::{self, read, stored};
 use proptest::prelude::*;
 use tunesmith_transformer::gated::{GateUp, GateUpMut, Shape};
 use tunesmith_transformer::{Activation, Gradient, gated_scaled, launch};
 
 use crate::gated::FUNCTION_ERROR;
-use crate::{UNIT, assert_within, dtype, read, stored, values};
+use crate::{UNIT, assert_within, dtype, values};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]

@@ -1,11 +1,11 @@
 //! Layer norm.
 
 use device::DType;
-use device::launch::testing;
+use device::launch::testing::{self, read, stored};
 use proptest::prelude::*;
 use tunesmith_transformer::{Gradient, TransformerError, launch, layer_norm};
 
-use crate::{UNIT, assert_within, read, stored, values};
+use crate::{UNIT, assert_within, values};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]

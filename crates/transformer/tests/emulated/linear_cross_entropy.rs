@@ -1,7 +1,7 @@
 //! The cross-entropy of a product.
 
 use device::DType;
-use device::launch::testing;
+use device::launch::testing::{self, read, stored};
 use gemm::Matrix;
 use proptest::prelude::*;
 use tunesmith_transformer::cross_entropy::IGNORE_INDEX;
@@ -9,7 +9,7 @@ use tunesmith_transformer::launch::cross_entropy::Sums;
 use tunesmith_transformer::linear_cross_entropy::{self, Shape};
 use tunesmith_transformer::{TransformerError, launch};
 
-use crate::{BF16_UNIT, UNIT, dtype, read, stored, values};
+use crate::{BF16_UNIT, UNIT, dtype, values};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]

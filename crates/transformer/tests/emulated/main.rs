@@ -15,9 +15,7 @@ mod sequences;
 mod sums;
 
 use device::DType;
-use device::launch::{DeviceBuffer, Executor};
 use device::philox::Stream;
-use half::bf16;
 
 /// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
 const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
@@ -32,24 +30,6 @@ fn dtype(wide: bool) -> DType {
 fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
     let stream = Stream::new(seed, 0, site);
     (0..len as u64).map(|i| stream.normal(i)).collect()
-}
-
-/// `values` as a buffer of `dtype`, and what that buffer holds.
-fn stored(executor: &Executor, dtype: DType, values: Vec<f32>) -> (DeviceBuffer, Vec<f32>) {
-    match dtype {
-        DType::BF16 => {
-            let rounded: Vec<bf16> = values.into_iter().map(bf16::from_f32).collect();
-            (executor.upload(&rounded).unwrap(), rounded.into_iter().map(bf16::to_f32).collect())
-        }
-        _ => (executor.upload(&values).unwrap(), values),
-    }
-}
-
-fn read(dtype: DType, buffer: &DeviceBuffer) -> Vec<f32> {
-    match dtype {
-        DType::BF16 => buffer.read::<bf16>().unwrap().into_iter().map(bf16::to_f32).collect(),
-        _ => buffer.read().unwrap(),
-    }
 }
 
 /// Fails unless `|got - expected| <= bound(i)`, plus the rounding of `expected` to `dtype`; a NaN fails.

@@ -1,11 +1,11 @@
 //! Activations and the soft cap.
 
 use device::DType;
-use device::launch::testing;
+use device::launch::testing::{self, read, stored};
 use proptest::prelude::*;
 use tunesmith_transformer::{Activation, TransformerError, activation, launch, softcap};
 
-use crate::{UNIT, assert_within, read, stored, values};
+use crate::{UNIT, assert_within, values};
 
 /// As in the test of the gated activation.
 const FUNCTION_ERROR: f64 = 2.0 * 2e-7;

@@ -1,11 +1,12 @@
 //! The root mean square norm.
 
-use device::launch::{DeviceBuffer, testing};
+use device::launch::DeviceBuffer;
+use device::launch::testing::{self, read, stored};
 use device::{DType, DeviceError};
 use proptest::prelude::*;
 use tunesmith_transformer::{Gradient, TransformerError, launch, rms_norm};
 
-use crate::{UNIT, assert_within, read, stored, values};
+use crate::{UNIT, assert_within, values};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]

@@ -1,12 +1,12 @@
 //! Rotary position embedding.
 
 use device::DType;
-use device::launch::testing;
+use device::launch::testing::{self, read, stored};
 use proptest::prelude::*;
 use tunesmith_transformer::rope::{self, Direction, Shape};
 use tunesmith_transformer::{RopeTable, TransformerError, launch};
 
-use crate::{UNIT, assert_within, read, stored, values};
+use crate::{UNIT, assert_within, values};
 
 const MAX_POSITIONS: usize = 64;
 

@@ -1,12 +1,12 @@
 //! Rows of a table.
 
 use device::DType;
-use device::launch::testing;
+use device::launch::testing::{self, read, stored};
 use proptest::prelude::*;
 use tunesmith_transformer::rows::Shape;
 use tunesmith_transformer::{TransformerError, embedding, launch, rows};
 
-use crate::{UNIT, assert_within, dtype, read, stored, values};
+use crate::{UNIT, assert_within, dtype, values};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]

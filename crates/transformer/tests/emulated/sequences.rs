@@ -1,12 +1,12 @@
 //! What is done with the sequences of a packed batch: rows before each, the mean of each; and one row added to all.
 
 use device::DType;
-use device::launch::testing;
+use device::launch::testing::{self, read, stored};
 use proptest::prelude::*;
 use tunesmith_transformer::launch::{self, Starts};
 use tunesmith_transformer::{Gradient, TransformerError, broadcast, mean_rows, prepend};
 
-use crate::{assert_within, dtype, read, stored, values};
+use crate::{assert_within, dtype, values};
 
 /// Starts of sequences of these lengths.
 fn cu_seqlens(lengths: &[u32]) -> Vec<u32> {

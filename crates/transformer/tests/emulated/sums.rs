@@ -1,11 +1,12 @@
 //! Sums of all elements.
 
 use device::DType;
-use device::launch::{DeviceBuffer, testing};
+use device::launch::DeviceBuffer;
+use device::launch::testing::{self, read, stored};
 use proptest::prelude::*;
 use tunesmith_transformer::{TransformerError, launch, sums};
 
-use crate::{UNIT, assert_within, dtype, read, stored, values};
+use crate::{UNIT, assert_within, dtype, values};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
