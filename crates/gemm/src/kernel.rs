@@ -25,11 +25,12 @@ pub(crate) trait Kernel: Copy + Send + Sync + 'static {
     const STAYS: Side;
     /// Bytes of such a panel at most, unless a single block of depth is more.
     const STAYING_BYTES: usize;
-    /// Packed elements that a tile fetches ahead for each depth.
-    const AHEAD: usize;
 
     /// Packed elements of one panel for each depth.
     fn stride(self, side: Side, dtype: DType) -> usize;
+
+    /// Packed elements that a tile of such operands fetches ahead for each depth.
+    fn ahead(self, dtypes: [DType; 2]) -> usize;
 
     /// Depth of a block at most, for operands of these dtypes: a multiple of [`Kernel::DEPTH_UNIT`].
     fn block_depth(self, dtypes: [DType; 2]) -> usize;
@@ -113,7 +114,7 @@ pub(crate) struct Tile<P> {
     pub(crate) size: [usize; 2],
     /// Whether the product is added to the sums, rather than written over them.
     pub(crate) accumulate: bool,
-    /// What is read next, [`Kernel::AHEAD`] elements for each depth: a hint.
+    /// What is read next, [`Kernel::ahead`] elements for each depth: a hint.
     pub(crate) next: *const P,
 }
 

@@ -12,6 +12,8 @@ use crate::{GemmError, Matrix, Update};
 
 /// Slabs for each thread, so that one that is held up is helped by the others.
 const SLABS_PER_THREAD: usize = 4;
+/// Panels that a slab should have: each of the other operand that is fetched for it then meets as many.
+const PANELS_OF_SLAB: usize = 8;
 /// Products of fewer multiply-adds are computed by the calling thread alone.
 const SERIAL_MULTIPLY_ADDS: usize = 1 << 19;
 
@@ -68,6 +70,13 @@ impl Problem<'_> {
         } else {
             rayon::current_num_threads() * SLABS_PER_THREAD
         }
+    }
+
+    /// The same for a side of `panels`.
+    pub(crate) fn parts_of(&self, panels: usize) -> usize {
+        let threads = rayon::current_num_threads();
+        let slabs_per_thread = (panels / PANELS_OF_SLAB / threads).clamp(1, SLABS_PER_THREAD);
+        self.parts().min(threads * slabs_per_thread)
     }
 }
 

@@ -67,12 +67,11 @@ impl Kernel for Amx {
     const STAYS: Side = Side::A;
     // Of 48 KiB; the others, which go by, need room as well.
     const STAYING_BYTES: usize = 40 << 10;
-    const AHEAD: usize = 24;
 
     fn block_depth(self, [a, _]: [DType; 2]) -> usize {
         // So that a panel of `A` has room for a block, and for the shallow one of a low-rank product behind it.
         match pieces(a) {
-            1 => 512,
+            1 => 608,
             2 => 256,
             _ => 128,
         }
@@ -80,6 +79,12 @@ impl Kernel for Amx {
 
     fn stride(self, _side: Side, dtype: DType) -> usize {
         LINES * pieces(dtype)
+    }
+
+    fn ahead(self, dtypes: [DType; 2]) -> usize {
+        // 256 bytes for each product of pieces of depth 32.
+        let [a, b] = dtypes.map(pieces);
+        (0..b).map(|j| a.min(3 - j)).sum::<usize>() * 4
     }
 
     unsafe fn pack<T: Source>(self, panel: &Panel<T>, out: &mut [bf16]) {

@@ -22,7 +22,21 @@ use crate::simd::{Source, Vector, load_partial};
 pub(super) unsafe fn pack<T: Source>(panel: &Panel<T>, out: &mut [bf16]) {
     let pieces = pieces(T::DTYPE);
     let transposed = panel.part.depth_is_contiguous == (panel.part.side == Side::B);
+    let whole_chunks = if pieces == 1 && panel.part.lines.len() == LINES { panel.part.depth.len() / DEPTH } else { 0 };
     for (chunk, out) in out.chunks_exact_mut(pieces * LINES * DEPTH).enumerate() {
+        if chunk < whole_chunks {
+            // SAFETY: all lines and depths are there; `out` holds two tiles.
+            unsafe {
+                let (from, stride, out) = (panel.at(0, chunk * DEPTH), panel.part.source_stride, out.as_mut_ptr());
+                match (panel.part.depth_is_contiguous, transposed) {
+                    (true, false) => whole_lines::<T, false>(from, stride, out),
+                    (true, true) => whole_lines::<T, true>(from, stride, out),
+                    (false, false) => whole_pairs::<T, false>(from, stride, out),
+                    (false, true) => whole_pairs::<T, true>(from, stride, out),
+                }
+            }
+            continue;
+        }
         for (half, first) in [0, TILE].into_iter().enumerate() {
             let count = panel.part.lines.len().saturating_sub(first).min(TILE);
             // SAFETY: `out` holds two tiles for each piece.
@@ -40,6 +54,72 @@ pub(super) unsafe fn pack<T: Source>(panel: &Panel<T>, out: &mut [bf16]) {
     }
 }
 
+/// The two tiles of 32 lines of 32 depths each, of numbers of one piece, from line to line `stride` elements on.
+///
+/// # Safety
+/// AVX-512F, BW and BF16 are available; the lines can be read, and two tiles written to `out`.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn whole_lines<T: Source, const TRANSPOSED: bool>(from: *const T, stride: usize, out: *mut bf16) {
+    let (mut line, ahead) = (from, LINES * stride);
+    for half in 0..2 {
+        // SAFETY: the caller's; a line behind the last is not read.
+        unsafe {
+            let mut rows = [__m512::zero(); TILE];
+            for row in &mut rows {
+                prefetch(line, ahead);
+                *row = _mm512_castsi512_ps(line_bf16(line));
+                line = line.wrapping_add(stride);
+            }
+            store_tile(if TRANSPOSED { transpose(rows) } else { rows }, out.add(half * TILE_ELEMENTS));
+        }
+    }
+}
+
+/// The same of 32 depths of 32 lines each, from depth to depth `stride` elements on.
+///
+/// # Safety
+/// As for [`whole_lines`].
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn whole_pairs<T: Source, const TRANSPOSED: bool>(from: *const T, stride: usize, out: *mut bf16) {
+    let (mut even, ahead) = (from, 2 * DEPTH * stride);
+    // SAFETY: the caller's; a depth behind the last is not read.
+    unsafe {
+        let [mut lower, mut upper] = [[__m512::zero(); TILE]; 2];
+        for (i, (lower, upper)) in lower.iter_mut().zip(&mut upper).enumerate() {
+            let odd = even.wrapping_add(stride);
+            prefetch(even, ahead);
+            prefetch(odd, ahead);
+            // Neighbours in depth side by side: lines 0 to 3, 8 to 11, 16 to 19 and 24 to 27, and those between them.
+            let (a, b) = (line_bf16(even), line_bf16(odd));
+            let (low, high) = (_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b));
+            let first = _mm512_permutex2var_epi64(low, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), high);
+            let second = _mm512_permutex2var_epi64(low, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), high);
+            if TRANSPOSED {
+                *lower = _mm512_castsi512_ps(first);
+                *upper = _mm512_castsi512_ps(second);
+            } else {
+                _mm512_storeu_si512(out.add(i * DEPTH).cast(), first);
+                _mm512_storeu_si512(out.add(TILE_ELEMENTS + i * DEPTH).cast(), second);
+            }
+            even = odd.wrapping_add(stride);
+        }
+        if TRANSPOSED {
+            store_tile(transpose(lower), out);
+            store_tile(transpose(upper), out.add(TILE_ELEMENTS));
+        }
+    }
+}
+
+/// # Safety
+/// AVX-512F is available; `out` can be written.
+#[inline(always)]
+unsafe fn store_tile(rows: [__m512; TILE], out: *mut bf16) {
+    for (i, row) in rows.into_iter().enumerate() {
+        // SAFETY: the caller's.
+        unsafe { row.store(out.add(i * DEPTH).cast()) }
+    }
+}
+
 /// Writes a row for each line: 32 depths from `first_depth` on.
 ///
 /// # Safety
@@ -53,10 +133,6 @@ unsafe fn rows_of_lines<T: Source>(panel: &Panel<T>, first: usize, count: usize,
             let available = if i < count { depths } else { 0 };
             let from = panel.at(first + i, first_depth);
             prefetch(from, LINES * panel.part.source_stride);
-            if pieces(T::DTYPE) == 1 && available >= DEPTH {
-                _mm512_storeu_si512(out.add(i * DEPTH).cast(), halves_bf16(from, from.add(TILE)));
-                continue;
-            }
             let low = load::<T>(from, available);
             let high = load::<T>(from.wrapping_add(TILE), available.saturating_sub(TILE));
             // Upper halves of the words of both registers, in order.
@@ -85,14 +161,8 @@ unsafe fn rows_of_pairs<T: Source>(panel: &Panel<T>, first: usize, count: usize,
             let available = [2 * i, 2 * i + 1].map(|depth| if depth < depths { count } else { 0 });
             let even = panel.at(first, first_depth + 2 * i);
             let odd = panel.at(first, first_depth + 2 * i + 1);
-            prefetch(even, LINES);
-            prefetch(odd, LINES);
-            if pieces(T::DTYPE) == 1 && available == [TILE; 2] {
-                // Lines in the lower half, then their neighbours in depth; brought side by side.
-                let pairs = _mm512_permutexvar_epi16(interleaving(), halves_bf16(even, odd));
-                _mm512_storeu_si512(out.add(i * DEPTH).cast(), pairs);
-                continue;
-            }
+            prefetch(even, 2 * DEPTH * panel.part.source_stride);
+            prefetch(odd, 2 * DEPTH * panel.part.source_stride);
             split::<T>(load::<T>(even, available[0]), load::<T>(odd, available[1]), |piece, even, odd| {
                 let row = _mm512_or_si512(_mm512_srli_epi32::<16>(even), odd);
                 _mm512_storeu_si512(out.add(piece * 2 * TILE_ELEMENTS + i * DEPTH).cast(), row);
@@ -112,36 +182,18 @@ unsafe fn prefetch<T: Source>(from: *const T, ahead: usize) {
     unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(ahead).cast()) }
 }
 
-/// Word `i` of the lower half beside word `i` of the upper half.
+/// 32 elements of one piece.
 ///
 /// # Safety
-/// AVX-512F and AVX-512BW are available.
+/// AVX-512F and AVX-512 BF16 are available; there are 32 elements.
 #[inline(always)]
-unsafe fn interleaving() -> __m512i {
-    // SAFETY: the caller's.
-    unsafe {
-        _mm512_set_epi16(
-            31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17,
-            1, 16, 0,
-        )
-    }
-}
-
-/// 16 elements of one piece each, from each of two places.
-///
-/// # Safety
-/// AVX-512F and AVX-512 BF16 are available; both hold 16 elements.
-#[inline(always)]
-unsafe fn halves_bf16<T: Source>(low: *const T, high: *const T) -> __m512i {
+unsafe fn line_bf16<T: Source>(from: *const T) -> __m512i {
     // SAFETY: the caller's. An element of one piece is either a bf16 in memory, or an f32 that is read as one.
     unsafe {
         match size_of::<T>() == size_of::<bf16>() {
-            true => {
-                let (low, high) = (_mm256_loadu_si256(low.cast()), _mm256_loadu_si256(high.cast()));
-                _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
-            }
+            true => _mm512_loadu_si512(from.cast()),
             false => {
-                let (low, high) = (__m512::load(low.cast()), __m512::load(high.cast()));
+                let (low, high) = (__m512::load(from.cast()), __m512::load(from.add(TILE).cast()));
                 std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
             }
         }

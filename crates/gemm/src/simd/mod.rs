@@ -261,13 +261,16 @@ impl<I: Isa> Kernel for I {
     const BLOCK_PANELS: [usize; 2] = [8, 8];
     const STAYS: Side = Side::B;
     const STAYING_BYTES: usize = 72 << 10;
-    const AHEAD: usize = MAX_LANES;
 
     fn stride(self, side: Side, _dtype: DType) -> usize {
         match side {
             Side::A => I::A_STRIDE,
             Side::B => I::TILE_COLS,
         }
+    }
+
+    fn ahead(self, _dtypes: [DType; 2]) -> usize {
+        MAX_LANES
     }
 
     fn block_depth(self, _dtypes: [DType; 2]) -> usize {

@@ -6,6 +6,8 @@ mod oracle;
 mod packed;
 mod scaled;
 
+use device::philox::Stream;
+use half::bf16;
 use oracle::{Case, F32, Layout, Operand, With, case, check, check_cases, check_isa};
 use proptest::prelude::*;
 
@@ -76,6 +78,23 @@ fn blocks_join_without_a_seam() {
             check(isa, isa, case).unwrap();
         }
     }
+}
+
+/// More panels on both sides than pass while sums wait, over several runs of blocks.
+#[test]
+fn a_large_product_is_made_of_its_parts() {
+    let (m, n, k) = (2200, 2100, 700);
+    let stream = Stream::new(1, 0, 0);
+    let a: Vec<bf16> = (0..(m * k) as u64).map(|i| bf16::from_f32(stream.normal(i))).collect();
+    let b = Operand::new(k, n, Layout { dtype: 1, ..F32 }, 2);
+    let product = |a: &[bf16]| {
+        let rows = a.len() / k;
+        let mut c = vec![0.0; rows * n];
+        gemm(1.0, Matrix::new(a, rows, k), b.matrix(), Update::Overwrite, MatrixMut::new(&mut c, rows, n)).unwrap();
+        c
+    };
+    let parts: Vec<f32> = a.chunks(300 * k).flat_map(product).collect();
+    assert!(product(&a) == parts);
 }
 
 #[test]
