@@ -56,7 +56,7 @@ class Tunesmith:
         }
         if case.method == "qlora":
             config["model"]["quantization"] = "nf4"
-        path = output.with_suffix(".toml")
+        path = output.with_name(f"{output.name}.toml")
         # JSON's spelling of strings, numbers and booleans is TOML's too.
         path.write_text("".join(
             f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
@@ -116,7 +116,7 @@ def watch(command, output, environment):
     """Runs one process. Returns when each step ended after its start, its losses, its peak memory, and the most of that
     which was no page of a file, in MiB."""
     shutil.rmtree(output, ignore_errors=True)
-    metrics, log = output / "metrics.jsonl", output.with_suffix(".log")
+    metrics, log = output / "metrics.jsonl", output.with_name(f"{output.name}.log")
     ends, anonymous = [], 0
     with open(log, "w") as sink:
         start = time.monotonic()
