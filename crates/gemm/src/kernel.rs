@@ -114,6 +114,9 @@ pub(crate) struct Tile<P> {
     pub(crate) size: [usize; 2],
     /// Whether the product is added to the sums, rather than written over them.
     pub(crate) accumulate: bool,
+    /// The sums of the next tile: a hint, as what follows.
+    #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
+    pub(crate) next_sums: *const f32,
     /// What is read next, [`Kernel::ahead`] elements for each depth: a hint.
     pub(crate) next: *const P,
 }

@@ -42,6 +42,8 @@ pub(super) unsafe fn multiply<K: Kernel>(kernel: K, p: &Problem, part: &Part<K>,
     let [tile_rows, tile_cols] = K::PANEL;
     for_each_tile(a, b, |i, j| {
         let (rows, cols) = (a.panels.range(a.range.start + i), b.panels.range(b.range.start + j));
+        let (next_i, next_j) = if K::STAYS == Side::A { (i, j + 1) } else { (i + 1, j) };
+        let next_sums = sums.as_ptr().wrapping_add(part.place(next_i, next_j) * tile_rows * tile_cols);
         let values = &mut sums[part.place(i, j) * tile_rows * tile_cols..][..tile_rows * tile_cols];
         for (at, block) in run.clone().zip(&group[run.clone()]) {
             let tile = Tile {
@@ -50,6 +52,7 @@ pub(super) unsafe fn multiply<K: Kernel>(kernel: K, p: &Problem, part: &Part<K>,
                 b: b.panel(j, at, block).as_ptr(),
                 dtypes: block.dtypes(),
                 sums: values.as_mut_ptr(),
+                next_sums,
                 size: [rows.len(), cols.len()],
                 accumulate: at > 0,
                 next: ahead(kernel, a, b, [i, j], at, block),
