@@ -1,8 +1,8 @@
 //! The blocked product: both operands in packed panels, `C` in slabs that threads own.
 //!
 //! The operand along the shorter side of `C` is packed once and shared by all threads. The longer side is cut into slabs;
-//! whoever takes a slab packs the other operand's part of it: once, or once for every [`order::OTHERS`] panels that are shared,
-//! where the depth is more than a cache holds. The depth runs by in blocks while a part of `C` is summed in one core's cache,
+//! whoever takes a slab packs the other operand's part of it: once, or where the depth is more than a cache holds and many panels
+//! are shared, once for each of the passes that they take. The depth runs by in blocks while a part of `C` is summed in one core's cache,
 //! and complete sums are written once.
 //!
 //! An element of `C` is summed by one thread, block of depth after block of depth. The blocks depend on sizes alone, so the
@@ -15,22 +15,17 @@ mod packed;
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::GemmError;
 use crate::kernel::{Kernel, Side};
-use crate::panels::{Panels, scratch};
+use crate::panels::{Panels, ranges, scratch};
 use crate::problem::{Problem, in_slabs};
 use blocks::{Block, blocks, packed_together, pitch};
-use multiply::{Part, multiply};
+use multiply::{Part, Waiting, multiply};
 use order::Order;
 use packed::{Packed, pack_panels};
 
 /// Bytes of the shared operand that are packed at a time, unless a single block of depth is more.
 pub(crate) const SHARED_BYTES: usize = 8 << 20;
-
-/// Panels of the shared operand that are packed together.
-const NEIGHBOURS: usize = 16;
 
 /// The sides of `C`: the one whose panels all threads share, and the one that they own slabs of.
 fn sides<K: Kernel>(p: &Problem) -> (Panels, Panels) {
@@ -73,26 +68,15 @@ unsafe fn run_group<K: Kernel>(
     shared: Panels,
     owned: Panels,
 ) -> Result<(), GemmError> {
-    // Of no length where all was packed before.
-    let chunk = |panels| pitch::<K>(group, panels).max(1);
-    let mut packed = scratch::<K::Packed>(shared.count * pitch::<K>(group, shared))?;
+    let pitch = pitch::<K>(group, shared);
+    let mut packed = scratch::<K::Packed>(shared.count * pitch)?;
     let packed = packed.as_mut_slice::<K::Packed>()?;
-    // Neighbours are packed together, as many as leave every thread some.
-    let neighbours = shared.count.div_ceil(p.parts()).min(NEIGHBOURS);
-    let pack = |(index, out): (usize, &mut [K::Packed])| {
-        let first = index * neighbours;
-        pack_panels(kernel, group, shared, first..shared.count.min(first + neighbours), out);
-    };
-    if p.parts() == 1 {
-        packed.chunks_mut(chunk(shared) * neighbours).enumerate().for_each(pack);
-    } else {
-        packed.par_chunks_mut(chunk(shared) * neighbours).enumerate().for_each(pack);
-    }
+    // Nothing where all was packed before.
+    shared.in_neighbours(packed, pitch, p.parts(), |panels, out| pack_panels(kernel, group, shared, panels, out));
     let packed = &*packed;
-    let order = Order::new::<K>(group, shared, owned);
     in_slabs(owned.count, p.parts_of(owned.count), |slab| {
         // SAFETY: slabs are disjoint, and the rest is the caller's.
-        unsafe { run_slab(kernel, p, group, &order, (shared, packed), (owned, slab)) }
+        unsafe { run_slab(kernel, p, group, (shared, packed), (owned, slab)) }
     })
 }
 
@@ -104,11 +88,11 @@ unsafe fn run_slab<K: Kernel>(
     kernel: K,
     p: &Problem,
     group: &[Block],
-    order: &Order,
     (shared, packed): (Panels, &[K::Packed]),
     (owned, slab): (Panels, Range<usize>),
 ) -> Result<(), GemmError> {
-    let own_at_a_time = order.own_at_a_time.min(slab.len());
+    let order = Order::new::<K>(group, shared, owned, slab.len());
+    let own_at_a_time = order.own_at_a_time;
     let mut local = scratch::<K::Packed>(own_at_a_time * order.own_pitch)?;
     let local = local.as_mut_slice::<K::Packed>()?;
     let mut sums = scratch::<f32>((own_at_a_time * order.waiting).max(1) * K::PANEL[0] * K::PANEL[1])?;
@@ -120,15 +104,14 @@ unsafe fn run_slab<K: Kernel>(
     kernel.session(|| {
         for passing in ranges(0..shared.count, order.passing) {
             for range in ranges(slab.clone(), own_at_a_time) {
-                for runs in &order.packed_together {
-                    let blocks = (runs[0].start, &group[runs[0].start..runs[runs.len() - 1].end]);
-                    pack_panels(kernel, blocks.1, owned, range.clone(), local);
-                    let own = Packed::new(blocks, owned, range.clone(), local)?;
+                for runs in &order.parts {
+                    let blocks = &group[runs[0].start..runs[runs.len() - 1].end];
+                    pack_panels(kernel, blocks, owned, range.clone(), local);
+                    let own = Packed::new((runs[0].start, blocks), owned, range.clone(), local)?;
                     for others in ranges(passing.clone(), order.others_at_a_time) {
-                        // Sums wait for more depth until all that pass have met what was packed, or only the others at a time.
-                        let first = if order.packed_together.len() > 1 { passing.start } else { others.start };
+                        let waiting = Waiting { first: order.first_waiting(&passing, &others), count: order.waiting };
                         let others = packed_panels(others)?;
-                        let part = Part { group, own: &own, others: &others, waiting: (first, order.waiting) };
+                        let part = Part { group, own: &own, others: &others, waiting };
                         for run in runs {
                             // SAFETY: within a session, and the slab's part of `C` is the caller's.
                             unsafe { multiply(kernel, p, &part, run.clone(), sums) };
@@ -139,9 +122,4 @@ unsafe fn run_slab<K: Kernel>(
         }
         Ok(())
     })
-}
-
-/// Consecutive parts of `range` of at most `len`.
-fn ranges(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
-    range.clone().step_by(len).map(move |start| start..range.end.min(start + len))
 }

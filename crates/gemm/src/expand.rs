@@ -38,7 +38,7 @@ pub struct Window {
 /// Lines of a panel at most.
 const MAX_LINES: usize = 2 * MAX_LANES;
 /// Depths that are expanded at a time: the lines of a panel stay in the first-level cache until they are packed.
-const DEPTHS: usize = 128;
+pub(crate) const DEPTHS: usize = 128;
 
 /// Packs a panel of `source`, a few depths at a time.
 ///

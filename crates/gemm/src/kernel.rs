@@ -19,7 +19,8 @@ pub(crate) trait Kernel: Copy + Send + Sync + 'static {
     const PANEL_UNIT: [usize; 2];
     /// Blocks start at multiples of this depth and are padded to one with zeros.
     const DEPTH_UNIT: usize;
-    /// Panels of `A` and of `B` whose sums, with those panels over one block of depth, fit the second-level cache.
+    /// Panels of `A` and of `B` that meet at a time at most: their sums, with those panels over one block of depth, fit the
+    /// second-level cache.
     const BLOCK_PANELS: [usize; 2];
     /// Whose panels stay in the first-level cache while those of the other operand go by.
     const STAYS: Side;
@@ -114,7 +115,7 @@ pub(crate) struct Tile<P> {
     pub(crate) size: [usize; 2],
     /// Whether the product is added to the sums, rather than written over them.
     pub(crate) accumulate: bool,
-    /// The sums of the next tile: a hint, as what follows.
+    /// Where the sums of the next tile are: a hint.
     #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
     pub(crate) next_sums: *const f32,
     /// What is read next, [`Kernel::ahead`] elements for each depth: a hint.

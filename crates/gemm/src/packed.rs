@@ -2,9 +2,6 @@
 
 use std::any::TypeId;
 
-use device::Buffer;
-use rayon::prelude::*;
-
 use crate::blocked::SHARED_BYTES;
 use crate::dispatch::{Task, dispatch};
 use crate::kernel::{Kernel, Side};
@@ -13,6 +10,10 @@ use crate::narrow::MAX_ROWS;
 use crate::panels::{Panels, scratch};
 use crate::simd::Isa;
 use crate::{GemmError, Matrix};
+use device::Buffer;
+
+/// Parts for each thread, so that one that is held up is helped by the others.
+const PARTS_PER_THREAD: usize = 4;
 
 /// An operand of several products, packed once for all of them: hidden states of which several projections are taken, a
 /// gradient that flows back to all operands.
@@ -127,8 +128,10 @@ impl Pack<'_> {
             return Ok(None);
         }
         let mut data = scratch::<K::Packed>(len)?;
-        let out = data.as_mut_slice::<K::Packed>()?.par_chunks_exact_mut(pitch).enumerate();
-        out.for_each(|(panel, out)| panels.pack(kernel, lines, panel, 0..depth, out));
+        let parts = rayon::current_num_threads() * PARTS_PER_THREAD;
+        panels.in_neighbours(data.as_mut_slice::<K::Packed>()?, pitch, parts, |range, out| {
+            panels.pack_together(kernel, lines, range, 0..depth, (out, pitch));
+        });
         let depth_is_contiguous = lines.depth_is_contiguous;
         Ok(Some(PackedPanels { data, stride, pitch, side, depth_is_contiguous, kernel: TypeId::of::<K>() }))
     }

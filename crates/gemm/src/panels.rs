@@ -4,12 +4,18 @@ use std::ops::Range;
 
 use device::{Buffer, DType, Device, Element, Elements};
 use half::{bf16, f16};
+use rayon::prelude::*;
 
 use crate::GemmError;
 use crate::expand;
 use crate::kernel::{Kernel, Panel, Part, Side};
 use crate::matrix::{Lines, Values};
 use crate::simd::{Rounded, Source};
+
+/// Panels that are packed together at most.
+const NEIGHBOURS: usize = 16;
+/// Depths of which panels are packed in turns.
+const DEPTHS_IN_TURN: usize = 32;
 
 /// One side of `C` cut into panels of nearly equal width, in whole `unit`s but for the very last.
 #[derive(Clone, Copy)]
@@ -32,15 +38,54 @@ impl Panels {
         start(panel)..start(panel + 1)
     }
 
-    /// Packs one panel of `source` over a range of its depth. `out` is as long as that takes.
-    pub(crate) fn pack<K: Kernel>(
+    /// Calls `body` with neighbouring panels and their parts of `out`, of `pitch` elements each: all at once, where there are several
+    /// `parts` to do, and as many together as leave something for each. Nothing is called for panels of no elements.
+    pub(crate) fn in_neighbours<P: Send>(
+        &self,
+        out: &mut [P],
+        pitch: usize,
+        parts: usize,
+        body: impl Fn(Range<usize>, &mut [P]) + Sync,
+    ) {
+        let together = self.count.div_ceil(parts).min(NEIGHBOURS);
+        let body = |(index, out): (usize, &mut [P])| {
+            let first = index * together;
+            body(first..self.count.min(first + together), out);
+        };
+        let chunk = (pitch * together).max(1);
+        match parts {
+            1 => out.chunks_mut(chunk).enumerate().for_each(body),
+            _ => out.par_chunks_mut(chunk).enumerate().for_each(body),
+        }
+    }
+
+    /// Packs consecutive panels of `source` over a range of its depth; each starts `pitch` elements behind the one before. Where
+    /// the depths of a line are far from each other the panels take turns, so that what lies side by side is read together.
+    pub(crate) fn pack_together<K: Kernel>(
         &self,
         kernel: K,
         source: Lines<'_>,
-        panel: usize,
+        panels: Range<usize>,
         depth: Range<usize>,
-        out: &mut [K::Packed],
+        (out, pitch): (&mut [K::Packed], usize),
     ) {
+        let stride = kernel.stride(self.side, source.values.dtype());
+        let turn = match source.values {
+            _ if source.depth_is_contiguous => depth.len(),
+            Values::Expanded(_) => expand::DEPTHS,
+            _ => DEPTHS_IN_TURN.next_multiple_of(K::DEPTH_UNIT),
+        };
+        for part in ranges(depth.clone(), turn) {
+            let first = (part.start - depth.start) * stride;
+            let len = part.len().next_multiple_of(K::DEPTH_UNIT) * stride;
+            for (index, panel) in panels.clone().enumerate() {
+                self.pack(kernel, source, panel, part.clone(), &mut out[index * pitch + first..][..len]);
+            }
+        }
+    }
+
+    /// Packs one panel of `source` over a range of its depth. `out` is as long as that takes.
+    fn pack<K: Kernel>(&self, kernel: K, source: Lines<'_>, panel: usize, depth: Range<usize>, out: &mut [K::Packed]) {
         fn run<K: Kernel, T: Source>(kernel: K, elements: &[T], part: Part, out: &mut [K::Packed]) {
             let (lines, depth) = (part.lines.len(), part.depth.len());
             let panel = Panel { elements, part };
@@ -64,6 +109,11 @@ impl Panels {
             },
         }
     }
+}
+
+/// Consecutive parts of `range` of at most `len`.
+pub(crate) fn ranges(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
+    range.clone().step_by(len).map(move |start| start..range.end.min(start + len))
 }
 
 /// Memory to pack in.

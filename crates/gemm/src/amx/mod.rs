@@ -71,7 +71,7 @@ impl Kernel for Amx {
     fn block_depth(self, [a, _]: [DType; 2]) -> usize {
         // So that a panel of `A` has room for a block, and for the shallow one of a low-rank product behind it.
         match pieces(a) {
-            1 => 608,
+            1 => 576,
             2 => 256,
             _ => 128,
         }

@@ -171,8 +171,8 @@ unsafe fn rows_of_pairs<T: Source>(panel: &Panel<T>, first: usize, count: usize,
     }
 }
 
-/// Fetches what the next panel has in the place of `from`, `ahead` elements on: panels are packed one after another, and what is
-/// read of each lies in as many pages as it has lines, so that the processor does not see it coming. Any address is allowed.
+/// Fetches what lies `ahead` elements behind `from`: in the same place of the next panel, or at later depths of this one. What is
+/// read lies in as many pages as there are lines, or depths, so that the processor does not see it coming. Any address is allowed.
 ///
 /// # Safety
 /// AVX-512F is available.

@@ -12,8 +12,14 @@ pub(super) struct Part<'a, K: Kernel> {
     pub(super) group: &'a [Block<'a>],
     pub(super) own: &'a Packed<'a, K>,
     pub(super) others: &'a Packed<'a, K>,
-    /// The first of the shared panels whose sums wait, and how many they are.
-    pub(super) waiting: (usize, usize),
+    pub(super) waiting: Waiting,
+}
+
+/// The shared panels whose sums with each of the slab's wait for more depth.
+pub(super) struct Waiting {
+    pub(super) first: usize,
+    /// None if a run completes them.
+    pub(super) count: usize,
 }
 
 impl<K: Kernel> Part<'_, K> {
@@ -25,7 +31,7 @@ impl<K: Kernel> Part<'_, K> {
     /// Where the sums of panels `i` of `A` and `j` of `B` wait, in tiles.
     fn place(&self, i: usize, j: usize) -> usize {
         let (own, other) = if self.own.panels.side == Side::A { (i, j) } else { (j, i) };
-        let (first, count) = self.waiting;
+        let Waiting { first, count } = self.waiting;
         if count == 0 { 0 } else { own * count + self.others.range.start - first + other }
     }
 }

@@ -6,58 +6,62 @@ use super::blocks::{Block, pitch, runs};
 use crate::kernel::Kernel;
 use crate::panels::Panels;
 
-/// Bytes that a slab packs at a time, unless a single panel over one run of blocks is more.
-const OWN_BYTES: usize = 768 << 10;
+/// Bytes that a slab packs at a time, unless the least that can be is more.
+const OWN_BYTES: usize = 384 << 10;
 /// Bytes of sums that wait in the second-level cache for more depth.
 const SUMS_BYTES: usize = 1 << 20;
-/// Panels of the shared operand that pass while such sums wait: with more, fewer of the other are packed at a time.
+/// Panels of the shared operand that pass at most while such sums wait.
 const OTHERS: usize = 64;
 
-/// In which order the panels of a group of blocks meet.
+/// In which order the panels of a group of blocks meet those of a slab.
 pub(super) struct Order {
-    /// Runs of blocks, in the parts of the depth over which the panels of a slab are packed together.
-    pub(super) packed_together: Vec<Vec<Range<usize>>>,
-    /// Panels of a slab that are packed at a time, and packed elements of one.
+    /// Parts of the depth over which panels of the slab are packed at a time, each as its runs of blocks.
+    pub(super) parts: Vec<Vec<Range<usize>>>,
+    /// Panels of the slab that are packed at a time, and packed elements of one.
     pub(super) own_at_a_time: usize,
     pub(super) own_pitch: usize,
     /// Shared panels that meet all of those before others of the slab are packed.
     pub(super) passing: usize,
-    /// Of them those that meet them over all that is packed, before the next.
+    /// Of them those that meet them over all of a part before the next.
     pub(super) others_at_a_time: usize,
     /// Shared panels whose sums with each of the slab's wait at a time; none if a run completes them.
     pub(super) waiting: usize,
 }
 
 impl Order {
-    pub(super) fn new<K: Kernel>(group: &[Block], shared: Panels, owned: Panels) -> Self {
+    /// The order for a slab of `len` panels.
+    pub(super) fn new<K: Kernel>(group: &[Block], shared: Panels, owned: Panels, len: usize) -> Self {
+        const { assert!(OTHERS >= K::BLOCK_PANELS[0] && OTHERS >= K::BLOCK_PANELS[1], "sums would be overwritten") };
         let [most, others_at_a_time] = [owned, shared].map(|panels| K::BLOCK_PANELS[panels.side as usize]);
+        let most = most.min(len);
         let own = |runs: &[Range<usize>]| pitch::<K>(&group[runs[0].start..runs[runs.len() - 1].end], owned);
         let room = OWN_BYTES / size_of::<K::Packed>();
         let runs = runs::<K>(group);
-        if runs.len() == 1 || most * own(&runs) <= room {
+        // As many in each pass.
+        let passing = shared.count.div_ceil(shared.count.div_ceil(OTHERS));
+        let with_waiting_sums = (SUMS_BYTES / (K::PANEL[0] * K::PANEL[1] * size_of::<f32>()) / passing).clamp(1, most);
+        let over_whole_depth = (room / own(&runs).max(1)).clamp(1, most);
+        if runs.len() == 1 || over_whole_depth >= with_waiting_sums {
             // Sums that one run completes need no place of their own.
             let waiting = if runs.len() == 1 { 0 } else { others_at_a_time };
-            let (own_pitch, packed_together) = (own(&runs), vec![runs]);
-            return Self {
-                packed_together,
-                own_at_a_time: most,
-                own_pitch,
-                passing: shared.count,
-                others_at_a_time,
-                waiting,
-            };
+            let (own_at_a_time, own_pitch, passing) = (over_whole_depth, own(&runs), shared.count);
+            return Self { parts: vec![runs], own_at_a_time, own_pitch, passing, others_at_a_time, waiting };
         }
-        let waiting = shared.count.min(OTHERS);
-        let tile_bytes = K::PANEL[0] * K::PANEL[1] * size_of::<f32>();
-        let own_at_a_time = (SUMS_BYTES / tile_bytes / waiting).clamp(1, most);
-        let mut packed_together: Vec<Vec<Range<usize>>> = Vec::new();
+        let own_at_a_time = with_waiting_sums;
+        let mut parts: Vec<Vec<Range<usize>>> = Vec::new();
         for run in runs {
-            match packed_together.last_mut() {
+            match parts.last_mut() {
                 Some(last) if own_at_a_time * (own(last) + own(std::slice::from_ref(&run))) <= room => last.push(run),
-                _ => packed_together.push(vec![run]),
+                _ => parts.push(vec![run]),
             }
         }
-        let own_pitch = packed_together.iter().map(|runs| own(runs)).max().unwrap_or(0);
-        Self { packed_together, own_at_a_time, own_pitch, passing: waiting, others_at_a_time, waiting }
+        let own_pitch = parts.iter().map(|runs| own(runs)).max().unwrap_or(0);
+        Self { parts, own_at_a_time, own_pitch, passing, others_at_a_time, waiting: passing }
+    }
+
+    /// The first of the shared panels whose sums wait while `others` of those `passing` meet the slab's: until all that pass have,
+    /// if there is more depth than what was packed, or these alone.
+    pub(super) fn first_waiting(&self, passing: &Range<usize>, others: &Range<usize>) -> usize {
+        if self.parts.len() > 1 { passing.start } else { others.start }
     }
 }

@@ -3,13 +3,9 @@
 use std::ops::Range;
 
 use super::blocks::{Block, pitch};
-use super::ranges;
 use crate::GemmError;
 use crate::kernel::Kernel;
 use crate::panels::Panels;
-
-/// Depths of which neighbouring panels are packed in turns.
-const DEPTHS_IN_TURN: usize = 32;
 
 /// Consecutive packed panels of one side, over consecutive blocks of a group.
 pub(super) struct Packed<'a, K: Kernel> {
@@ -56,8 +52,7 @@ impl<'a, K: Kernel> Packed<'a, K> {
     }
 }
 
-/// Packs what of consecutive panels was not packed before, over consecutive blocks. Where the depths of a line are far from each
-/// other, the panels take turns, so that what lies side by side is read together.
+/// Packs what of consecutive panels was not packed before, over consecutive blocks.
 pub(super) fn pack_panels<K: Kernel>(
     kernel: K,
     blocks: &[Block],
@@ -69,15 +64,7 @@ pub(super) fn pack_panels<K: Kernel>(
     let mut start = 0;
     for block in blocks.iter().filter(|block| block.packed_before::<K>(panels.side).is_none()) {
         let lines = block.term.lines(panels.side);
-        let stride = kernel.stride(panels.side, lines.values.dtype());
-        let depths = if lines.depth_is_contiguous { block.depth.len() } else { DEPTHS_IN_TURN };
-        for depth in ranges(block.depth.clone(), depths) {
-            let first = start + (depth.start - block.depth.start) * stride;
-            let len = depth.len().next_multiple_of(K::DEPTH_UNIT) * stride;
-            for (panel, out) in range.clone().zip(out.chunks_exact_mut(pitch)) {
-                panels.pack(kernel, lines, panel, depth.clone(), &mut out[first..][..len]);
-            }
-        }
+        panels.pack_together(kernel, lines, range.clone(), block.depth.clone(), (&mut out[start..], pitch));
         start += block.sizes[panels.side as usize];
     }
 }

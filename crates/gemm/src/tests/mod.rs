@@ -80,17 +80,23 @@ fn blocks_join_without_a_seam() {
     }
 }
 
-/// More panels on both sides than pass while sums wait, over several runs of blocks.
+/// More panels on both sides than pass while sums wait, over depths that are packed in several parts; the rows that are
+/// multiplied alone are few.
 #[test]
 fn a_large_product_is_made_of_its_parts() {
-    let (m, n, k) = (2200, 2100, 700);
+    for (k, b_dtype, update) in [(800, 1, Update::Overwrite), (1100, 0, Update::Accumulate)] {
+        large_product([2100, 2200, k], b_dtype, update);
+    }
+}
+
+fn large_product([m, n, k]: [usize; 3], b_dtype: u8, update: Update<'_>) {
     let stream = Stream::new(1, 0, 0);
     let a: Vec<bf16> = (0..(m * k) as u64).map(|i| bf16::from_f32(stream.normal(i))).collect();
-    let b = Operand::new(k, n, Layout { dtype: 1, ..F32 }, 2);
+    let b = Operand::new(k, n, Layout { dtype: b_dtype, ..F32 }, 2);
     let product = |a: &[bf16]| {
         let rows = a.len() / k;
-        let mut c = vec![0.0; rows * n];
-        gemm(1.0, Matrix::new(a, rows, k), b.matrix(), Update::Overwrite, MatrixMut::new(&mut c, rows, n)).unwrap();
+        let mut c = vec![0.5; rows * n];
+        gemm(1.0, Matrix::new(a, rows, k), b.matrix(), update, MatrixMut::new(&mut c, rows, n)).unwrap();
         c
     };
     let parts: Vec<f32> = a.chunks(300 * k).flat_map(product).collect();
