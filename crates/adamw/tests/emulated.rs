@@ -1,19 +1,14 @@
 //! The kernels, emulated, against the CPU implementation.
 
-use device::DeviceError;
-use device::launch::{DeviceBuffer, Executor, testing};
-use device::philox::Stream;
+use device::launch::testing::{self, normal};
+use device::launch::{DeviceBuffer, Executor};
+use device::{DType, DeviceError};
 use half::bf16;
 use proptest::prelude::*;
 use tunesmith_adamw::{
     AdamW, AdamWError, Codes, Group, Outcome, Step, Step8bit, clip_coefficient, grad_norm, launch, num_code_blocks,
     step, step_8bit,
 };
-
-fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
-    let stream = Stream::new(seed, 0, site);
-    (0..len as u64).map(|i| stream.normal(i)).collect()
-}
 
 /// Two groups with different rates that meet at `cut`, which need not be aligned.
 fn groups(cut: usize, len: usize) -> [Group; 2] {
@@ -35,9 +30,9 @@ proptest! {
         seed: u64,
     ) {
         let groups = groups((cut * len as f64) as usize, len);
-        let (gradients, scale) = (values(len, seed, 0), 0.37f32);
-        let (mut parameters, mut exp_avg) = (values(len, seed, 1), values(len, seed, 2));
-        let mut exp_avg_sq: Vec<f32> = values(len, seed, 3).iter().map(|v| v * v).collect();
+        let (gradients, scale) = (normal(DType::F32, len, seed, 0), 0.37f32);
+        let (mut parameters, mut exp_avg) = (normal(DType::F32, len, seed, 1), normal(DType::F32, len, seed, 2));
+        let mut exp_avg_sq: Vec<f32> = normal(DType::F32, len, seed, 3).iter().map(|v| v * v).collect();
 
         let executor = testing::executor(seed);
         let upload = |values: &[f32]| executor.upload(values).unwrap();
@@ -85,10 +80,10 @@ proptest! {
         seed: u64,
     ) {
         let scale = 0.37f32;
-        let mut parameters = values(len, seed, 1);
+        let mut parameters = normal(DType::F32, len, seed, 1);
         let executor = testing::executor(seed);
-        let bytes = |site: u32| values(len, seed, site).iter().map(|x| x.to_bits() as u8).collect::<Vec<u8>>();
-        let scales = |site: u32| values(num_code_blocks(len), seed, site).iter().map(|x| x.abs()).collect::<Vec<f32>>();
+        let bytes = |site: u32| normal(DType::F32, len, seed, site).iter().map(|x| x.to_bits() as u8).collect::<Vec<u8>>();
+        let scales = |site: u32| normal(DType::F32, num_code_blocks(len), seed, site).iter().map(|x| x.abs()).collect::<Vec<f32>>();
         let (mut m, mut v) = ((bytes(2), scales(3)), (bytes(4), scales(5)));
         let upload = |(codes, absmax): &(Vec<u8>, Vec<f32>)| {
             (executor.upload(codes).unwrap(), executor.upload(absmax).unwrap())
@@ -97,7 +92,7 @@ proptest! {
         let mut p = executor.upload(&parameters).unwrap();
         let mut shadow = executor.allocate(2 * len).unwrap();
         // A gradient that is NaN, and a block without any.
-        let mut gradients = values(len, seed, 0);
+        let mut gradients = normal(DType::F32, len, seed, 0);
         gradients.iter_mut().take(300).skip(256).for_each(|g| *g = 0.0);
         if seed.is_multiple_of(3) && len > 0 {
             gradients[seed as usize % len] = f32::NAN;
@@ -145,7 +140,7 @@ proptest! {
         max_norm in 1e-2f32..1e3,
         seed: u64,
     ) {
-        let gradients = values(len, seed, 0);
+        let gradients = normal(DType::F32, len, seed, 0);
         let run = |seed: u64| {
             let executor = testing::executor(seed);
             let mut norm = launch::GradNorm::new(&executor, len).unwrap();
@@ -168,7 +163,7 @@ proptest! {
 fn a_step_in_a_graph_gives_the_bits_of_single_launches() {
     let len = 1500;
     let executor = testing::executor(3);
-    let upload = |site| executor.upload(&values(len, 7, site)).unwrap();
+    let upload = |site| executor.upload(&normal(DType::F32, len, 7, site)).unwrap();
     let mut norm = launch::GradNorm::new(&executor, len).unwrap();
     let losses = executor.upload(&[2.5f32]).unwrap();
     let mut clip_and_step = |step: u64, gradients: &DeviceBuffer, buffers: &mut [DeviceBuffer; 3]| {
@@ -191,7 +186,7 @@ fn a_step_in_a_graph_gives_the_bits_of_single_launches() {
     let zeros = || executor.upload(&vec![0.0f32; len]).unwrap();
     let [mut single, mut together] = [(); 2].map(|()| [upload(1), zeros(), zeros()]);
     for step in 1..=4 {
-        gradients.write(&values(len, 7, step)).unwrap();
+        gradients.write(&normal(DType::F32, len, 7, step)).unwrap();
         clip_and_step(step.into(), &gradients, &mut single).unwrap();
         executor.in_graphs(|| clip_and_step(step.into(), &gradients, &mut together)).unwrap();
     }

@@ -1,9 +1,9 @@
 //! The blocked product: both operands in packed panels, `C` in slabs that threads own.
 //!
 //! The operand along the shorter side of `C` is packed once and shared by all threads. The longer side is cut into slabs;
-//! whoever takes a slab packs the other operand's part of it: once, or where the depth is more than a cache holds and many panels
-//! are shared, once for each of the passes that they take. The depth runs by in blocks while a part of `C` is summed in one core's cache,
-//! and complete sums are written once.
+//! whoever takes a slab packs the other operand's part of it: once, or where the depth is more than a cache holds and many
+//! panels are shared, once for each of the passes that they take. The depth runs by in blocks while a part of `C` is summed
+//! in one core's cache, and complete sums are written once.
 //!
 //! An element of `C` is summed by one thread, block of depth after block of depth. The blocks depend on sizes alone, so the
 //! split over threads cannot change a bit.

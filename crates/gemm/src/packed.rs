@@ -8,12 +8,10 @@ use crate::kernel::{Kernel, Side};
 use crate::matrix::Lines;
 use crate::narrow::MAX_ROWS;
 use crate::panels::{Panels, scratch};
+use crate::problem::most_parts;
 use crate::simd::Isa;
 use crate::{GemmError, Matrix};
 use device::Buffer;
-
-/// Parts for each thread, so that one that is held up is helped by the others.
-const PARTS_PER_THREAD: usize = 4;
 
 /// An operand of several products, packed once for all of them: hidden states of which several projections are taken, a
 /// gradient that flows back to all operands.
@@ -128,8 +126,7 @@ impl Pack<'_> {
             return Ok(None);
         }
         let mut data = scratch::<K::Packed>(len)?;
-        let parts = rayon::current_num_threads() * PARTS_PER_THREAD;
-        panels.in_neighbours(data.as_mut_slice::<K::Packed>()?, pitch, parts, |range, out| {
+        panels.in_neighbours(data.as_mut_slice::<K::Packed>()?, pitch, most_parts(), |range, out| {
             panels.pack_together(kernel, lines, range, 0..depth, (out, pitch));
         });
         let depth_is_contiguous = lines.depth_is_contiguous;

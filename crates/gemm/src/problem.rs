@@ -65,11 +65,7 @@ impl Problem<'_> {
     /// Into how many parts at most the product is worth splitting.
     pub(crate) fn parts(&self) -> usize {
         let depth: usize = self.terms.iter().map(|term| term.k).sum();
-        if self.m.saturating_mul(self.n).saturating_mul(depth) < SERIAL_MULTIPLY_ADDS {
-            1
-        } else {
-            rayon::current_num_threads() * SLABS_PER_THREAD
-        }
+        if self.m.saturating_mul(self.n).saturating_mul(depth) < SERIAL_MULTIPLY_ADDS { 1 } else { most_parts() }
     }
 
     /// The same for a side of `panels`.
@@ -149,6 +145,11 @@ impl Addend {
         }
         Self { start: self.start.wrapping_add(row * self.row_stride + col * self.col_stride), ..self }
     }
+}
+
+/// Parts that keep all threads busy.
+pub(crate) fn most_parts() -> usize {
+    rayon::current_num_threads() * SLABS_PER_THREAD
 }
 
 /// Calls `body` with up to `parts` consecutive ranges that cover `0..count`, in parallel.

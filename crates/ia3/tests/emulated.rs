@@ -1,16 +1,10 @@
 //! The kernels, emulated, against the CPU implementation.
 
-use device::launch::testing::{self, stored};
+use device::launch::testing::{self, normal, stored};
 use device::launch::{DeviceBuffer, Executor};
-use device::philox::Stream;
 use device::{DType, DeviceError};
 use proptest::prelude::*;
 use tunesmith_ia3::{Backward, Forward, Ia3Error, Ia3Shape, backward, forward, launch};
-
-fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
-    let stream = Stream::new(seed, 0, site);
-    (0..len as u64).map(|i| stream.normal(i)).collect()
-}
 
 /// What a buffer of `dtype` holds, as bits: what was never written is NaN, which no result is.
 fn read(dtype: DType, buffer: &DeviceBuffer) -> Vec<u32> {
@@ -37,9 +31,9 @@ proptest! {
         let dtype = if wide { DType::F32 } else { DType::BF16 };
         let (shape, len) = (Ia3Shape { num_tokens, features }, num_tokens * features);
         let executor = testing::executor(seed);
-        let (on_device_x, x) = stored(&executor, dtype, values(len, seed, 0));
-        let (on_device_grad_y, grad_y) = stored(&executor, dtype, values(len, seed, 1));
-        let (on_device_l, ia3_l) = stored(&executor, DType::F32, values(features, seed, 2));
+        let (on_device_x, x) = stored(&executor, dtype, normal(DType::F32, len, seed, 0));
+        let (on_device_grad_y, grad_y) = stored(&executor, dtype, normal(DType::F32, len, seed, 1));
+        let (on_device_l, ia3_l) = stored(&executor, DType::F32, normal(DType::F32, features, seed, 2));
 
         let mut y = vec![0.0; len];
         forward(shape, Forward { x: &x, ia3_l: &ia3_l, y: &mut y }).unwrap();

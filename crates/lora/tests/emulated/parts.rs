@@ -1,16 +1,11 @@
 //! What is launched beside the projections: dropout by itself, DoRA's norms, AdaLoRA's penalty.
 
-use device::launch::testing::{self, stored};
+use device::launch::testing::{self, normal, stored};
 use device::philox::Stream;
 use device::{DType, Elements};
 use half::bf16;
 use proptest::prelude::*;
 use tunesmith_lora::{Dropout, LoraError, dora, launch, orthogonality};
-
-fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
-    let stream = Stream::new(seed, 0, site);
-    (0..len as u64).map(|i| stream.normal(i)).collect()
-}
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
@@ -27,8 +22,8 @@ proptest! {
         let dtype = if wide { DType::F32 } else { DType::BF16 };
         let executor = testing::executor(seed);
         let dropout = Dropout::new(probability, Stream::new(seed, 3, 5)).unwrap();
-        let (x_buffer, x) = stored(&executor, dtype, values(len, seed, 0));
-        let (mut y_buffer, start) = stored(&executor, dtype, values(len, seed, 1));
+        let (x_buffer, x) = stored(&executor, dtype, normal(DType::F32, len, seed, 0));
+        let (mut y_buffer, start) = stored(&executor, dtype, normal(DType::F32, len, seed, 1));
         launch::dropout(&dropout, dtype, len, &x_buffer, launch::Gradient { values: &mut y_buffer, add }).unwrap();
         let dropped = dropout.apply(&x).unwrap();
         let y = dropped.f32().unwrap().iter().zip(start).map(|(x, before)| if add { x + before } else { *x });
@@ -44,7 +39,7 @@ proptest! {
     #[test]
     fn the_distance_from_orthonormal_is_that_of_the_cpu(rank in prop_oneof![0usize..9, 15usize..18], near: bool, seed: u64) {
         let executor = testing::executor(seed);
-        let mut gram = values(rank * rank, seed, 0);
+        let mut gram = normal(DType::F32, rank * rank, seed, 0);
         if near {
             gram.iter_mut().for_each(|element| *element *= 1e-4);
             gram.iter_mut().step_by(rank + 1).for_each(|diagonal| *diagonal += 1.0);
@@ -73,7 +68,7 @@ proptest! {
     ) {
         let dtype = if wide { DType::F32 } else { DType::BF16 };
         let executor = testing::executor(seed);
-        let (weight_buffer, weight) = stored(&executor, dtype, values(outputs * inputs, seed, 0));
+        let (weight_buffer, weight) = stored(&executor, dtype, normal(DType::F32, outputs * inputs, seed, 0));
         let mut squares = vec![f64::NAN; outputs];
         let on_device = if in_columns {
             dora::column_squares(Elements::F32(&weight), &mut squares).unwrap();
@@ -88,9 +83,9 @@ proptest! {
             prop_assert!((got - expected).abs() <= relative * expected, "{} {}", got, expected);
         }
 
-        let (b_buffer, b) = stored(&executor, DType::F32, values(outputs * rank, seed, 1));
-        let (aw_buffer, aw) = stored(&executor, DType::F32, values(outputs * rank, seed, 2));
-        let (bg_buffer, bg) = stored(&executor, DType::F32, values(outputs * rank, seed, 3));
+        let (b_buffer, b) = stored(&executor, DType::F32, normal(DType::F32, outputs * rank, seed, 1));
+        let (aw_buffer, aw) = stored(&executor, DType::F32, normal(DType::F32, outputs * rank, seed, 2));
+        let (bg_buffer, bg) = stored(&executor, DType::F32, normal(DType::F32, outputs * rank, seed, 3));
         let mut norms = vec![f32::NAN; outputs];
         let args = dora::Norms { squares: &squares, lora_b: &b, aw: &aw, bg: &bg, scaling, norms: &mut norms };
         dora::norms(rank, args).unwrap();

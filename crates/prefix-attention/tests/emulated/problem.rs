@@ -2,8 +2,7 @@
 
 use device::DType;
 use device::launch::Executor;
-use device::launch::testing::{read, rounded, upload};
-use device::philox::Stream;
+use device::launch::testing::{self, read, upload};
 use proptest::prelude::*;
 use tunesmith_prefix_attention::launch::{self, Batch};
 use tunesmith_prefix_attention::{AttentionShape, AttentionSpec, RelativeBias, RelativeBuckets};
@@ -77,13 +76,8 @@ impl Case {
     }
 
     pub(crate) fn problem(&self, seed: u64) -> Problem {
-        let normal = |site, count: usize| -> Vec<f32> {
-            let stream = Stream::new(seed, 0, site);
-            (0..count as u64).map(|i| stream.normal(i)).collect()
-        };
-        let values = |site, count: usize| -> Vec<f32> {
-            normal(site, count).into_iter().map(|value| rounded(self.dtype, value)).collect()
-        };
+        let normal = |site, count| testing::normal(DType::F32, count, seed, site);
+        let values = |site, count| testing::normal(self.dtype, count, seed, site);
         Problem {
             case: self.clone(),
             q: values(0, self.num_q() * self.q_row()),

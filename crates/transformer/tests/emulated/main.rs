@@ -15,7 +15,7 @@ mod sequences;
 mod sums;
 
 use device::DType;
-use device::philox::Stream;
+use device::launch::testing;
 
 /// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
 const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
@@ -28,8 +28,7 @@ fn dtype(wide: bool) -> DType {
 }
 
 fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
-    let stream = Stream::new(seed, 0, site);
-    (0..len as u64).map(|i| stream.normal(i)).collect()
+    testing::normal(DType::F32, len, seed, site)
 }
 
 /// Fails unless `|got - expected| <= bound(i)`, plus the rounding of `expected` to `dtype`; a NaN fails.
