@@ -1,8 +1,12 @@
 //! Operands whose elements are computed as they are read, such as quantized blocks: never all of them at once.
 
+use std::ops::Range;
+
 use device::{DType, Element, ElementsMut};
 
 use crate::kernel::{Kernel, Panel, Part};
+use crate::matrix::Lines;
+use crate::panels::{self, Panels, ranges};
 use crate::simd::{MAX_LANES, Source};
 
 /// A row-major matrix that is stored in another form than one element after another.
@@ -37,29 +41,46 @@ pub struct Window {
 
 /// Lines of a panel at most.
 const MAX_LINES: usize = 2 * MAX_LANES;
-/// Depths that are expanded at a time: the lines of a panel stay in the first-level cache until they are packed.
-pub(crate) const DEPTHS: usize = 128;
+/// Panels whose lines lie side by side are expanded together up to this many, so that rows are long.
+const MAX_PANELS: usize = 16;
+/// Depths that are expanded together of panels whose lines do not, and of others.
+const DEPTHS: [usize; 2] = [256, 32];
+/// Elements that are expanded at a time: they stay near until they are packed.
+const MAX_ELEMENTS: usize = MAX_PANELS * MAX_LINES * DEPTHS[1];
 
-/// Packs a panel of `source`, a few depths at a time.
+/// Packs consecutive panels of `source`, the values of `lines`, over a range of its depth; each starts `pitch` elements behind the
+/// one before.
 ///
 /// # Panics
-/// If `out` is not as long as the part, or the part has more lines than any panel.
-pub(crate) fn pack<K: Kernel, T: Source + Element>(kernel: K, source: &dyn Expand, part: &Part, out: &mut [K::Packed]) {
-    assert!(part.lines.len() <= MAX_LINES && !part.lines.is_empty() && DEPTHS.is_multiple_of(K::DEPTH_UNIT));
-    let stride = kernel.stride(part.side, <T as Source>::DTYPE);
-    assert_eq!(out.len(), part.depth.len().next_multiple_of(K::DEPTH_UNIT) * stride);
-    let mut expanded = [T::from_f32(0.0); MAX_LINES * DEPTHS];
-    for (start, out) in part.depth.clone().step_by(DEPTHS).zip(out.chunks_mut(DEPTHS * stride)) {
-        let depth = start..part.depth.end.min(start + DEPTHS);
-        let (rows, columns) = match part.depth_is_contiguous {
-            true => (part.lines.clone(), depth.clone()),
-            false => (depth.clone(), part.lines.clone()),
-        };
-        let first = rows.start * part.source_stride + columns.start;
-        let window = Window { first, row_len: columns.len(), row_stride: part.source_stride };
-        source.expand(window, ElementsMut::new(&mut expanded[..rows.len() * columns.len()]));
-        let part = Part { source_stride: columns.len(), lines: 0..part.lines.len(), depth: 0..depth.len(), ..*part };
-        // SAFETY: all lines and depths of the part were written; both are not empty, and `out` holds them padded.
-        unsafe { kernel.pack(&Panel { elements: &expanded, part }, out) }
+/// If `out` is too short, or a panel has more lines than any kernel's.
+pub(crate) fn pack<K: Kernel, T: Source + Element>(
+    kernel: K,
+    panels: &Panels,
+    (lines, source): (Lines<'_>, &dyn Expand),
+    range: Range<usize>,
+    depth: Range<usize>,
+    (out, pitch): (&mut [K::Packed], usize),
+) {
+    const { assert!(MAX_ELEMENTS >= MAX_LINES * DEPTHS[0] && DEPTHS[1].is_multiple_of(K::DEPTH_UNIT)) };
+    let Lines { stride: row_stride, depth_is_contiguous, .. } = lines;
+    let (together, turn) = if depth_is_contiguous { (1, DEPTHS[0]) } else { (MAX_PANELS, DEPTHS[1]) };
+    let stride = kernel.stride(panels.side, <T as Source>::DTYPE);
+    let mut expanded = [T::from_f32(0.0); MAX_ELEMENTS];
+    for group in ranges(range.clone(), together) {
+        let side_by_side = panels.range(group.start).start..panels.range(group.end - 1).end;
+        for now in ranges(depth.clone(), turn) {
+            let [rows, columns] = if depth_is_contiguous { [&side_by_side, &now] } else { [&now, &side_by_side] };
+            let source_stride = columns.len();
+            let elements = &mut expanded[..rows.len() * source_stride];
+            let window = Window { first: rows.start * row_stride + columns.start, row_len: source_stride, row_stride };
+            source.expand(window, ElementsMut::new(elements));
+            for panel in group.clone() {
+                let lines = panels.range(panel);
+                let lines = lines.start - side_by_side.start..lines.end - side_by_side.start;
+                let part = Part { side: panels.side, source_stride, depth_is_contiguous, lines, depth: 0..now.len() };
+                let first = (panel - range.start) * pitch + (now.start - depth.start) * stride;
+                panels::pack(kernel, &Panel { elements, part }, &mut out[first..]);
+            }
+        }
     }
 }

@@ -69,46 +69,60 @@ impl Panels {
         depth: Range<usize>,
         (out, pitch): (&mut [K::Packed], usize),
     ) {
-        let stride = kernel.stride(self.side, source.values.dtype());
-        let turn = match source.values {
-            _ if source.depth_is_contiguous => depth.len(),
-            Values::Expanded(_) => expand::DEPTHS,
-            _ => DEPTHS_IN_TURN.next_multiple_of(K::DEPTH_UNIT),
-        };
-        for part in ranges(depth.clone(), turn) {
-            let first = (part.start - depth.start) * stride;
-            let len = part.len().next_multiple_of(K::DEPTH_UNIT) * stride;
-            for (index, panel) in panels.clone().enumerate() {
-                self.pack(kernel, source, panel, part.clone(), &mut out[index * pitch + first..][..len]);
+        let to = (out, pitch);
+        match source.values {
+            Values::Stored(Elements::F32(elements)) => self.pack_stored(kernel, elements, source, panels, depth, to),
+            Values::Stored(Elements::BF16(elements)) => self.pack_stored(kernel, elements, source, panels, depth, to),
+            Values::Stored(Elements::F16(elements)) => self.pack_stored(kernel, elements, source, panels, depth, to),
+            Values::Rounded(elements) => {
+                let elements = bytemuck::cast_slice::<f32, Rounded>(elements);
+                self.pack_stored(kernel, elements, source, panels, depth, to);
             }
-        }
-    }
-
-    /// Packs one panel of `source` over a range of its depth. `out` is as long as that takes.
-    fn pack<K: Kernel>(&self, kernel: K, source: Lines<'_>, panel: usize, depth: Range<usize>, out: &mut [K::Packed]) {
-        fn run<K: Kernel, T: Source>(kernel: K, elements: &[T], part: Part, out: &mut [K::Packed]) {
-            let (lines, depth) = (part.lines.len(), part.depth.len());
-            let panel = Panel { elements, part };
-            assert!(lines > 0 && depth > 0 && elements.as_ptr_range().contains(&panel.at(lines - 1, depth - 1)));
-            // SAFETY: the assertions, here and of the length of `out`, are the bounds that packing relies on.
-            unsafe { kernel.pack(&panel, out) }
-        }
-        let Self { side, .. } = *self;
-        let Lines { values, stride: source_stride, depth_is_contiguous, .. } = source;
-        assert_eq!(out.len(), depth.len().next_multiple_of(K::DEPTH_UNIT) * kernel.stride(side, values.dtype()));
-        let part = Part { side, source_stride, depth_is_contiguous, lines: self.range(panel), depth };
-        match values {
-            Values::Stored(Elements::F32(elements)) => run(kernel, elements, part, out),
-            Values::Stored(Elements::BF16(elements)) => run(kernel, elements, part, out),
-            Values::Stored(Elements::F16(elements)) => run(kernel, elements, part, out),
-            Values::Rounded(elements) => run(kernel, bytemuck::cast_slice::<f32, Rounded>(elements), part, out),
-            Values::Expanded(source) => match source.dtype() {
-                DType::F32 => expand::pack::<K, f32>(kernel, source, &part, out),
-                DType::BF16 => expand::pack::<K, bf16>(kernel, source, &part, out),
-                DType::F16 => expand::pack::<K, f16>(kernel, source, &part, out),
+            Values::Expanded(expanded) => match expanded.dtype() {
+                DType::F32 => expand::pack::<K, f32>(kernel, self, (source, expanded), panels, depth, to),
+                DType::BF16 => expand::pack::<K, bf16>(kernel, self, (source, expanded), panels, depth, to),
+                DType::F16 => expand::pack::<K, f16>(kernel, self, (source, expanded), panels, depth, to),
             },
         }
     }
+
+    fn pack_stored<K: Kernel, T: Source>(
+        &self,
+        kernel: K,
+        elements: &[T],
+        source: Lines<'_>,
+        panels: Range<usize>,
+        depth: Range<usize>,
+        (out, pitch): (&mut [K::Packed], usize),
+    ) {
+        let Lines { stride: source_stride, depth_is_contiguous, .. } = source;
+        let stride = kernel.stride(self.side, T::DTYPE);
+        let turn = match depth_is_contiguous {
+            true => depth.len(),
+            false => DEPTHS_IN_TURN.next_multiple_of(K::DEPTH_UNIT),
+        };
+        for now in ranges(depth.clone(), turn) {
+            for (index, panel) in panels.clone().enumerate() {
+                let lines = self.range(panel);
+                let part = Part { side: self.side, source_stride, depth_is_contiguous, lines, depth: now.clone() };
+                let first = index * pitch + (now.start - depth.start) * stride;
+                pack(kernel, &Panel { elements, part }, &mut out[first..]);
+            }
+        }
+    }
+}
+
+/// Packs one panel to the start of `out`.
+///
+/// # Panics
+/// If the panel is empty or not within its elements, or `out` is too short.
+pub(crate) fn pack<K: Kernel, T: Source>(kernel: K, panel: &Panel<T>, out: &mut [K::Packed]) {
+    let Part { side, lines, depth, .. } = &panel.part;
+    let (lines, depth) = (lines.len(), depth.len());
+    assert!(lines > 0 && depth > 0 && panel.elements.as_ptr_range().contains(&panel.at(lines - 1, depth - 1)));
+    let len = depth.next_multiple_of(K::DEPTH_UNIT) * kernel.stride(*side, T::DTYPE);
+    // SAFETY: the assertion and the length of `out` are the bounds that packing relies on.
+    unsafe { kernel.pack(panel, &mut out[..len]) }
 }
 
 /// Consecutive parts of `range` of at most `len`.

@@ -5,13 +5,15 @@ use std::ops::Range;
 use device::Element;
 
 use crate::codebook::CODEBOOK;
-use crate::lookup::{Lookup, Stores, with_tables};
+use crate::lookup::{Lookup, Stores};
 use crate::nested::Absmax;
-use crate::shape::{MAX_BLOCK_SIZE, check_len};
+use crate::shape::check_len;
 use crate::{Nf4Error, Nf4Shape};
 
 /// Elements whose codes are looked up together, and the least block: 16 bytes of codes.
 const GROUP: usize = 32;
+/// Blocks that are looked up together at most.
+const BLOCKS: usize = 32;
 
 /// A quantized tensor. Its lengths were checked.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +49,10 @@ impl<'a> Blocks<'a> {
         let block_size = self.shape.block_size();
         while !rest.is_empty() {
             let into_block = first % block_size;
-            let (whole_blocks, in_block) =
-                (rest.len().min(MAX_BLOCK_SIZE) / block_size * block_size, rest.len().min(block_size - into_block));
+            let (whole_blocks, in_block) = (
+                rest.len().min(BLOCKS * block_size) / block_size * block_size,
+                rest.len().min(block_size - into_block),
+            );
             let len = if into_block == 0 && whole_blocks > 0 {
                 self.write_blocks(first..first + whole_blocks, block_size, &mut rest[..whole_blocks], stores);
                 whole_blocks
@@ -65,14 +69,13 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// Parts of blocks, `len` elements each, that are whole groups; at most [`MAX_BLOCK_SIZE`] elements.
+    /// Parts of blocks, `len` elements each, that are whole groups: at most [`BLOCKS`].
     fn write_blocks<T: Element>(&self, range: Range<usize>, len: usize, out: &mut [T], stores: Stores) {
         let packed = &self.packed[range.start / 2..range.end / 2];
-        let blocks = range.start / self.shape.block_size()..;
-        with_tables(range.len() / len, |tables| {
-            let absmax = blocks.take(range.len() / len).map(|block| self.absmax.get(block));
-            self.lookup.expand(packed, absmax, len, out, stores, tables);
-        });
+        let mut absmax = [0.0; BLOCKS];
+        let absmax = &mut absmax[..range.len() / len];
+        self.absmax.write(range.start / self.shape.block_size(), absmax);
+        self.lookup.expand(packed, absmax, len, out, stores);
     }
 
     /// Elements of one group.

@@ -108,33 +108,32 @@ impl Absmax<'_> {
     /// If there is no such block.
     #[inline]
     pub fn get(&self, block: usize) -> f32 {
+        let mut value = [0.0];
+        self.write(block, &mut value);
+        value[0]
+    }
+
+    /// Writes the values of consecutive blocks.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    #[inline]
+    pub(crate) fn write(&self, first: usize, mut out: &mut [f32]) {
         match self {
-            Absmax::F32(absmax) => absmax[block],
+            Absmax::F32(absmax) => out.copy_from_slice(&absmax[first..][..out.len()]),
             Absmax::Nested(nested) => {
-                let value = nested.map[usize::from(nested.codes[block])];
-                value * nested.nested_absmax[block / nested.nested_block_size] + nested.offset
+                let mut codes = &nested.codes[first..][..out.len()];
+                let (mut block, mut in_block) = (first / nested.nested_block_size, first % nested.nested_block_size);
+                while !out.is_empty() {
+                    let len = out.len().min(nested.nested_block_size - in_block);
+                    let absmax = nested.nested_absmax[block];
+                    let (values, later) = out.split_at_mut(len);
+                    for (value, &code) in values.iter_mut().zip(codes) {
+                        *value = nested.map[usize::from(code)] * absmax + nested.offset;
+                    }
+                    (out, codes, block, in_block) = (later, &codes[len..], block + 1, 0);
+                }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_and_undefined_values() {
-        let run = |absmax: &[f32]| {
-            let (mut codes, mut nested) = (vec![9; absmax.len()], vec![9.0; absmax.len().div_ceil(256)]);
-            let offset =
-                quantize_absmax(QuantizeAbsmax { absmax, codes: &mut codes, nested_absmax: &mut nested }).unwrap();
-            (offset, codes, nested)
-        };
-        assert_eq!(run(&[0.5; 3]), (0.5, vec![0; 3], vec![0.0]));
-        let (offset, codes, nested) = run(&[f32::NAN, 1.0]);
-        assert!(offset.is_nan() && codes == [0, 0] && nested == [0.0]);
-        assert_eq!(run(&[]), (0.0, vec![], vec![]));
-        let short = QuantizeAbsmax { absmax: &[1.0; 257], codes: &mut [0; 257], nested_absmax: &mut [0.0] };
-        assert!(matches!(quantize_absmax(short), Err(Nf4Error::Length { argument: "nested_absmax", expected: 2, .. })));
     }
 }

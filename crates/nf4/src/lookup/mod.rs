@@ -1,18 +1,21 @@
-//! Codes to values: a table of sixteen for each block, held in registers.
+//! Codes to values: a table of sixteen for each block, made and held in registers.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod round;
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-pub(crate) use round::with_tables;
+use device::{Element, ElementsMut};
+use half::{bf16, f16};
 
-/// `out[2 i] = table[block][packed[i] >> 4]`, `out[2 i + 1] = table[block][packed[i] & 15]`, for whole blocks.
-type Expand<T> = unsafe fn(packed: &[u8], table: &[[T; 16]], block_size: usize, out: &mut [T], stores: Stores);
+use crate::codebook::CODEBOOK;
+
+/// `out[2 i] = CODEBOOK[packed[i] >> 4] absmax[block]`, `out[2 i + 1] = CODEBOOK[packed[i] & 15] absmax[block]`, rounded in f32 and
+/// then to `T`, for whole blocks.
+type Expand<T> = unsafe fn(packed: &[u8], absmax: &[f32], block_size: usize, out: &mut [T], stores: Stores);
 
 /// How values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +23,7 @@ pub(crate) enum Stores {
     /// To be read soon.
     Cached,
     /// Past the caches, which saves reading what is overwritten: for results that are larger than they. The result is
-    /// visible to other threads when the call returns.
+    /// visible to other threads when the call returns. Only where it is aligned to a cache line.
     Streaming,
 }
 
@@ -28,8 +31,9 @@ pub(crate) enum Stores {
 #[derive(Clone, Copy)]
 pub(crate) struct Lookup {
     name: &'static str,
-    word: Expand<f32>,
-    half: Expand<u16>,
+    to_f32: Expand<f32>,
+    to_bf16: Expand<bf16>,
+    to_f16: Expand<f16>,
 }
 
 impl Lookup {
@@ -37,14 +41,13 @@ impl Lookup {
     pub(crate) fn available() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
         let vector = {
-            let avx2 = is_x86_feature_detected!("avx2");
-            let both = avx2 && is_x86_feature_detected!("avx512f");
-            let words = both && is_x86_feature_detected!("avx512bw");
-            [
-                words.then_some(Self { name: "avx512bw", word: avx512::expand, half: avx512::expand_half }),
-                both.then_some(Self { name: "avx512", word: avx512::expand, half: avx2::expand_half }),
-                avx2.then_some(Self { name: "avx2", word: avx2::expand, half: avx2::expand_half }),
-            ]
+            let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c");
+            let avx2 = Self { name: "avx2", to_f32: avx2::to_f32, to_bf16: avx2::to_bf16, to_f16: avx2::to_f16 };
+            let has_avx512 = has_avx2 && is_x86_feature_detected!("avx512f");
+            let avx512 = Self { name: "avx512", to_f32: avx512::to_f32, ..avx2 };
+            let has_avx512bw = has_avx512 && is_x86_feature_detected!("avx512bw");
+            let avx512bw = Self { name: "avx512bw", to_bf16: avx512::to_bf16, to_f16: avx512::to_f16, ..avx512 };
+            [has_avx512bw.then_some(avx512bw), has_avx512.then_some(avx512), has_avx2.then_some(avx2)]
         };
         #[cfg(not(target_arch = "x86_64"))]
         let vector: [Option<Self>; 0] = [];
@@ -56,28 +59,28 @@ impl Lookup {
         Self::available().next().unwrap_or(PORTABLE)
     }
 
-    /// Expands blocks of 4-byte values. Stores stream only where `out` is aligned to a cache line.
-    fn word(self, packed: &[u8], table: &[[f32; 16]], block_size: usize, out: &mut [f32], stores: Stores) {
-        check(packed, table.len(), block_size, out.len());
+    /// Expands a block of `out` for each `absmax`.
+    pub(crate) fn expand<T: Element>(
+        self,
+        packed: &[u8],
+        absmax: &[f32],
+        block_size: usize,
+        out: &mut [T],
+        stores: Stores,
+    ) {
+        let len = out.len();
+        assert!(block_size.is_multiple_of(32), "lookup: blocks of {block_size}");
+        assert!(len == absmax.len() * block_size && packed.len() * 2 == len, "lookup: {len}");
+        let stores = if out.as_ptr().addr().is_multiple_of(64) { stores } else { Stores::Cached };
         // SAFETY: `self` proves the instruction set; the lengths and the alignment were checked.
-        unsafe { (self.word)(packed, table, block_size, out, aligned(out.as_ptr().addr(), stores)) }
+        unsafe {
+            match ElementsMut::new(out) {
+                ElementsMut::F32(out) => (self.to_f32)(packed, absmax, block_size, out, stores),
+                ElementsMut::BF16(out) => (self.to_bf16)(packed, absmax, block_size, out, stores),
+                ElementsMut::F16(out) => (self.to_f16)(packed, absmax, block_size, out, stores),
+            }
+        }
     }
-
-    /// Expands blocks of 2-byte values, given as their bits.
-    fn half(self, packed: &[u8], table: &[[u16; 16]], block_size: usize, out: &mut [u16], stores: Stores) {
-        check(packed, table.len(), block_size, out.len());
-        // SAFETY: as above.
-        unsafe { (self.half)(packed, table, block_size, out, aligned(out.as_ptr().addr(), stores)) }
-    }
-}
-
-fn check(packed: &[u8], num_blocks: usize, block_size: usize, len: usize) {
-    assert!(block_size.is_multiple_of(32), "lookup: blocks of {block_size}");
-    assert!(len == num_blocks * block_size && packed.len() * 2 == len, "lookup: {len}");
-}
-
-fn aligned(address: usize, stores: Stores) -> Stores {
-    if address.is_multiple_of(64) { stores } else { Stores::Cached }
 }
 
 impl std::fmt::Debug for Lookup {
@@ -86,11 +89,12 @@ impl std::fmt::Debug for Lookup {
     }
 }
 
-const PORTABLE: Lookup = Lookup { name: "portable", word: expand, half: expand };
+const PORTABLE: Lookup = Lookup { name: "portable", to_f32: expand, to_bf16: expand, to_f16: expand };
 
-fn expand<T: Copy>(packed: &[u8], table: &[[T; 16]], block_size: usize, out: &mut [T], _stores: Stores) {
+fn expand<T: Element>(packed: &[u8], absmax: &[f32], block_size: usize, out: &mut [T], _stores: Stores) {
     let blocks = packed.chunks_exact(block_size / 2).zip(out.chunks_exact_mut(block_size));
-    for ((packed, out), table) in blocks.zip(table) {
+    for ((packed, out), absmax) in blocks.zip(absmax) {
+        let table = CODEBOOK.map(|value| T::from_f32(value * absmax));
         for (byte, pair) in packed.iter().zip(out.as_chunks_mut::<2>().0) {
             *pair = [table[usize::from(byte >> 4)], table[usize::from(byte & 15)]];
         }
@@ -115,35 +119,45 @@ unsafe fn unpack(from: *const u8) -> [__m128i; 2] {
 
 #[cfg(test)]
 mod tests {
+    use device::{Buffer, Device};
+
     use super::*;
 
-    #[test]
-    fn every_instruction_set_gives_the_same_bits() {
-        let packed: Vec<u8> = (0..=255).collect();
+    /// Magnitudes whose products are normal, subnormal, ties, infinite and NaN in some of the types.
+    fn absmax(count: usize) -> Vec<f32> {
+        let odd = [1.0, -3.7e-3, 1.0 + f32::EPSILON, 65520.0, 3.39e38, 1e-41, 6e-8, f32::INFINITY, f32::NAN, 0.0];
+        let from_bits = (0..).map(|i: u32| f32::from_bits(i.wrapping_mul(0x9e37_79b9)));
+        odd.into_iter().chain(from_bits).take(count).collect()
+    }
+
+    fn every_instruction_set<T: Element>() {
         for (block_size, stores) in
             [32, 64, 512].into_iter().flat_map(|b| [(b, Stores::Cached), (b, Stores::Streaming)])
         {
-            let words: Vec<[f32; 16]> =
-                (0..512 / block_size).map(|b| std::array::from_fn(|i| (b * 16 + i) as f32 - 99.5)).collect();
-            let halves: Vec<[u16; 16]> =
-                (0..512 / block_size).map(|b| std::array::from_fn(|i| (b * 4099 + i * 257) as u16 ^ 0x8001)).collect();
-            let (mut word, mut half) = (vec![0.0; 512], vec![0; 512]);
-            expand(&packed, &words, block_size, &mut word, stores);
-            expand(&packed, &halves, block_size, &mut half, stores);
+            let (len, absmax) = (64 * block_size, absmax(64));
+            let packed: Vec<u8> = (0..len / 2).map(|i| (i * 37 + i / 256) as u8).collect();
+            let mut expected = vec![T::from_f32(0.0); len];
+            expand(&packed, &absmax, block_size, &mut expected, stores);
             for lookup in Lookup::available() {
                 // On a cache line, and next to it.
-                let mut got = device::Buffer::zeroed(device::Device::Cpu, device::DType::F32, 513).unwrap();
+                let mut got = Buffer::zeroed(Device::Cpu, T::DTYPE, len + 1).unwrap();
                 for start in 0..2 {
-                    let got = &mut got.f32_mut().unwrap()[start..start + 512];
-                    lookup.word(&packed, &words, block_size, got, stores);
-                    assert_eq!(got, word, "{lookup:?} {block_size} {stores:?}");
-                }
-                for start in 0..2 {
-                    let got: &mut [u16] = bytemuck::cast_slice_mut(got.f32_mut().unwrap());
-                    lookup.half(&packed, &halves, block_size, &mut got[start..start + 512], stores);
-                    assert_eq!(got[start..start + 512], half, "{lookup:?} {block_size} {stores:?}");
+                    let got = &mut got.as_mut_slice::<T>().unwrap()[start..start + len];
+                    lookup.expand(&packed, &absmax, block_size, got, stores);
+                    for (got, expected) in got.iter().zip(&expected) {
+                        let (got, expected) = (got.to_f32(), expected.to_f32());
+                        let same = got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan();
+                        assert!(same, "{lookup:?} {} {block_size} {stores:?}: {got} {expected}", T::DTYPE);
+                    }
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        every_instruction_set::<f32>();
+        every_instruction_set::<bf16>();
+        every_instruction_set::<f16>();
     }
 }
