@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::isa::prefetch;
 use crate::relative_bias::Bias;
+use crate::spec::Sequence;
 use crate::tile::{KEYS, Tile};
 use crate::{AttentionShape, Prefix, TokenRows};
 
@@ -68,8 +69,8 @@ impl<'a> KeyBlock<'a> {
     }
 }
 
-/// The blocks that the rows of `tiles`, consecutive ones of one sequence and head, meet, in order. Blocks that none of
-/// them sees are left out.
+/// The blocks that the rows of `tiles`, consecutive ones of one sequence and head, meet, in order, with what none of them sees of a
+/// block. Blocks that none of them sees are left out.
 pub(crate) fn key_blocks<'a>(
     shape: &'a AttentionShape<'a>,
     operands: &Operands<'a>,
@@ -88,15 +89,15 @@ pub(crate) fn key_blocks<'a>(
         keys,
     };
     let prefix = operands.prefix.into_iter().flat_map(move |prefix| {
-        let keys = aligned(0..shape.prefix_len());
+        let keys = aligned(0..shape.prefix_len(), shape.prefix_len());
         keys.map(move |keys| block(Source::Prefix, (prefix.k, prefix.v), 0, keys))
     });
+    let Sequence { kv_start, kv_len, .. } = first.sequence;
     let visible = first.visible(shape).start..last.visible(shape).end;
-    prefix.chain(aligned(visible).map(move |keys| block(Source::Own, own, first.sequence.kv_start, keys)))
+    prefix.chain(aligned(visible, kv_len).map(move |keys| block(Source::Own, own, kv_start, keys)))
 }
 
-/// `range` cut at the multiples of [`KEYS`].
-fn aligned(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let Range { start, end } = range;
-    (start / KEYS * KEYS..end).step_by(KEYS).map(move |key| key.max(start)..end.min(key + KEYS))
+/// `0..len` cut at the multiples of [`KEYS`], as far as it meets `range`. So a block is the same whichever tiles ask for it.
+fn aligned(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
+    (range.start / KEYS * KEYS..range.end).step_by(KEYS).map(move |key| key..len.min(key + KEYS))
 }

@@ -74,6 +74,9 @@ impl TileProduct<'_> {
 pub(crate) struct PackRows<'a> {
     /// `[lines, depth]`, both whole tiles and chunks.
     pub(crate) from: &'a [f32],
+    /// From line to line of `from`.
+    pub(crate) from_row: usize,
+    pub(crate) lines: usize,
     pub(crate) depth: usize,
     pub(crate) out: &'a mut [u32],
 }
@@ -84,8 +87,8 @@ impl Kernel for PackRows<'_> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let chunks = self.depth / DEPTH;
-        for (line, from) in self.from.chunks_exact(self.depth).enumerate() {
-            for (chunk, pairs) in from.as_chunks::<DEPTH>().0.iter().enumerate() {
+        for (line, from) in self.from.chunks(self.from_row).take(self.lines).enumerate() {
+            for (chunk, pairs) in from[..self.depth].as_chunks::<DEPTH>().0.iter().enumerate() {
                 let (low, high) = pairs.split_at(TILE);
                 split(low, high, &mut self.out[place(chunks, line, chunk, line % TILE)..], rounded);
             }
@@ -192,7 +195,7 @@ mod tests {
         let isa = InstructionSet::best();
         let session = isa.amx()?.session();
         let mut packed = [vec![0; packed_words(LINES, depth)], vec![0; packed_words(cols, depth)]];
-        isa.run(PackRows { from: a, depth, out: &mut packed[0] });
+        isa.run(PackRows { from: a, from_row: depth, lines: LINES, depth, out: &mut packed[0] });
         isa.run(PackColumns { from: b, width: cols, out: &mut packed[1] });
         let [a, b] = &packed;
         let chunks = depth / DEPTH;

@@ -16,6 +16,8 @@ pub(crate) const ROWS: usize = 64;
 /// Keys of a block. Blocks start at multiples of it, counted from the sequence's first key, whatever the tile: so the
 /// result of a query depends on nothing but its own sequence.
 pub(crate) const KEYS: usize = 64;
+/// Elements of the states of tiles that stay in the second cache: more than half of a small one.
+pub(crate) const STATES: usize = (640 << 10) / size_of::<f32>();
 /// Keys that lie this many elements apart, or more, compete for a few sets of the first cache, and each takes an entry of
 /// the TLB: it pays to copy them together.
 const FAR: usize = 512;
@@ -121,9 +123,7 @@ impl<'a> Layout<'a> {
     /// Tiles that meet a block of keys one after another, so that the block is packed once for all: as many as leave
     /// what they work in, `arrays` of `[padded_dim, ROWS]` each, in the second cache.
     pub(crate) fn tiles_at_once(&self, arrays: usize) -> usize {
-        /// More than half of a small second cache, in elements.
-        const BUDGET: usize = (640 << 10) / size_of::<f32>();
-        (BUDGET / (arrays * self.padded_dim * ROWS)).clamp(1, 8)
+        (STATES / (arrays * self.padded_dim * ROWS)).clamp(1, 8)
     }
 
     /// Elements that [`Layout::pack`] needs.

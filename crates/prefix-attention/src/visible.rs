@@ -105,7 +105,7 @@ mod tests {
         // Queries 64..100: all see the first block; of the second, those up to 95 see the keys up to 95.
         let part = |queries, keys| Part { queries, keys };
         assert_eq!(parts(None), [vec![part(0..48, 0..64)], vec![part(0..32, 0..32), part(32..48, 0..36)]]);
-        // Query 64 sees keys 63 and 64: the first block, whose other keys are not visible, begins at 63.
-        assert_eq!(parts(Some(2)), [vec![part(0..32, 0..1)], vec![part(0..32, 0..32), part(32..48, 31..36)]]);
+        // Query 64 sees keys 63 and 64: of the first block the last.
+        assert_eq!(parts(Some(2)), [vec![part(0..32, 63..64)], vec![part(0..32, 0..32), part(32..48, 31..36)]]);
     }
 }

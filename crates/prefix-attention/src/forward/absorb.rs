@@ -42,24 +42,26 @@ impl AbsorbInPieces<'_> {
         let Self { scores, softmax, weights, .. } = self;
         let rows = scores.as_chunks::<WIDTH>().0;
         let shift = softmax.raise::<I, WIDTH>(rows, SLACK);
-        let mut sum = softmax.sum;
         let chunks = rows.as_chunks::<DEPTH>().0;
-        for (chunk, rows) in chunks.iter().enumerate() {
-            for row in 0..TILE {
-                for line in (0..WIDTH).step_by(TILE) {
+        // By columns of tiles: their sums stay in registers, and those that the next product begins with are written first.
+        for line in (0..WIDTH).step_by(TILE) {
+            let shift: [f32; TILE] = std::array::from_fn(|i| shift[line + i]);
+            let mut sum: [f32; TILE] = std::array::from_fn(|i| softmax.sum[line + i]);
+            for (chunk, rows) in chunks.iter().enumerate() {
+                for row in 0..TILE {
                     let mut halves = [[0.0; TILE]; 2];
                     for (half, row) in halves.iter_mut().zip([&rows[row], &rows[row + TILE]]) {
                         for i in 0..TILE {
-                            half[i] = exp2::<I>(row[line + i] - shift[line + i]);
-                            sum[line + i] += half[i];
+                            half[i] = exp2::<I>(row[line + i] - shift[i]);
+                            sum[i] += half[i];
                         }
                     }
                     let [low, high] = &halves;
                     split(low, high, &mut weights[place(chunks.len(), line, chunk, row)..], truncated);
                 }
             }
+            softmax.sum[line..][..TILE].copy_from_slice(&sum);
         }
-        softmax.sum = sum;
     }
 }
 

@@ -60,9 +60,10 @@ fn tiles_of(layout: &Layout<'_>, sequences: &[Sequence]) -> Vec<Vec<Tile>> {
     sequences.iter().flat_map(|sequence| (0..heads).map(move |head| of_head(sequence, head))).collect()
 }
 
-/// Tiles of one sequence and head that one task takes, which needs `arrays` for each.
-fn tasks<'a>(layout: &Layout<'_>, tiles: &'a [Vec<Tile>], arrays: usize) -> Vec<&'a [Tile]> {
-    tiles.iter().flat_map(|tiles| tiles.chunks(layout.tiles_at_once(arrays))).collect()
+/// Tiles of one sequence and head that one task takes, `at_once` at most and all about as many.
+fn tasks(tiles: &[Vec<Tile>], at_once: usize) -> Vec<&[Tile]> {
+    let even = |tiles: &[Tile]| tiles.len().div_ceil(tiles.len().div_ceil(at_once).max(1)).max(1);
+    tiles.iter().flat_map(|tiles| tiles.chunks(even(tiles))).collect()
 }
 
 /// Where tasks write what they have computed.

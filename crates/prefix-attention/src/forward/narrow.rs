@@ -112,7 +112,9 @@ impl<'a> Partial<'a> {
             Source::Own => block.keys.start / SPLIT == split.index,
         };
         for block in key_blocks(layout.shape, operands, std::slice::from_ref(tile)).filter(mine) {
-            self.absorb(layout, operands.bias, tile, &block);
+            if let Some(block) = block.visible_to(layout.shape, tile) {
+                self.absorb(layout, operands.bias, tile, &block);
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use crate::isa::{Amx, TileSession};
 use crate::pieces::{CHUNK_WORDS, DEPTH, LINES, PackColumns, PackRows, TileProduct, packed_words};
 use crate::scores::Softmax;
 use crate::spec::Sequence;
-use crate::tile::{KEYS, Layout, ROWS, Tile};
+use crate::tile::{KEYS, Layout, ROWS, STATES, Tile};
 use crate::transpose::Transpose;
 use crate::visible::{Part, Visible};
 use crate::workspace::{Workspaces, carve};
@@ -28,11 +28,12 @@ pub(super) fn forward(
 ) -> Result<(), AttentionError> {
     let layout = &Layout { padded_dim: layout.shape.spec().head_dim.next_multiple_of(DEPTH), ..*layout };
     let tiles = tiles_of(layout, sequences);
-    let tasks = tasks(layout, &tiles, ARRAYS);
+    let at_once = tiles_at_once(layout, tiles.iter().map(Vec::len).sum());
+    let tasks = tasks(&tiles, at_once);
     if tasks.is_empty() {
         return Ok(());
     }
-    let workspaces = Workspaces::new(Working::len(layout))?;
+    let workspaces = Workspaces::new(Working::len(layout, at_once))?;
     tasks.into_par_iter().with_max_len(1).for_each(|tiles| {
         let session = amx.session();
         workspaces.with(|memory| Working::carve(layout, memory).attend(layout, &session, operands, tiles, results));
@@ -40,8 +41,14 @@ pub(super) fn forward(
     Ok(())
 }
 
-/// Queries, half as large again in pieces, and results of a tile.
-const ARRAYS: usize = 3;
+/// Tiles of `count` that one task takes at most, all of which meet a block of keys once it is packed: as many as stay in
+/// the second cache and leave some tasks to every thread. It changes nothing in a result.
+fn tiles_at_once(layout: &Layout<'_>, count: usize) -> usize {
+    /// Tasks for each thread, so that none waits long for the last.
+    const TASKS: usize = 4;
+    let of_thread = count.div_ceil(TASKS * rayon::current_num_threads());
+    (STATES / State::len(layout)).min(of_thread).clamp(1, 16)
+}
 
 /// What the tiles of one task work in.
 struct Working<'a> {
@@ -77,10 +84,10 @@ struct State<'a> {
 }
 
 impl<'a> Working<'a> {
-    fn len(layout: &Layout<'_>) -> usize {
+    fn len(layout: &Layout<'_>, tiles: usize) -> usize {
         let dim = layout.padded_dim;
         let shared = 2 * ROWS * dim + packed_words(KEYS, dim) + packed_words(dim, KEYS);
-        shared + ROWS * KEYS + packed_words(ROWS, KEYS) + State::len(layout) * layout.tiles_at_once(ARRAYS)
+        shared + ROWS * KEYS + packed_words(ROWS, KEYS) + State::len(layout) * tiles
     }
 
     fn carve(layout: &Layout<'_>, mut memory: &'a mut [f32]) -> Self {
@@ -146,14 +153,13 @@ impl<'a> Working<'a> {
 impl Packed<'_> {
     fn load(&mut self, layout: &Layout<'_>, block: &KeyBlock<'_>, [rows, columns]: [&mut [f32]; 2]) {
         let (dim, head_dim) = (layout.padded_dim, layout.shape.spec().head_dim);
-        let keys = block.keys.len().next_multiple_of(DEPTH);
-        let (rows, columns) = (&mut rows[..keys * dim], &mut columns[..dim * keys]);
-        copy_rows((block.k, block.k_stride), [block.keys.len(), head_dim], dim, rows);
-        layout.isa.run(PackRows { from: rows, depth: dim, out: self.k });
-        copy_rows((block.v, block.v_stride), [block.keys.len(), head_dim], dim, rows);
-        let transpose = Transpose { rows: keys, cols: dim, from: rows, from_row: dim, out_row: keys };
-        layout.isa.transpose(transpose, columns);
-        layout.isa.run(PackRows { from: columns, depth: keys, out: self.v });
+        let (len, keys) = (block.keys.len(), block.keys.len().next_multiple_of(DEPTH));
+        let (there, padded) = ([len, head_dim], [keys, dim]);
+        let (from, from_row) = padded_rows((block.k, block.k_stride), there, padded, rows);
+        layout.isa.run(PackRows { from, from_row, lines: keys, depth: dim, out: self.k });
+        let (from, from_row) = padded_rows((block.v, block.v_stride), there, padded, rows);
+        layout.isa.transpose(Transpose { rows: keys, cols: dim, from, from_row, out_row: keys }, columns);
+        layout.isa.run(PackRows { from: columns, from_row: keys, lines: dim, depth: keys, out: self.v });
     }
 }
 
@@ -251,14 +257,24 @@ fn columns(visible: &Visible) -> impl Iterator<Item = (usize, usize, std::ops::R
     })
 }
 
-/// Copies `rows` rows of `len` elements to rows of `padded`, and fills the rest of `to` with zeros.
-fn copy_rows((from, stride): (&[f32], usize), [rows, len]: [usize; 2], padded: usize, to: &mut [f32]) {
-    let (copied, rest) = to.split_at_mut(rows * padded);
-    for (to, from) in copied.chunks_exact_mut(padded).zip(from.chunks(stride)) {
+/// Rows with zeros behind and below: `from` itself, rows `stride` apart, where none are missing, else copied to `to`.
+fn padded_rows<'a>(
+    (from, stride): (&'a [f32], usize),
+    [rows, len]: [usize; 2],
+    [padded_rows, padded_len]: [usize; 2],
+    to: &'a mut [f32],
+) -> (&'a [f32], usize) {
+    if [rows, len] == [padded_rows, padded_len] {
+        return (from, stride);
+    }
+    let to = &mut to[..padded_rows * padded_len];
+    let (copied, rest) = to.split_at_mut(rows * padded_len);
+    for (to, from) in copied.chunks_exact_mut(padded_len).zip(from.chunks(stride)) {
         to[..len].copy_from_slice(&from[..len]);
         to[len..].fill(0.0);
     }
     rest.fill(0.0);
+    (to, padded_len)
 }
 
 /// Memory for words, where it was allocated for f32.

@@ -22,7 +22,7 @@ pub(super) fn forward(
     results: &Results<'_>,
 ) -> Result<(), AttentionError> {
     let tiles = tiles_of(layout, sequences);
-    let tasks = tasks(layout, &tiles, ARRAYS);
+    let tasks = tasks(&tiles, layout.tiles_at_once(ARRAYS));
     if tasks.is_empty() {
         return Ok(());
     }

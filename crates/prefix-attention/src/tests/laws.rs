@@ -119,6 +119,30 @@ proptest! {
 }
 
 #[test]
+fn tiles_that_share_blocks_change_no_bit() {
+    // Nineteen tiles of queries: one thread packs a block of keys for five of them, eight threads for one. The windows begin within
+    // blocks, and so do the last keys that the first tiles of a group see.
+    for window in [None, Some(90)] {
+        let spec = crate::AttentionSpec {
+            num_heads: 3,
+            num_kv_heads: 1,
+            head_dim: 40,
+            softmax_scale: 0.2,
+            causal: true,
+            window,
+            softcap: None,
+        };
+        let problem = Case { spec, q_lens: vec![400], kv_lens: vec![430], prefix_len: 7, buckets: None }.problem(4);
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| problem.forward(best()))
+        };
+        let ((o, lse), (others_o, others_lse)) = (on(1), on(8));
+        assert!(bits(&o) == bits(&others_o) && bits(&lse) == bits(&others_lse), "{window:?}");
+    }
+}
+
+#[test]
 fn wide_registers_change_no_bit() {
     // A query is one lane of any register, and its sums run in the same order with the same fused operations.
     let named = |name: &str| InstructionSet::available().find(|isa| format!("{isa:?}") == name);
