@@ -1,5 +1,6 @@
 """scripts/gpu-pack: that it names all that runs on a GPU, and that what it puts into the folder runs it."""
 
+import ctypes.util
 import importlib.machinery
 import importlib.util
 import pathlib
@@ -7,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import unittest
 
@@ -62,25 +64,63 @@ class Run(unittest.TestCase):
             path.chmod(0o755)
         return folder
 
-    def run_in(self, folder, *arguments):
-        return subprocess.run([sys.executable, folder / "run", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def run_in(self, folder, *arguments, device="emulated"):
+        command = [sys.executable, folder / "run", "--device", device, *arguments]
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def test_a_suite_is_told_the_device_and_its_data(self):
         with tempfile.TemporaryDirectory() as temporary:
             folder = self.folder(temporary, {"tests/nf4-emulated": 'echo "$TUNESMITH_TEST_DEVICE $TUNESMITH_TEST_DATA"'})
-            done = self.run_in(folder, "--device", "cuda:1", "--tests-only")
+            done = self.run_in(folder, "--tests-only")
             self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertIn("passed  nf4-emulated", done.stdout)
-            self.assertEqual((folder / "results/test-nf4-emulated.log").read_text(), f"cuda:1 {folder.resolve()}/tests/data\n")
+            self.assertIn("passed  test-nf4-emulated", done.stdout)
+            self.assertEqual((folder / "results/test-nf4-emulated.log").read_text(), f"emulated {folder.resolve()}/tests/data\n")
+            with tarfile.open(folder / "results.tar.gz") as packed:
+                self.assertIn("results/test-nf4-emulated.log", packed.getnames())
+
+    @unittest.skipIf(ctypes.util.find_library("cuda"), "there is a driver")
+    def test_without_a_gpu_nothing_runs(self):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = self.folder(temporary, {"tests/nf4-emulated": "true"})
+            done = self.run_in(folder, device="cuda")
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn("no GPU: libcuda.so.1 was not found", done.stderr)
+            self.assertFalse((folder / "results").exists())
+
+    def test_what_would_run_is_listed(self):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = self.folder(temporary, {"tests/nf4-emulated": "exit 1", "benches/nf4": "exit 1", "benches/gemm": "exit 1"})
+            for arguments, expected in [
+                ([], ["test-nf4-emulated", "bench-gemm", "bench-nf4", "peers"]),
+                (["nf4", "--benches-only"], ["bench-nf4"]),
+                (["--tests-only"], ["test-nf4-emulated"]),
+            ]:
+                done = self.run_in(folder, "--list", *arguments, device="cuda")
+                self.assertEqual((done.returncode, done.stdout.split()), (0, expected), done.stderr)
+
+    def test_a_name_that_nothing_has_is_an_error(self):
+        with tempfile.TemporaryDirectory() as temporary:
+            done = self.run_in(self.folder(temporary, {"tests/nf4-emulated": "true"}), "fn4")
+            self.assertIn("nothing here has a name with fn4", done.stderr)
+
+    def test_what_takes_too_long_is_stopped_and_its_log_kept(self):
+        with tempfile.TemporaryDirectory() as temporary:
+            programs = {"tests/a-emulated": "echo begun; exec sleep 100", "tests/b-emulated": "true"}
+            done = self.run_in(self.folder(temporary, programs), "--tests-only", "--minutes", "0.01")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("STOPPED  test-a-emulated", done.stdout)
+            self.assertIn("NOT RUN  test-b-emulated", done.stdout)
+            self.assertIn("failed: test-a-emulated, test-b-emulated", done.stderr)
+            self.assertEqual((pathlib.Path(temporary) / "results/test-a-emulated.log").read_text(), "begun\n")
 
     def test_a_suite_that_fails_is_named_and_the_others_run(self):
         with tempfile.TemporaryDirectory() as temporary:
             folder = self.folder(temporary, {"tests/a-emulated": "exit 101", "tests/b-emulated": "true"})
             done = self.run_in(folder, "--tests-only")
             self.assertEqual(done.returncode, 1)
-            self.assertIn("FAILED  a-emulated", done.stdout)
-            self.assertIn("passed  b-emulated", done.stdout)
-            self.assertIn("failed: a-emulated", done.stderr)
+            self.assertIn("FAILED  test-a-emulated", done.stdout)
+            self.assertIn("passed  test-b-emulated", done.stdout)
+            self.assertIn("failed: test-a-emulated", done.stderr)
 
     def test_only_what_is_named_runs(self):
         with tempfile.TemporaryDirectory() as temporary:

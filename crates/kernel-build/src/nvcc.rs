@@ -80,7 +80,7 @@ impl Nvcc {
     pub fn fatbin(&self, cuda: &Path, source: &Path, out_dir: &Path) -> Result<PathBuf, Error> {
         let fatbin = out_dir.join(source.with_extension("fatbin").file_name().unwrap_or_default());
         let mut command = Command::new(&self.path);
-        command.args(["-std=c++20", "-O3", "-lineinfo", "-fatbin", "-I"]).arg(cuda);
+        command.args(["-std=c++20", "-O3", "-lineinfo", "-fatbin", "-compress-mode=size", "-I"]).arg(cuda);
         targets(source).for_each(|target| {
             command.args(["-gencode", target]);
         });
