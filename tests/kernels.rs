@@ -43,6 +43,10 @@ fn a_step_has_the_operations_of_its_products() {
         let again = &planned(architecture, &["training.gradient_checkpointing=true"])["gpu"];
         let launches = |gpu: &Value| gpu["total"]["launches"].as_u64().unwrap();
         assert!(launches(again) > launches(gpu) + num_hidden_layers as u64);
+        // Each norm and gate of a block twice: what is computed again with its block is kept there.
+        let of = |kernel: &str| again["kernels"][kernel]["launches"].as_u64().unwrap();
+        assert_eq!(of("rms_norm_forward_bf16"), 2 * 2 * num_hidden_layers as u64 + 1);
+        assert_eq!(of("gated_forward_bf16"), 2 * num_hidden_layers as u64);
         assert!(again["peak_bytes"].as_u64() < gpu["peak_bytes"].as_u64());
         // The inputs of two blocks are on the device at a time, not of all three.
         let offload = ["training.gradient_checkpointing=true", "training.activation_offload=true"];

@@ -31,6 +31,7 @@ fn the_plan_is_within_15_percent_of_the_peak() {
         &[all_linear, "training.per_device_train_batch_size=4", "model.dtype=bfloat16"],
         &["training.per_device_train_batch_size=2"],
         &["training.per_device_train_batch_size=1", "adapter.method=full"],
+        &["training.per_device_train_batch_size=1", "adapter.method=full", "training.optim=adamw_8bit"],
         &["training.per_device_train_batch_size=2", "adapter.method=bottleneck", "adapter.bottleneck_config=houlsby"],
         &["training.per_device_train_batch_size=4", all_linear, "model.quantization=nf4"],
         &["training.per_device_train_batch_size=4", all_linear, "adapter.use_dora=true"],

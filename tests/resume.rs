@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use checkpoint::{Dtype, SafetensorsFile};
 use tunesmith_tests::{Output, Workspace, metrics};
 
 /// Two epochs and a bit of 13 rows: steps of two micro-batches of 4 and 3 rows, and 2 or 1 at the edge of an epoch.
@@ -67,6 +68,26 @@ fn full_fine_tuning_resumes_as_well() {
         assert!(read("whole") == read("again"), "{name}");
     }
     assert_eq!(metrics(&workspace.path("whole")), metrics(&workspace.path("again")));
+}
+
+/// Tensors with codes and tensors without, in two groups.
+#[test]
+fn moments_in_8_bits_resume_as_well() {
+    let workspace = Workspace::new(13);
+    let set = ["training.optim=adamw_8bit", "adapter.r=128", "training.loraplus_lr_ratio=2", "adapter.bias=lora_only"];
+    workspace.train_and_resume(&set);
+    let dtype = |name: &str| {
+        let optimizer = workspace.path("resumed/checkpoint-6/optimizer.safetensors");
+        SafetensorsFile::open(&optimizer).unwrap().get(name).map(|tensor| tensor.dtype())
+    };
+    let parameter = |kind: &str| format!("{kind}.base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight");
+    assert_eq!(dtype(&parameter("exp_avg")), Some(Dtype::U8));
+    assert_eq!(dtype(&parameter("exp_avg_sq_absmax")), Some(Dtype::F32));
+    // Moments of one kind are not those of another.
+    std::fs::remove_file(workspace.path("resumed/trainer_state.json")).unwrap();
+    let settings = [&["training.save_steps=3", "training.save_total_limit=0"], &set[1..]].concat();
+    let refused = workspace.train("resumed", &settings).expect(2);
+    assert!(refused.stderr.contains("training.optim: \"adamw_8bit\" then, \"adamw\" now"), "{}", refused.stderr);
 }
 
 #[test]

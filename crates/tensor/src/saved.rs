@@ -4,8 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use device::{Buffer, DType, Device, parallel};
 
-use crate::tape::{self, Mode};
-use crate::{Result, Tensor};
+use crate::{Result, Tensor, tape};
 
 /// A tensor kept for a backward pass, in no more memory than it needs.
 ///
@@ -50,7 +49,7 @@ impl Saved {
     /// # Errors
     /// [`crate::TensorError::Device`] without memory.
     pub(crate) fn new(x: &Tensor) -> Result<Self> {
-        if tape::mode() != Mode::Record {
+        if !tape::is_recording() {
             return Ok(Saved::Tensor(x.detach()));
         }
         match x.recipe() {

@@ -84,6 +84,9 @@ impl Like {
 pub enum Mode {
     /// Ops are recorded: training.
     Record,
+    /// Ops are recorded for a backward that follows at once, that of a block that is computed again. What they keep lives so
+    /// shortly that nothing is computed a third time instead.
+    RecordAgain,
     /// Ops are not recorded, and their outputs still tell whether they depend on a trainable value: the first pass
     /// through a block that is recomputed in backward.
     Track,
@@ -98,6 +101,11 @@ thread_local! {
 /// The mode of this thread.
 pub fn mode() -> Mode {
     MODE.get()
+}
+
+/// Whether ops keep what their backward needs.
+pub(crate) fn is_recording() -> bool {
+    matches!(mode(), Mode::Record | Mode::RecordAgain)
 }
 
 /// Runs `body` in `mode`.

@@ -1,5 +1,8 @@
 //! Gradient checkpointing: a part of the graph that keeps its inputs only and is computed again in backward.
 //!
+//! What is computed again is kept until its backward has run: inside of it norms and gates have no recipes (see
+//! [`recomputed`](super::recomputed())).
+//!
 //! On a device with memory of its own the first input, which is the largest, can wait on the host ([`Offload`]).
 //!
 //! Source: Chen et al. 2016, "Training deep nets with sublinear memory cost". Random numbers in it must depend on position,
@@ -23,7 +26,7 @@ pub fn checkpoint(
     offload: Option<&Offload>,
     body: impl Fn(&[Tensor]) -> Result<Tensor> + Send + 'static,
 ) -> Result<Tensor> {
-    if tape::mode() != Mode::Record {
+    if !tape::is_recording() {
         return body(&inputs.iter().map(|x| (*x).clone()).collect::<Vec<_>>());
     }
     let saved: Vec<Tensor> = inputs.iter().map(|x| x.detach_as_leaf()).collect();
@@ -35,7 +38,7 @@ pub fn checkpoint(
     let saved = Saved::new(saved, kept);
     Tensor::record_recomputed(OP, &y, inputs, move |grad_y, sink| {
         let saved = saved.inputs()?;
-        let again = tape::with_mode(Mode::Record, || body(&saved))?;
+        let again = tape::with_mode(Mode::RecordAgain, || body(&saved))?;
         let Parent::Node { node, .. } = again.as_parent() else { return Err(TensorError::NoHistory) };
         // The values of the output are not needed, only its history.
         drop(again);
@@ -82,6 +85,11 @@ impl Saved {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use transformer::Activation;
+
     use super::*;
     use crate::gradcheck::{gradcheck, values};
     use crate::{Gradients, backward, ops};
@@ -127,6 +135,25 @@ mod tests {
         assert!(!checkpoint(&[&x], None, |x| ops::scale(&x[0], 2.0)).unwrap().requires_grad());
     }
 
+    #[test]
+    fn nothing_is_computed_a_third_time() {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let x = Tensor::leaf([1, 2], &[0.5, -1.0]).unwrap();
+        let count = Arc::clone(&runs);
+        let y = checkpoint(&[&x], None, move |x| {
+            let scaled = |x: &Tensor, runs: &AtomicUsize| {
+                runs.fetch_add(1, Ordering::Relaxed);
+                ops::scale(x, 2.0)
+            };
+            let again = Arc::clone(&count);
+            let y = ops::recomputed(scaled(&x[0], &count)?, &[&x[0]], move |x| scaled(&x[0], &again))?;
+            ops::activation(&y, Activation::Silu)
+        });
+        let loss = ops::weighted_sum(&y.unwrap(), &[1.0, 1.0]).unwrap();
+        backward(&loss, 1.0, &mut Gradients::new([&x]).unwrap()).unwrap();
+        assert_eq!(runs.load(Ordering::Relaxed), 2);
+    }
+
     /// On the emulated device, which copies as late as it may, in graphs and out of them.
     #[cfg(feature = "emulator")]
     #[test]
@@ -148,7 +175,7 @@ mod tests {
                 let parameter = parameter.clone();
                 // What it gives depends on every element of its input, and so does its gradient.
                 x = checkpoint(&[&x], offload, move |x| {
-                    let gated = ops::gated_activation(&x[0], &parameter, transformer::Activation::Silu)?;
+                    let gated = ops::gated_activation(&x[0], &parameter, Activation::Silu)?;
                     ops::add(&x[0], &ops::scale(&gated, f32::from(layer))?)
                 })?;
             }

@@ -11,8 +11,7 @@ use transformer::cross_entropy::LossSum;
 use transformer::linear_cross_entropy::{Arguments, Shape, forward_backward};
 
 use super::linear::add_parent;
-use crate::tape::{self, Mode};
-use crate::{Layout, Result, Tensor, TensorError, Weight};
+use crate::{Layout, Result, Tensor, TensorError, Weight, tape};
 
 const OP: &str = "linear_cross_entropy";
 
@@ -24,7 +23,7 @@ const OP: &str = "linear_cross_entropy";
 /// sizes disagree or a trainable head is stored as `[hidden_size, vocab_size]`; [`TensorError::DType`].
 pub fn linear_cross_entropy(hidden: &Tensor, head: &Weight, labels: &[i64], softcap: Option<f32>) -> Result<Tensor> {
     let shape = shape(hidden, head, softcap)?;
-    let recording = tape::mode() == Mode::Record;
+    let recording = tape::is_recording();
     let trained = head.tensor().filter(|tensor| recording && tensor.requires_grad());
     let wanted = Wanted { hidden: recording && hidden.requires_grad(), head: trained.is_some() };
     if let (Some(tensor), Layout::InOut) = (trained, head.layout()) {

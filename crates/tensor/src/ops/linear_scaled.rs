@@ -14,8 +14,7 @@ use ia3::Ia3Shape;
 use super::ia3_scale::{gradients, ia3_scale};
 use super::linear::{linear, sizes, update, widened};
 use crate::saved::narrowed;
-use crate::tape::{self, Mode};
-use crate::{Result, Tensor, TensorError, Weight};
+use crate::{Result, Tensor, TensorError, Weight, tape};
 
 const OP: &str = "linear_scaled";
 
@@ -77,7 +76,7 @@ pub fn linear_scaled(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, ia3_l: 
 
 /// Memory for the outputs before they are scaled, if the gradient of the factors will read them.
 fn scratch_to_keep(ia3_l: &Tensor, device: Device, dtype: DType, count: usize) -> Result<Option<Buffer>> {
-    match ia3_l.requires_grad() && tape::mode() == Mode::Record {
+    match ia3_l.requires_grad() && tape::is_recording() {
         true => Ok(Some(Buffer::scratch(device, dtype, count)?)),
         false => Ok(None),
     }

@@ -4,8 +4,7 @@
 //! only those that come after, and need the result, keep no copy of it.
 
 use crate::saved::Saved;
-use crate::tape::{self, Mode};
-use crate::{Result, Tensor};
+use crate::{Result, Tensor, tape};
 
 /// `y`, which is `body(inputs)`. Ops that need it in their backward keep `inputs` instead, and `body` runs a second time,
 /// unrecorded, when the first of them asks.
@@ -17,7 +16,7 @@ pub fn recomputed(
     inputs: &[&Tensor],
     body: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
 ) -> Result<Tensor> {
-    if tape::mode() != Mode::Record {
+    if !y.is_worth_a_recipe() {
         return Ok(y);
     }
     let saved: Vec<_> = inputs.iter().map(|x| Ok((Saved::new(x)?, x.precision()))).collect::<Result<_>>()?;

@@ -13,9 +13,9 @@ use crate::{Result, Shape, Sink, TensorError};
 
 impl Tensor {
     /// The same tensor, which `compute` can make again from what ops keep anyway: those that need it in their backward keep
-    /// it in that way. Nothing changes unless ops are being recorded.
+    /// it in that way. Nothing changes unless ops are [recorded](Tensor::is_worth_a_recipe).
     pub(crate) fn with_recipe(self, compute: impl Fn() -> Result<Tensor> + Send + Sync + 'static) -> Self {
-        if tape::mode() != Mode::Record {
+        if !self.is_worth_a_recipe() {
             return self;
         }
         let Inner { shape, storage, history, keeping } = &*self.0;
@@ -23,14 +23,29 @@ impl Tensor {
         Self::make_kept(*shape, storage.clone(), history.clone(), keeping)
     }
 
+    /// Whether ops are recorded, and not those of a block that is computed again, which keep the elements: unless they would keep
+    /// fewer bits of them, as recomputing a block changes none.
+    pub(crate) fn is_worth_a_recipe(&self) -> bool {
+        match tape::mode() {
+            Mode::Record => true,
+            Mode::RecordAgain => self.is_narrowed(),
+            Mode::Track | Mode::Off => false,
+        }
+    }
+
     pub(crate) fn recipe(&self) -> Option<Arc<Recipe>> {
         self.0.keeping.recipe.clone()
+    }
+
+    /// Whether it is kept in fewer bits than it has.
+    fn is_narrowed(&self) -> bool {
+        self.precision() == DType::BF16 && self.dtype() == DType::F32 && self.device() == Device::Cpu
     }
 
     /// The elements without history, in bf16 if they are f32 that a model computed in bf16.
     pub(crate) fn kept(&self) -> Result<Tensor> {
         let keeping = &self.0.keeping;
-        if keeping.precision != DType::BF16 || self.dtype() != DType::F32 || self.device() != Device::Cpu {
+        if !self.is_narrowed() {
             return Ok(self.detach());
         }
         if let Some(narrowed) = keeping.narrowed.get() {
@@ -117,7 +132,7 @@ impl Tensor {
         };
         let needed = parents.iter().any(|p| p.requires_grad());
         let history = match tape::mode() {
-            Mode::Record if needed => History::Node(Node::new(op, parents, backward)),
+            Mode::Record | Mode::RecordAgain if needed => History::Node(Node::new(op, parents, backward)),
             Mode::Track if needed => History::Tracked,
             _ => History::Constant,
         };

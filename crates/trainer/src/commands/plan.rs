@@ -28,7 +28,10 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
         None => None,
     };
     let on_device = match config.training.device.open() {
-        Ok(Device::Cpu) => None,
+        Ok(Device::Cpu) => {
+            config.training.without_effect(Device::Cpu).iter().for_each(|warning| console.warning(warning));
+            None
+        }
         Ok(device) => {
             limit_memory(&config, device)?;
             Some(DevicePlan::new(&config, base, rows, device)?)

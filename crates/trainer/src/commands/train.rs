@@ -150,8 +150,8 @@ impl Run {
         let must_stop = setup.tokenizer.is_some() && !setup.base.purpose.is_classifier();
         let of_rows = facts::warnings(statistics, self.config.data.max_length, must_stop);
         let of_base = facts::newly_initialized(setup.base.task.base(), |_| false);
-        let of_config = self.config.adapter.without_effect();
-        let all = of_config.into_iter().chain(of_base).chain(warnings).chain(of_rows);
+        let of_config = self.config.adapter.without_effect().into_iter().chain(training.without_effect(self.device));
+        let all = of_config.chain(of_base).chain(warnings).chain(of_rows);
         all.for_each(|warning| self.console.warning(warning));
         if training.eval_steps > 0 && setup.eval.is_none() {
             self.console.warning("training.eval_steps does nothing without rows to evaluate on: set data.eval");

@@ -15,6 +15,7 @@ mod alias;
 mod data;
 mod document;
 mod model;
+mod optim;
 mod problem;
 mod section;
 mod source;
@@ -32,6 +33,7 @@ pub use adapter::{
 };
 pub use data::{CacheUse, Data};
 pub use model::{BaseDType, Model, Quantization, TaskType, WeightStorage};
+pub use optim::Optim;
 pub use problem::{ConfigError, Problem};
 pub use source::{Location, Source};
 pub use training::{DeviceChoice, Resume, Training};

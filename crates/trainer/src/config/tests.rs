@@ -38,6 +38,7 @@ learning_rate = 2e-4
 lr_scheduler_type = "linear"
 warmup_steps = 0
 weight_decay = 0.0
+optim = "adamw"
 adam_beta1 = 0.9
 adam_beta2 = 0.999
 adam_epsilon = 1e-8
@@ -231,6 +232,25 @@ fn activations_leave_a_device_whose_blocks_are_recomputed() {
     assert!(with_set(SHORT, &both).unwrap().training.activation_offload);
     let on_cpu = with_set(SHORT, &[both[0], both[1], "training.device=cpu"]).unwrap_err().to_string();
     assert!(on_cpu.contains("`training.activation_offload` must be false for training.device"), "{on_cpu}");
+}
+
+#[test]
+fn what_a_device_does_not_use_is_told() {
+    let of = |set: &[&str], device| with_set(SHORT, set).unwrap().training.without_effect(device);
+    let both = ["training.activation_offload=true", "training.gradient_checkpointing=true"];
+    let told = of(&[both[0], both[1], "training.device_memory_mib=100"], Device::Cpu);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("training.activation_offload has no effect on device cpu"), "{told:?}");
+    assert!(told[1].starts_with("training.device_memory_mib has no effect on device cpu"), "{told:?}");
+    assert!(of(&both, Device::Cuda(0)).is_empty() && of(&[], Device::Cpu).is_empty());
+}
+
+#[test]
+fn optimizers_have_the_names_of_transformers_too() {
+    let optim = |name: &str| with_set(SHORT, &[&format!("training.optim={name}")]).unwrap().training.optim;
+    assert_eq!(["adamw", "adamw_torch", "adamw_torch_fused"].map(optim), [Optim::AdamW; 3]);
+    assert_eq!(["adamw_8bit", "adamw_bnb_8bit"].map(optim), [Optim::AdamW8bit; 2]);
+    assert!(refusal("training.optim=adamw_8bits").contains("adamw_8bit"));
 }
 
 #[test]

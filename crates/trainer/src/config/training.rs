@@ -9,6 +9,7 @@ use device::{Device, DeviceError};
 use serde::Serialize;
 
 use super::document::Node;
+use super::optim::Optim;
 use super::problem::Problem;
 use super::section::Section;
 use super::value::{Choice, FromNode};
@@ -48,6 +49,8 @@ pub struct Training {
     pub warmup_steps: u64,
     /// Decoupled weight decay. Default 0.
     pub weight_decay: f64,
+    /// The optimizer. Default `adamw`.
+    pub optim: Optim,
     /// Decay of the first moment. Default 0.9.
     pub adam_beta1: f64,
     /// Decay of the second moment. Default 0.999.
@@ -94,6 +97,16 @@ impl Training {
         self.device_memory_mib.map(|mib| mib.saturating_mul(1 << 20))
     }
 
+    /// A line for each key that is set and that a run on `device` does not read.
+    pub fn without_effect(&self, device: Device) -> Vec<String> {
+        let of_others = [
+            ("activation_offload", self.activation_offload, "blocks keep their inputs in the host's memory anyway"),
+            ("device_memory_mib", self.device_memory_mib.is_some(), "the memory of the host is not limited by it"),
+        ];
+        let unread = of_others.into_iter().filter(|(_, is_set, _)| *is_set && device == Device::Cpu);
+        unread.map(|(key, _, reason)| format!("training.{key} has no effect on device {device}: {reason}")).collect()
+    }
+
     pub(super) fn read(s: &mut Section<'_>) -> Self {
         let max_steps = s.get_within("max_steps", 1..);
         let num_train_epochs = s.get_within("num_train_epochs", (Bound::Excluded(0.0), Bound::Included(1e6)));
@@ -131,6 +144,7 @@ impl Training {
             lr_scheduler_type: s.or("lr_scheduler_type", SchedulerType::Linear),
             warmup_steps,
             weight_decay: s.within("weight_decay", 0.0, 0.0..=10.0),
+            optim: s.or("optim", Optim::AdamW),
             adam_beta1: s.within("adam_beta1", 0.9, 0.0..1.0),
             adam_beta2: s.within("adam_beta2", 0.999, 0.0..1.0),
             adam_epsilon: s.within("adam_epsilon", 1e-8, 0.0..=1.0),

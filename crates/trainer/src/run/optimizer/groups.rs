@@ -12,14 +12,25 @@
 //!
 //! Source: Hayou et al. 2024, "LoRA+: Efficient Low Rank Adaptation of Large Models".
 
+use std::ops::Range;
+
 use adamw::Group;
 use model::{ModuleKind, Modules};
 use tensor::Parameters;
 
+use super::base_name;
 use crate::config::Training;
 
 /// PEFT's default.
 const LEARNING_RATE_OF_EMBEDDINGS: f64 = 1e-6;
+
+/// The parts of `groups` that lie in `range`, from its start on.
+pub(super) fn within(groups: &[Group], range: &Range<usize>) -> Vec<Group> {
+    let inside = |at: usize| at.clamp(range.start, range.end) - range.start;
+    let parts =
+        groups.iter().map(|group| Group { range: inside(group.range.start)..inside(group.range.end), ..group.clone() });
+    parts.filter(|group| !group.range.is_empty()).collect()
+}
 
 /// Groups of `parameters`, one after another, for a method on a base with `modules`.
 pub(super) fn groups(parameters: &Parameters, training: &Training, modules: &Modules) -> Vec<Group> {
@@ -53,8 +64,7 @@ pub(super) fn groups(parameters: &Parameters, training: &Training, modules: &Mod
 
 /// Whether it stands in for the weight of a layer norm: torch knows those, which have a bias, and not what models define.
 fn is_of_layer_norm(name: &str, modules: &Modules) -> bool {
-    let of_model = name.strip_prefix(peft::names::PREFIX).unwrap_or(name);
-    let module = modules.find_parameter(of_model).map(|parameter| modules.get(parameter.module));
+    let module = modules.find_parameter(base_name(name)).map(|parameter| modules.get(parameter.module));
     module.is_some_and(|module| matches!(module.kind, ModuleKind::Norm { .. }) && module.bias.is_some())
 }
 
@@ -89,6 +99,15 @@ mod tests {
     fn one_learning_rate_is_one_group() {
         let groups = groups(&parameters(), &training(""), &Modules::default());
         assert_eq!(groups, [Group { range: 0..40, learning_rate: 1.0, weight_decay: 1.0 }]);
+    }
+
+    #[test]
+    fn groups_of_a_part_begin_with_it() {
+        let group = |range, learning_rate| Group { range, learning_rate, weight_decay: 1.0 };
+        let all = [group(0..10, 1.0), group(10..16, 4.0), group(16..20, 1.0)];
+        assert_eq!(within(&all, &(12..18)), [group(0..4, 4.0), group(4..6, 1.0)]);
+        assert_eq!(within(&all, &(10..16)), [group(0..6, 4.0)]);
+        assert_eq!(within(&all, &(0..20)), all);
     }
 
     #[test]

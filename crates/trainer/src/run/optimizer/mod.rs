@@ -1,26 +1,29 @@
 //! AdamW over the trainable parameters of a run.
 
+mod bytes;
 mod groups;
+mod moments;
+mod update;
 
-use adamw::launch::{self, GradNorm};
-use adamw::{AdamW, Group, Outcome, Step, grad_norm, step};
+use adamw::launch::GradNorm;
+use adamw::{AdamW, Group, Outcome, grad_norm};
+use device::Device;
 use device::launch::Executor;
-use device::{Buffer, DType, Device};
 use model::Modules;
 use tensor::{Gradients, Parameters, Scalars};
 
 use crate::Error;
 use crate::config::Training;
+pub use moments::moment_bytes;
+pub(in crate::run) use moments::{Kept, Moment, Moments};
+use update::Update;
 
 /// The method, its moments, and how many steps it has taken. It computes where the parameters are.
 pub struct Optimizer {
     method: AdamW,
     groups: Vec<Group>,
     max_grad_norm: f64,
-    /// Means of the gradients, in the order of the parameters.
-    pub(super) exp_avg: Buffer,
-    /// Means of the squared gradients.
-    pub(super) exp_avg_sq: Buffer,
+    pub(super) moments: Moments,
     norm: Norm,
     /// Steps taken.
     pub(super) steps: u64,
@@ -40,7 +43,6 @@ impl Optimizer {
     /// No memory for the moments.
     pub fn new(parameters: &Parameters, training: &Training, modules: &Modules) -> Result<Self, Error> {
         let (device, count) = (parameters.device(), parameters.count());
-        let moments = || Buffer::zeroed(device, DType::F32, count);
         Ok(Self {
             method: AdamW {
                 beta1: training.adam_beta1,
@@ -50,8 +52,7 @@ impl Optimizer {
             },
             groups: groups::groups(parameters, training, modules),
             max_grad_norm: training.max_grad_norm,
-            exp_avg: moments()?,
-            exp_avg_sq: moments()?,
+            moments: Moments::new(parameters, training.optim, modules)?,
             norm: match device {
                 Device::Cpu => Norm::Host(Outcome::default()),
                 _ => Norm::Device(GradNorm::new(&Executor::for_device(device)?, count)?),
@@ -102,47 +103,27 @@ impl Optimizer {
     /// # Errors
     /// Buffers that do not belong together, which is a mistake of this program; a device that fails.
     pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, learning_rate: f64) -> Result<(), Error> {
-        let (number, method, groups) = (self.steps + 1, &self.method, &self.groups);
+        let (step, max_norm) = (self.steps + 1, self.max_norm());
+        let update = Update { method: self.method, groups: &self.groups, step, learning_rate };
         match &self.norm {
             Norm::Host(outcome) => {
-                let (grad_scale, gradients) = (outcome.grad_scale(self.max_norm()), gradients.flat()?);
-                let (exp_avg, exp_avg_sq) = (self.exp_avg.f32_mut()?, self.exp_avg_sq.f32_mut()?);
-                parameters.update(|parameters| {
-                    step(
-                        method,
-                        Step {
-                            step: number,
-                            learning_rate,
-                            grad_scale,
-                            groups,
-                            gradients,
-                            parameters,
-                            exp_avg,
-                            exp_avg_sq,
-                        },
-                    )
-                })??;
+                let (grad_scale, gradients) = (outcome.grad_scale(max_norm), gradients.flat()?);
+                parameters
+                    .update(|parameters| update.on_host(&mut self.moments, parameters, gradients, grad_scale))??;
             }
             Norm::Device(norm) => {
-                let gradients = gradients.flat_on_device()?;
-                let (exp_avg, exp_avg_sq) = (self.exp_avg.memory_mut()?, self.exp_avg_sq.memory_mut()?);
+                let (grad_scale, gradients) = (norm.grad_scale(), gradients.flat_on_device()?);
                 parameters.update_on_device(|parameters| {
-                    let args = launch::Step {
-                        step: number,
-                        learning_rate,
-                        grad_scale: norm.grad_scale(),
-                        groups,
-                        gradients,
-                        parameters,
-                        exp_avg,
-                        exp_avg_sq,
-                        shadow: None,
-                    };
-                    launch::step(method, args)
+                    update.on_device(&mut self.moments, parameters, gradients, grad_scale)
                 })??;
             }
         }
-        self.steps = number;
+        self.steps = step;
         Ok(())
     }
+}
+
+/// The name in the base of what a parameter stands in for.
+fn base_name(name: &str) -> &str {
+    name.strip_prefix(peft::names::PREFIX).unwrap_or(name)
 }

@@ -18,7 +18,7 @@ use super::purpose;
 use super::rows::Rows;
 use super::token_cache::{self, Access};
 use crate::Error;
-use crate::config::{Config, Quantization, WeightStorage};
+use crate::config::{Config, Optim, Quantization, WeightStorage};
 use crate::memory;
 pub use activations::{Activations, Keeping, block_activations, decoder_activations};
 pub use device_plan::DevicePlan;
@@ -71,7 +71,7 @@ impl MemoryPlan {
             base_weights: base.weight_bytes(storage),
             trainable_parameters: parameters,
             gradients: parameters,
-            optimizer: 2 * parameters,
+            optimizer: trained.moments,
             activations: saved,
             workspace,
             data,
@@ -172,6 +172,9 @@ fn remedy(config: &Config, largest_item: &str) -> String {
             "take a smaller base, or set model.quantization = \"nf4\""
         }
         "base weights" => "take a smaller base, or a machine with more memory",
+        "optimizer" if training.optim == Optim::AdamW => {
+            "set training.optim = \"adamw_8bit\", or train fewer parameters: fewer modules, or a lower rank or width of the adapter"
+        }
         "trainable parameters" | "gradients" | "optimizer" => {
             "train fewer parameters: fewer modules, or a lower rank or width of the adapter"
         }

@@ -4,15 +4,18 @@ use model::{ModuleId, Modules, ParameterId};
 use peft::{AdapterConfig, names};
 
 use crate::Error;
-use crate::config::Config;
+use crate::config::{Config, Optim};
 use crate::run::base_model::BaseModel;
 use crate::run::method;
+use crate::run::optimizer::moment_bytes;
 
 /// What is trained, without its values.
 #[derive(Clone, Debug)]
 pub struct Trained {
     /// Trainable values.
     pub parameters: usize,
+    /// Bytes of both moments of AdamW.
+    pub moments: u64,
     /// By the number of the module: the rank of its update, 0 without one.
     pub ranks: Vec<usize>,
     /// By the number of the module: how many channels of its input or output have a learned factor.
@@ -33,10 +36,13 @@ impl Trained {
     /// # Errors
     /// A configuration that does not fit the model.
     pub fn of(config: &Config, base: &BaseModel) -> Result<Self, Error> {
-        let modules = base.task.base().modules();
+        let (modules, optim) = (base.task.base().modules(), config.training.optim);
         let Some(adapter) = method::adapter_config(config, base.task.base())? else {
             let mut trained = Self::nothing(modules);
-            (trained.parameters, trained.base) = (modules.count(), vec![true; trained.base.len()]);
+            for parameter in modules.parameters().filter(|parameter| parameter.tied_to.is_none()) {
+                trained.count(&parameter.name, parameter.shape.iter().product(), optim, modules);
+            }
+            trained.base = vec![true; trained.base.len()];
             return Ok(trained);
         };
         let mut trained = Self::nothing(modules);
@@ -44,6 +50,7 @@ impl Trained {
             trained.prompt_len = prompt.prompt_len();
         }
         for (name, shape) in peft::trainable(&adapter, base.task.base().dimensions(), modules)? {
+            trained.count(&name, shape.count(), optim, modules);
             trained.add(&name, shape.sizes(), modules);
         }
         Ok(trained)
@@ -54,6 +61,7 @@ impl Trained {
         let (modules, parameters) = (modules.iter().len(), modules.parameters().len());
         Self {
             parameters: 0,
+            moments: 0,
             ranks: vec![0; modules],
             scaled: vec![0; modules],
             rows: vec![false; modules],
@@ -84,9 +92,14 @@ impl Trained {
         self.base[id.index()]
     }
 
+    /// Counts a trainable tensor of `len` values.
+    fn count(&mut self, name: &str, len: usize, optim: Optim, modules: &Modules) {
+        self.parameters += len;
+        self.moments += moment_bytes(name, len, optim, modules);
+    }
+
     /// Takes a trainable parameter by its name in the adapter's file into account.
     fn add(&mut self, name: &str, shape: &[usize], modules: &Modules) {
-        self.parameters += shape.iter().product::<usize>();
         if let Some((path, parameter)) = name.split_once(".adapter_down.") {
             let path = model::current_name(path);
             let at = modules.residuals().find(|residual| path.starts_with(&format!("{}.", residual.path)));
