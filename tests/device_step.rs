@@ -10,6 +10,7 @@ use device::launch::{Exchanges, Executor, GraphStats};
 use serde_json::{Value, json};
 use tunesmith::config::{Config, Overrides};
 use tunesmith::run::base_model::{BaseModel, RowSettings};
+use tunesmith::run::plan::DryStep;
 use tunesmith::run::purpose::Purpose;
 use tunesmith::run::rows::Rows;
 use tunesmith::run::steps::Steps;
@@ -24,6 +25,14 @@ fn emulated() -> (Executor, MutexGuard<'static, ()>) {
 
 /// A run of `settings` on the tiny Llama, its base on the emulated device, and the micro-batches of its first steps.
 fn run(workspace: &Workspace, settings: &str, steps: u64) -> (Config, BaseModel, Vec<Vec<Batch>>) {
+    let (config, mut base, rows) = open(workspace, settings);
+    let batches = (1..=steps).map(|step| rows.micro_batches(step).unwrap()).collect();
+    base.place(config.model.storage(), Device::Emulated).unwrap();
+    (config, base, batches)
+}
+
+/// A run of `settings` on the tiny Llama, its base not loaded, and its rows.
+fn open(workspace: &Workspace, settings: &str) -> (Config, BaseModel, Rows) {
     let path = |name: &str| workspace.path(name).display().to_string();
     let text = format!(
         "[model]\npath = '{}'\n[data]\ntrain = '{}'\nshuffle = false\n[training]\noutput_dir = '{}'\n\
@@ -33,14 +42,12 @@ fn run(workspace: &Workspace, settings: &str, steps: u64) -> (Config, BaseModel,
         path("out")
     );
     let config = Config::parse("run.toml", &text, &Overrides::default()).unwrap();
-    let mut base =
+    let base =
         BaseModel::open(&config.model.path, config.model.dtype.dtype(), Purpose::of_config(&config).unwrap()).unwrap();
     let row_settings =
         RowSettings { max_length: 64, completion_only_loss: false, num_virtual_tokens: 0, adapters: &[], cache: None };
     let rows = Rows::new(base.rows(&config.data.train, None, None, row_settings).unwrap(), &config).unwrap();
-    let batches = (1..=steps).map(|step| rows.micro_batches(step).unwrap()).collect();
-    base.place(config.model.storage(), Device::Emulated).unwrap();
-    (config, base, batches)
+    (config, base, rows)
 }
 
 /// Rows of token ids that differ from row to row, each as long as the next of `lengths`.
@@ -150,6 +157,60 @@ fn what_waits_on_the_host_changes_no_bit() {
         steps.method().parameters().to_host().unwrap()
     };
     assert_eq!(trained(true), trained(false));
+}
+
+/// Every method, and what else decides how much memory a step takes.
+const PLANNED: [&str; 18] = [
+    "[adapter]\ntarget_modules = 'all-linear'\nlora_dropout = 0.1",
+    "gradient_checkpointing = true\n[adapter]\ntarget_modules = 'all-linear'",
+    "gradient_checkpointing = true\nactivation_offload = true\n[adapter]\nmethod = 'qlora'\nr = 64",
+    "gradient_accumulation_steps = 2\n[adapter]\nmethod = 'qlora'\ntarget_modules = 'all-linear'",
+    "optim = 'adamw_8bit'\n[adapter]\nr = 128",
+    "gradient_checkpointing = true\n[adapter]\nuse_dora = true",
+    "[adapter]\ninit_lora_weights = 'pissa'",
+    "[adapter]\nmodules_to_save = ['lm_head', 'norm']\nbias = 'all'",
+    "max_steps = 10\n[adapter]\nmethod = 'adalora'",
+    "[adapter]\nmethod = 'vera'",
+    "gradient_checkpointing = true\nactivation_offload = true\n[adapter]\nmethod = 'ia3'",
+    "[adapter]\nmethod = 'ln_tuning'",
+    "[adapter]\nmethod = 'trainable_tokens'\ntoken_indices = [3, 5]",
+    "gradient_checkpointing = true\n[adapter]\nmethod = 'bottleneck'",
+    "[adapter]\nmethod = 'prompt_tuning'\nnum_virtual_tokens = 4",
+    "gradient_checkpointing = true\n[adapter]\nmethod = 'prefix_tuning'\nprefix_projection = true\nnum_virtual_tokens = 4",
+    "[adapter]\nmethod = 'p_tuning'\nnum_virtual_tokens = 4",
+    "[adapter]\nmethod = 'full'",
+];
+
+#[test]
+fn memory_is_planned_for_every_method_and_option() {
+    let (executor, _turn) = emulated();
+    let workspace = Workspace::new(0);
+    // Of one length: the largest step, which is planned, is every step.
+    workspace.write_rows("train.jsonl", rows(&[20; 8]));
+    for settings in PLANNED {
+        let (config, mut base, rows) = open(&workspace, &format!("per_device_train_batch_size = 4\n{settings}"));
+        let planned = DryStep::take(&config, &mut base, &rows, executor.architecture()).unwrap().memory;
+        // What earlier steps left for these.
+        (0..4).for_each(|_| executor.advance());
+        executor.trim().unwrap();
+        executor.reset_peaks();
+        let before = executor.pool_stats().live_bytes;
+        base.place(config.model.storage(), Device::Emulated).unwrap();
+        let page_locked = executor.peak_page_locked_bytes();
+        executor.reset_peaks();
+        let mut steps = Steps::new(&config, &base).unwrap();
+        for step in 1..3 {
+            steps.take(&rows.micro_batches(step).unwrap()).unwrap();
+        }
+        let peak = executor.pool_stats().peak_live_bytes - before;
+        let page_locked = page_locked.max(executor.peak_page_locked_bytes());
+        for (what, planned, taken) in
+            [("device", planned.allocated(), peak), ("page-locked", planned.page_locked, page_locked)]
+        {
+            let ratio = planned as f64 / taken as f64;
+            assert!((ratio - 1.0).abs() <= 0.1, "{settings}: {planned} bytes of {what} memory planned, {taken} taken");
+        }
+    }
 }
 
 /// Where shapes repeat, what a step computes lies where it lay before: nodes that read what changes are all that is set anew.

@@ -148,16 +148,10 @@ fn the_memory_of_a_device_is_planned() {
     let workspace = Workspace::new(9);
     // Rows of one length: the largest step, which is planned, is every step.
     workspace.write_rows("train.jsonl", (0..8).map(|row| json!({ "input_ids": (row..row + 20).collect::<Vec<_>>() })));
-    for settings in [
-        &[][..],
-        &["model.dtype=bfloat16"],
-        &["model.quantization=nf4", "training.gradient_accumulation_steps=2"],
-        &["training.gradient_checkpointing=true", "training.activation_offload=true"],
-        &["adapter.method=ia3"],
-        &["training.optim=adamw_8bit", "adapter.r=128"],
-    ] {
-        let lora = if settings.iter().any(|s| s.contains("ia3")) { &[][..] } else { &LORA[..2] };
-        let all = [lora, settings, &[EMULATED, "training.max_steps=3"]].concat();
+    for settings in
+        [&[][..], &["model.quantization=nf4", "model.dtype=bfloat16", "training.gradient_accumulation_steps=2"]]
+    {
+        let all = [&LORA[..2], settings, &[EMULATED, "training.max_steps=3"]].concat();
         let out = workspace.train("out", &all).expect(0).stdout;
         let [planned, peak] = planned_and_peak(&out);
         assert!((planned - peak).abs() <= 0.1 * peak, "{settings:?}: {planned} bytes planned, {peak} taken");

@@ -16,6 +16,7 @@
 //! | the same shape once more | a graph is made of them |
 //! | and again | the graph is brought up to date and started |
 //! | a copy from the host to memory in use, a wait, a copy to the host | what was collected is started first |
+//! | the device has no more memory | all graphs are let go |
 
 use std::collections::HashMap;
 use std::mem;
@@ -30,6 +31,10 @@ use crate::DeviceError;
 const COMMANDS: usize = 512;
 /// Graphs that are kept, and shapes that are waited for to come again: those of some micro-batches of different lengths.
 const KEPT: usize = 256;
+
+/// Memory of the device that a node of a graph takes in the driver, about: what CUDASTF reckons with for CUDA 12
+/// (NVIDIA/cccl, pull request 3768). Drivers before 550 take 64 KiB for a kernel.
+pub const GRAPH_NODE_BYTES: usize = 10 << 10;
 
 /// What was collected, and the graphs that were made.
 #[derive(Debug, Default)]
@@ -136,6 +141,11 @@ impl Graphs {
     fn state(&self) -> MutexGuard<'_, State> {
         // Whole between any two commands, so a panic elsewhere does not spoil it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets all graphs go, for the memory that they take on the device.
+    pub(super) fn forget(&self) {
+        self.state().known.clear();
     }
 }
 

@@ -39,6 +39,7 @@ impl Executor {
                 let address = match self.allocate_block(capacity) {
                     Err(DeviceError::OutOfMemory { .. }) => {
                         self.trim()?;
+                        self.0.graphs.forget();
                         self.allocate_block(capacity)
                     }
                     allocated => allocated,
@@ -82,14 +83,16 @@ impl Executor {
     /// Counts peaks of memory anew.
     pub fn reset_peaks(&self) {
         self.0.pool.reset_peaks();
+        self.0.page_locked.reset_peak();
     }
 
-    /// Gives every free block of the pool back to the device: between phases with different needs.
+    /// Gives every free block of the pool back to the device, and those of the host that nothing is offloaded to: between phases with different needs.
     ///
     /// # Errors
     /// Those of launches that were [collected](Executor::in_graphs).
     pub fn trim(&self) -> Result<(), DeviceError> {
         self.start_collected()?;
+        self.0.host_blocks.drain();
         self.0.pool.drain().into_iter().for_each(|address| self.0.kind.free(address));
         Ok(())
     }
@@ -117,16 +120,16 @@ impl Executor {
     pub(super) fn write(&self, bytes: &[u8], to: buffer::Memory) -> Result<(), DeviceError> {
         let Inner { kind, ring, exchanges, .. } = &*self.0;
         exchanges.upload();
-        if let Device::Dry(_) = self.device() {
-            return Ok(());
-        }
         // Between two copies it is whole whatever has panicked.
         let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = match &mut *ring {
             Some(ring) => ring,
-            none => none.insert(Ring::new(kind, RING_BYTES)?),
+            none => none.insert(Ring::new(self, RING_BYTES)?),
         };
-        ring.copy(kind, bytes, to)
+        match self.device() {
+            Device::Dry(_) => Ok(()),
+            _ => ring.copy(kind, bytes, to),
+        }
     }
 }
 

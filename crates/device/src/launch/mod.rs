@@ -34,6 +34,7 @@ mod kernel;
 mod kind;
 mod memory;
 mod offload;
+mod page_locked;
 mod pool;
 mod profile;
 mod ring;
@@ -65,7 +66,7 @@ pub use cublaslt::{CublasLt, Product};
 pub use dry::Launched;
 pub use event::Event;
 pub use exchanges::Exchanges;
-pub use graphs::GraphStats;
+pub use graphs::{GRAPH_NODE_BYTES, GraphStats};
 pub use grid::Grid;
 pub use kernel::{Built, HostFunction, Image, Kernel};
 pub use offload::Offloaded;
@@ -95,6 +96,7 @@ struct Inner {
     timed: Mutex<Vec<profile::Timed>>,
     graphs: Graphs,
     host_blocks: HostBlocks,
+    page_locked: Arc<page_locked::Counts>,
 }
 
 impl Drop for Inner {
@@ -116,6 +118,7 @@ impl Executor {
             timed: Mutex::default(),
             graphs: Graphs::default(),
             host_blocks: HostBlocks::default(),
+            page_locked: Arc::default(),
         }))
     }
 

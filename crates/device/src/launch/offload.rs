@@ -14,18 +14,24 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::kind::{HostMemory, Transfer};
+use super::kind::Transfer;
+use super::page_locked::PageLocked;
 use super::{DeviceBuffer, Executor};
 use crate::DeviceError;
 
 /// Page-locked blocks that nobody uses, by size.
 #[derive(Debug, Default)]
-pub(super) struct HostBlocks(Mutex<BTreeMap<usize, Vec<HostMemory>>>);
+pub(super) struct HostBlocks(Mutex<BTreeMap<usize, Vec<PageLocked>>>);
 
 impl HostBlocks {
-    fn blocks(&self) -> MutexGuard<'_, BTreeMap<usize, Vec<HostMemory>>> {
+    fn blocks(&self) -> MutexGuard<'_, BTreeMap<usize, Vec<PageLocked>>> {
         // A list is whole whatever has panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives all of them back to the system.
+    pub(super) fn drain(&self) {
+        self.blocks().clear();
     }
 }
 
@@ -35,7 +41,7 @@ pub struct Offloaded {
     executor: Executor,
     len: usize,
     capacity: usize,
-    host: HostMemory,
+    host: PageLocked,
     place: Place,
 }
 
@@ -59,9 +65,9 @@ impl DeviceBuffer {
         let free = executor.0.host_blocks.blocks().get_mut(&capacity).and_then(Vec::pop);
         let mut host = match free {
             Some(host) => host,
-            None => executor.0.kind.host_memory(capacity)?,
+            None => executor.page_lock(capacity)?,
         };
-        let copied = executor.0.kind.copy_out(self.memory(), &mut host)?;
+        let copied = executor.0.kind.copy_out(self.memory(), &mut host.memory)?;
         Ok(Offloaded { executor, len, capacity, host, place: Place::OnDevice(self.clone(), copied) })
     }
 }
@@ -108,12 +114,12 @@ impl Offloaded {
         let buffer = self.executor.allocate(self.len)?;
         // What used the memory before, and what makes it unreadable in tests, comes before the copy.
         self.executor.start_collected()?;
-        let copied = self.executor.0.kind.copy_back(&self.host, buffer.memory())?;
+        let copied = self.executor.0.kind.copy_back(&self.host.memory, buffer.memory())?;
         Ok((buffer, copied))
     }
 
     fn follow(&mut self, copied: Transfer) -> Result<(), DeviceError> {
-        self.executor.0.kind.follow(copied, &mut self.host)
+        self.executor.0.kind.follow(copied, &mut self.host.memory)
     }
 }
 
@@ -146,6 +152,20 @@ mod tests {
         }
         assert_eq!(executor.pool_stats().blocks_allocated, 2);
         assert_eq!(executor.0.host_blocks.blocks().values().map(Vec::len).sum::<usize>(), 1);
+    }
+
+    #[test]
+    fn page_locked_memory_is_counted_until_it_is_given_back() {
+        let executor = Executor::emulated(0);
+        let buffers = [100usize, 1000].map(|len| executor.upload(&vec![1u8; len]).unwrap());
+        // What small copies go through.
+        let before = executor.peak_page_locked_bytes();
+        let offloaded = buffers.each_ref().map(|buffer| buffer.offload().unwrap());
+        assert_eq!(executor.peak_page_locked_bytes(), before + 256 + 1024);
+        drop(offloaded);
+        executor.trim().unwrap();
+        executor.reset_peaks();
+        assert_eq!(executor.peak_page_locked_bytes(), before);
     }
 
     /// The emulator copies as late as it may: what nobody waited for is not there.

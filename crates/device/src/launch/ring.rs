@@ -5,8 +5,10 @@
 
 use rayon::prelude::*;
 
+use super::Executor;
 use super::buffer::Memory;
-use super::kind::{HostMemory, Kind, Point};
+use super::kind::{Kind, Point};
+use super::page_locked::PageLocked;
 use crate::DeviceError;
 
 /// What one task copies: enough to be worth it, little enough that all cores have some.
@@ -25,16 +27,16 @@ pub(super) struct Ring {
 
 #[derive(Debug)]
 struct Half {
-    memory: HostMemory,
+    host: PageLocked,
     /// After the last copy out of it.
     copied: Option<Point>,
 }
 
 impl Ring {
     /// Halves of `half_bytes`, at least one.
-    pub(super) fn new(kind: &Kind, half_bytes: usize) -> Result<Self, DeviceError> {
+    pub(super) fn new(executor: &Executor, half_bytes: usize) -> Result<Self, DeviceError> {
         let half_bytes = half_bytes.max(1);
-        let half = || Ok::<_, DeviceError>(Half { memory: kind.host_memory(half_bytes)?, copied: None });
+        let half = || Ok::<_, DeviceError>(Half { host: executor.page_lock(half_bytes)?, copied: None });
         Ok(Self { halves: [half()?, half()?], half_bytes, current: 0, used: 0 })
     }
 
@@ -54,14 +56,14 @@ impl Ring {
             self.halves[self.current].copied.take().map_or(Ok(()), |copied| kind.wait(&copied))?;
         }
         let (start, half) = (self.used, &mut self.halves[self.current]);
-        let memory = &mut half.memory.bytes_mut()[start..start + piece.len()];
+        let memory = &mut half.host.memory.bytes_mut()[start..start + piece.len()];
         if piece.len() <= TASK_BYTES {
             memory.copy_from_slice(piece);
         } else {
             let tasks = memory.par_chunks_mut(TASK_BYTES).zip(piece.par_chunks(TASK_BYTES));
             tasks.for_each(|(to, from)| to.copy_from_slice(from));
         }
-        kind.write_from(&half.memory, start, to)?;
+        kind.write_from(&half.host.memory, start, to)?;
         self.used = (start + piece.len()).next_multiple_of(ALIGNMENT).min(self.half_bytes);
         Ok(())
     }

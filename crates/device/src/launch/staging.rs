@@ -20,7 +20,7 @@ impl Staging {
     /// # Errors
     /// [`DeviceError::Driver`] if the memory cannot be page-locked.
     pub fn new(executor: &Executor, half_bytes: usize) -> Result<Self, DeviceError> {
-        Ok(Self { executor: executor.clone(), ring: Ring::new(&executor.0.kind, half_bytes)? })
+        Ok(Self { executor: executor.clone(), ring: Ring::new(executor, half_bytes)? })
     }
 
     /// Where copies go.

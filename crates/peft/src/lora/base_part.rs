@@ -53,6 +53,11 @@ impl BasePart {
             let reason = format!("{} of {} is more than its weight has, {limit}", site.rank, module.path);
             return Err(PeftError::Setting { key: "r", reason });
         }
+        // Where steps are only planned, weights have no values, and taking them apart would take the time that it takes.
+        if let Device::Dry(_) = base.device() {
+            let (b, a) = (DMatrix::zeros(out_features, site.rank), DMatrix::zeros(site.rank, in_features));
+            return Ok(Some(Self::new(&Factors { b, a }, base.device())?));
+        }
         let weight = base.parameter(module.weight)?;
         finite::check(&module.path, &weight)?;
         let values = weight.to_vec().into_iter().map(f64::from);

@@ -100,6 +100,7 @@ fn tell_memory(plan: &DevicePlan, console: Console) {
     if let Some(available) = plan.available_bytes {
         console.line(format_args!("  {:<21} {:>10}", "available", Bytes(available)));
     }
+    console.line(format_args!("page-locked memory of the host: {}", Bytes(plan.memory.page_locked)));
 }
 
 /// The kernels of a step, those with the longest floor first.

@@ -127,7 +127,7 @@ impl Run {
     fn tell_peak(&self, plan: Option<&DevicePlan>, trained: &Result<u8, Error>) -> Result<(), Error> {
         if let (Some(plan), Ok(_)) = (plan, trained) {
             let peak = Executor::for_device(plan.device)?.pool_stats().peak_live_bytes;
-            let planned = Bytes(plan.memory.total());
+            let planned = Bytes(plan.memory.allocated());
             self.console.line(format_args!("peak device memory: {} (planned {planned})", Bytes(peak as u64)));
         }
         Ok(())

@@ -41,6 +41,20 @@ fn each_shape_has_its_graph() {
 }
 
 #[test]
+fn a_device_without_memory_lets_its_graphs_go() {
+    let executor = Executor::emulated(0);
+    let [from, mut to] = [1.0f32, 0.0].map(|value| executor.upload(&[value; 64]).unwrap());
+    let step = |to: &mut DeviceBuffer| executor.in_graphs(|| copy(&executor, &from, to)).unwrap();
+    (0..3).for_each(|_| step(&mut to));
+    assert_eq!(executor.graph_stats().made, 1);
+    executor.limit_memory(4096);
+    assert!(matches!(executor.allocate(8192), Err(DeviceError::OutOfMemory { .. })));
+    assert!(executor.0.graphs.state().known.is_empty());
+    (0..3).for_each(|_| step(&mut to));
+    assert_eq!((executor.graph_stats().made, to.read::<f32>().unwrap()), (2, vec![1.0; 64]));
+}
+
+#[test]
 fn more_than_a_graph_holds_is_several() {
     let executor = Executor::emulated(0);
     let mut buffer = executor.upload(&[1.0f32]).unwrap();

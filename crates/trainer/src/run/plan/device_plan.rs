@@ -30,6 +30,7 @@ impl DevicePlan {
         let executor = Executor::for_device(device)?;
         let available_bytes = executor.available_bytes()?.map(|bytes| bytes as u64);
         let memory = DryStep::take(config, base, rows, executor.architecture())?.memory;
+        let memory = if device == Device::Emulated { memory.without_graphs() } else { memory };
         Ok(Self { device, memory, available_bytes })
     }
 

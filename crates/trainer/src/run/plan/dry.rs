@@ -5,7 +5,7 @@
 
 use data::Batch;
 use device::Device;
-use device::launch::{Architecture, Executor, Launched};
+use device::launch::{Architecture, Executor, GRAPH_NODE_BYTES, Launched};
 use serde::Serialize;
 
 use crate::Error;
@@ -15,7 +15,7 @@ use crate::run::rows::Rows;
 use crate::run::steps::Steps;
 
 /// Memory of a device by item, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DeviceMemory {
     /// Weights of the base, as they are held there.
     pub base_weights: u64,
@@ -27,6 +27,10 @@ pub struct DeviceMemory {
     pub optimizer: u64,
     /// What a step takes besides at its peak: what backward needs of the forward pass, and intermediate results.
     pub activations: u64,
+    /// What a GPU's driver keeps for the launches of a step, about.
+    pub cuda_graphs: u64,
+    /// Memory of the host that the device copies from and to, which the system cannot take back: no part of the peak.
+    pub page_locked: u64,
 }
 
 impl DeviceMemory {
@@ -35,14 +39,25 @@ impl DeviceMemory {
         self.items().iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// Each item with its name, as it is told.
-    pub fn items(&self) -> [(&'static str, u64); 5] {
+    /// The part of it that the program asks for itself.
+    pub fn allocated(&self) -> u64 {
+        self.total() - self.cuda_graphs
+    }
+
+    /// The same on a device that keeps nothing for graphs.
+    pub(super) fn without_graphs(self) -> Self {
+        Self { cuda_graphs: 0, ..self }
+    }
+
+    /// Each item of the device's with its name, as it is told.
+    pub fn items(&self) -> [(&'static str, u64); 6] {
         [
             ("base weights", self.base_weights),
             ("trainable parameters", self.trainable_parameters),
             ("gradients", self.gradients),
             ("optimizer", self.optimizer),
             ("activations", self.activations),
+            ("CUDA graphs", self.cuda_graphs),
         ]
     }
 }
@@ -77,6 +92,8 @@ impl DryStep {
     ) -> Result<Self, Error> {
         let device = Device::Dry(architecture);
         let executor = Executor::for_device(device)?;
+        executor.trim()?;
+        executor.reset_peaks();
         let before = executor.pool_stats().live_bytes;
         base.place(config.model.storage(), device)?;
         let base_weights = executor.pool_stats().live_bytes.saturating_sub(before);
@@ -91,6 +108,7 @@ impl DryStep {
             steps.take(&batches)?;
             launches = executor.take_launches();
         }
+        let while_loading = executor.peak_page_locked_bytes();
         executor.reset_peaks();
         let largest: Vec<Batch> = vec![rows.largest_batch(config)?];
         steps.take(&largest)?;
@@ -103,6 +121,8 @@ impl DryStep {
             gradients: parameters,
             optimizer: (kept.saturating_sub(base_weights) as u64).saturating_sub(2 * parameters),
             activations: peak.saturating_sub(kept) as u64,
+            cuda_graphs: if config.training.cuda_graphs { (launches.len() * GRAPH_NODE_BYTES) as u64 } else { 0 },
+            page_locked: while_loading.max(executor.peak_page_locked_bytes()) as u64,
         };
         Ok(Self { launches, tokens: batches.iter().map(Batch::num_tokens).sum(), memory })
     }

@@ -113,9 +113,6 @@ mod tests {
 
     use super::*;
 
-    const NOTHING: DeviceMemory =
-        DeviceMemory { base_weights: 0, trainable_parameters: 0, gradients: 0, optimizer: 0, activations: 0 };
-
     #[test]
     fn the_slower_of_operations_and_bytes_is_the_floor() {
         let launch = |kernel, flops, bytes| Launched { kernel, grid: Grid::linear(1, 32).doing(Work { flops, bytes }) };
@@ -124,7 +121,7 @@ mod tests {
             launch("norm_f32", 3, 6_000_000),
             launch("gemm_bf16", 1_600_000_000, 3),
         ];
-        let plan = KernelPlan::of(&launches, Architecture::Hopper, 10, NOTHING);
+        let plan = KernelPlan::of(&launches, Architecture::Hopper, 10, DeviceMemory::default());
         let gemm = KernelWork { launches: 2, flops: 2_400_000_000, bytes: 6, floor_us: 3.0 };
         assert_eq!(plan.by_time(), [("gemm_bf16", gemm), ("norm_f32", plan.kernels["norm_f32"])]);
         assert_eq!((plan.total.launches, plan.total.flops), (3, 2_400_000_003));
