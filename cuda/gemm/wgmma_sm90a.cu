@@ -192,6 +192,8 @@ __device__ __forceinline__ void multiply(const GemmWgmmaParams& p, Memory& memor
     bool arrives = lane_id() == 0;
     RingPlace place;
     for_each_piece(p, [&](const Piece& piece) {
+        // Lanes may have parted where the last tile met the edges; a warp multiplies as one.
+        __syncwarp();
         float d[WGMMA_SUMS] = {};
         uint32_t first = place.step;
         for_each_stage(p, piece, [&](uint32_t, uint64_t) {

@@ -99,6 +99,8 @@ struct Consumer {
     __device__ __forceinline__ void load_queries(const HeadRows<bf16>& from, uint32_t first, uint32_t count) {
         constexpr uint32_t PIECES = D / 8;
         Mbarrier& phase = memory.q_phase[index];
+        // Lanes may have parted where the last tile met the edges; a warp multiplies as one.
+        __syncwarp();
         // The rows before are read: no warp has products of them under way.
         arrive(phase);
         mbarrier_wait(phase, 0);

@@ -18,6 +18,11 @@ KERNEL = re.compile(
 )
 ENTRY = re.compile(r"\.entry (\w+)\(")
 THREADS = re.compile(r"\.maxntid (\d+)")
+# Registers of each thread that a warpgroup gives back or claims.
+REGISTERS = re.compile(r"setmaxnreg\.(dec|inc)\.sync\.aligned\.u32 (\d+)")
+WARPGROUP = 128
+# What ptxas says where it makes asynchronous products of a warpgroup wait for each other, as information and not as a warning.
+SERIALIZED = re.compile(r"warning|Potential Performance Loss", re.IGNORECASE)
 # What `shared_memory` in cuda/common/device.cuh writes into the PTX.
 SHARED = re.compile(r"// shared memory: (\d+) bytes")
 
@@ -34,6 +39,8 @@ class Kernel:
     stack: int
     threads: int
     shared_bytes: int
+    # Registers that the block's threads have together after they are given back and claimed, or 0.
+    claimed: int = 0
 
     @property
     def spills(self):
@@ -73,22 +80,29 @@ def compile_kernels(nvcc, source, architecture, cubin):
     assembled = run([assembler, "-O3", f"-arch={architecture}", "-v", "-warn-spills", ptx, "-o", cubin])
     described = describe(ptx.read_text())
     kernels = [kernel(match, architecture, described) for match in KERNEL.finditer(assembled)]
-    return kernels, [line for line in (said + assembled).splitlines() if "warning" in line.lower()]
+    return kernels, [line for line in (said + assembled).splitlines() if SERIALIZED.search(line)]
 
 
 def kernel(match, architecture, described):
     counts = {key: int(value) for key, value in match.groupdict().items() if key != "name"}
-    threads, shared_bytes = described[match["name"]]
-    return Kernel(name=match["name"], architecture=architecture, threads=threads, shared_bytes=shared_bytes, **counts)
+    threads, shared_bytes, claimed = described[match["name"]]
+    return Kernel(match["name"], architecture, threads=threads, shared_bytes=shared_bytes, claimed=claimed, **counts)
+
+
+def claimed(ptx, threads):
+    """Registers of a block of which one warpgroup gives some back and the others claim them; 0 where none does."""
+    counts = {way: int(count) for way, count in REGISTERS.findall(ptx)}
+    return WARPGROUP * counts["dec"] + (threads - WARPGROUP) * counts["inc"] if counts else 0
 
 
 def describe(ptx):
-    """Threads and dynamic shared memory of a block, by kernel."""
+    """Threads and dynamic shared memory of a block, and the registers that it claims, by kernel."""
     starts = [*ENTRY.finditer(ptx)]
     ends = [start.start() for start in starts[1:]] + [len(ptx)]
     described = {}
     for start, end in zip(starts, ends):
         text = ptx[start.start() : end]
         threads = THREADS.search(text)
-        described[start[1]] = (int(threads[1]) if threads else 0, max(map(int, SHARED.findall(text)), default=0))
+        threads = int(threads[1]) if threads else 0
+        described[start[1]] = (threads, max(map(int, SHARED.findall(text)), default=0), claimed(text, threads))
     return described

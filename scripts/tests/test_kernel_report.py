@@ -48,7 +48,17 @@ class Ptx(unittest.TestCase):
 {
 }
 """
-        self.assertEqual(nvcc.describe(ptx), {"one_f32": (256, 69632), "two_f32": (0, 0)})
+        self.assertEqual(nvcc.describe(ptx), {"one_f32": (256, 69632, 0), "two_f32": (0, 0, 0)})
+
+    def test_registers_that_warpgroups_trade_are_added_up(self):
+        ptx = "setmaxnreg.dec.sync.aligned.u32 40;\nsetmaxnreg.inc.sync.aligned.u32 232;"
+        self.assertEqual(nvcc.claimed(ptx, 384), 168 * 384)
+        self.assertEqual(nvcc.claimed("setmaxnreg.inc.sync.aligned.u32 240;\nsetmaxnreg.dec.sync.aligned.u32 24;", 384), 168 * 384)
+
+    def test_serialized_products_are_told_like_warnings(self):
+        said = "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to ..."
+        self.assertTrue(nvcc.SERIALIZED.search(said))
+        self.assertFalse(nvcc.SERIALIZED.search("ptxas info    : Used 168 registers, used 1 barriers"))
 
     def test_sources_of_hopper_are_compiled_for_hopper(self):
         self.assertEqual(nvcc.architectures(pathlib.Path("gemm/wgmma_sm90a.cu")), ["sm_90a"])

@@ -166,6 +166,21 @@ pub enum DeviceError {
         /// What was asked for.
         grid: Grid,
     },
+    /// A kernel needs more shared memory than the GPU gives a block, as those for an A100 may on smaller ones of its generation.
+    #[error(
+        "kernel `{kernel}` needs {needed} bytes of shared memory for a block, and {gpu} has {available}; use cpu, or bf16 and \
+         shorter heads"
+    )]
+    SharedMemory {
+        /// The kernel.
+        kernel: &'static str,
+        /// What it needs.
+        needed: u32,
+        /// What the GPU calls itself.
+        gpu: String,
+        /// What a block can have.
+        available: u32,
+    },
     /// The emulator found a fault in a kernel.
     #[error("kernel `{kernel}`: {fault}")]
     KernelFault {

@@ -1,17 +1,13 @@
 //! The kernels for Hopper, emulated, against the CPU implementation.
 
 use device::DType;
-use device::launch::{Architecture, DeviceBuffer, Executor, testing};
+use device::launch::testing::{self, BF16_UNIT, UNIT};
+use device::launch::{Architecture, DeviceBuffer, Executor};
 use device::philox::Stream;
 use half::bf16;
 use proptest::prelude::*;
 use tunesmith_gemm::launch::{self, Sum, sums_on_hopper};
 use tunesmith_gemm::{Matrix, MatrixMut, Update, sum_of_products};
-
-/// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
-const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
-/// The same of bf16.
-const BF16_UNIT: f64 = 1.0 / 256.0;
 
 /// Values on the host, widened, and on the device.
 struct Values {

@@ -1,12 +1,9 @@
 //! The kernels, emulated, against the CPU implementation.
 
-use device::launch::testing;
+use device::launch::testing::{self, UNIT};
 use device::philox::Stream;
 use proptest::prelude::*;
 use tunesmith_phm::{Factors, Gradient, PhmError, PhmShape, ProductGradients, forward, grad_rule, launch};
-
-/// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
-const UNIT: f32 = 1.0 / (1 << 24) as f32;
 
 /// Between -1 and 1.
 fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
@@ -18,7 +15,7 @@ fn values(len: usize, seed: u64, site: u32) -> Vec<f32> {
 #[track_caller]
 fn assert_close(got: &[f32], expected: &[f32], terms: usize, size: f32) {
     assert_eq!(got.len(), expected.len());
-    let bound = 2.0 * (2 * terms + 2) as f32 * UNIT * (terms as f32 * size + 1.0);
+    let bound = 2.0 * (2 * terms + 2) as f32 * UNIT as f32 * (terms as f32 * size + 1.0);
     for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
         assert!((got - expected).abs() <= bound, "element {i}: {got}, expected {expected}, bound {bound}");
     }

@@ -21,9 +21,26 @@ impl TiledMatrix {
     /// Columns of a box.
     pub const BOX_COLS: u32 = 64;
 
+    /// Bytes from row to row, as a descriptor has them: rows may not overlap, even where there is only one.
+    pub(super) fn stride_bytes(&self) -> u64 {
+        2 * if self.rows == 1 { self.cols.next_multiple_of(8) } else { self.row_stride } as u64
+    }
+
     /// Whether the accelerator can read the matrix at `address`: rows begin at multiples of 16 bytes, and sizes fit 32 bits.
     pub fn is_readable(&self, address: u64) -> bool {
         let sizes = [self.rows, self.cols].iter().all(|&size| (1..=1 << 31).contains(&size));
         sizes && address.is_multiple_of(16) && self.row_stride.is_multiple_of(8) && self.row_stride < 1 << 38
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_alone_is_as_far_from_the_next_as_it_is_long() {
+        let matrix = TiledMatrix { rows: 2, cols: 20, row_stride: 32, box_rows: 64 };
+        assert_eq!(matrix.stride_bytes(), 64);
+        assert_eq!(TiledMatrix { rows: 1, row_stride: 8, ..matrix }.stride_bytes(), 48);
     }
 }

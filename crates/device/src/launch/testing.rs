@@ -11,7 +11,7 @@ use super::cuda::Cuda;
 use super::kind::Kind;
 use super::{Architecture, Executor};
 use crate::{Device, DeviceError};
-pub use values::{normal, read, rounded, stored, upload};
+pub use values::{BF16_UNIT, UNIT, normal, read, rounded, stored, upload};
 
 /// Names the device of the suites.
 const VARIABLE: &str = "TUNESMITH_TEST_DEVICE";

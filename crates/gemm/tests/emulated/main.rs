@@ -2,17 +2,13 @@
 
 mod scaled;
 
-use device::launch::{Architecture, DeviceBuffer, Executor, testing};
+use device::launch::testing::{self, BF16_UNIT, UNIT};
+use device::launch::{Architecture, DeviceBuffer, Executor};
 use device::philox::Stream;
 use device::{DType, DeviceError, Elements};
 use half::bf16;
 use proptest::prelude::*;
 use tunesmith_gemm::{GemmError, Matrix, MatrixMut, Update, gemm, launch};
-
-/// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
-const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
-/// The same of bf16.
-const BF16_UNIT: f64 = 1.0 / 256.0;
 
 /// A matrix on the host and on the device, `[rows, cols]` after transposition.
 struct Operand {

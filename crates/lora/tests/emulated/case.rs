@@ -1,7 +1,7 @@
 //! A group of projections with its own memory, computed on both sides.
 
 use device::DType;
-use device::launch::testing::{self, read, rounded, upload};
+use device::launch::testing::{self, BF16_UNIT, UNIT, read, rounded, upload};
 use device::launch::{Architecture, DeviceBuffer, Executor};
 use device::philox::Stream;
 use gemm::{Matrix, Update};
@@ -10,10 +10,6 @@ use tunesmith_lora::{Adapter, Backward, Dropout, Forward, Input, LoraError, Lora
 
 use crate::weights::{Storage, Weight, WeightBuffers};
 
-/// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
-const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
-/// The same of bf16.
-const BF16_UNIT: f64 = 1.0 / 256.0;
 const SCALING: f32 = 0.75;
 
 #[derive(Clone, Debug)]

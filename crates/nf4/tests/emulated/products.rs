@@ -2,17 +2,12 @@
 
 use device::DType;
 use device::launch::Architecture;
-use device::launch::testing::{self, normal, read, upload};
+use device::launch::testing::{self, BF16_UNIT, UNIT, normal, read, upload};
 use gemm::{Matrix, MatrixMut, Update, gemm};
 use proptest::prelude::*;
 use tunesmith_nf4::launch;
 
 use crate::support::{Quantized, shifted};
-
-/// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
-const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
-/// The same of bf16.
-const BF16_UNIT: f64 = 1.0 / 256.0;
 
 #[derive(Clone, Copy, Debug)]
 struct Case {

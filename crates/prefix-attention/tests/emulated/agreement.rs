@@ -1,17 +1,13 @@
 //! Equality with the CPU implementation, within the rounding of both.
 
 use device::DType;
-use device::launch::{Executor, testing};
+use device::launch::Executor;
+use device::launch::testing::{self, BF16_UNIT, UNIT};
 use proptest::prelude::*;
 use tunesmith_prefix_attention::{AttentionSpec, RelativeBuckets};
 
 use crate::magnitudes::Magnitudes;
 use crate::problem::{Case, Results, cases};
-
-/// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
-const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
-/// The same of bf16.
-const BF16_UNIT: f64 = 1.0 / 256.0;
 
 /// Fails unless `|got - expected|` is at most `relative` times the magnitude of the terms, plus the rounding to `dtype`.
 fn assert_within(name: &str, dtype: DType, got: &[f32], expected: &[f32], magnitudes: &[f64], relative: f64) {

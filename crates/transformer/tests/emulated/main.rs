@@ -15,12 +15,7 @@ mod sequences;
 mod sums;
 
 use device::DType;
-use device::launch::testing;
-
-/// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
-const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
-/// The same of bf16.
-const BF16_UNIT: f64 = 1.0 / 256.0;
+use device::launch::testing::{self, BF16_UNIT, UNIT};
 
 /// What kernels take: f32 or bf16.
 fn dtype(wide: bool) -> DType {

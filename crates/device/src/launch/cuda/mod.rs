@@ -37,6 +37,8 @@ pub(super) struct Cuda {
     stream: Arc<CudaStream>,
     copies: Arc<CudaStream>,
     multiprocessors: u32,
+    /// What a block can have.
+    shared_bytes: u32,
     modules: Mutex<Modules>,
 }
 
@@ -67,8 +69,10 @@ impl Cuda {
         let copies = context.new_stream().map_err(failed)?;
         let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
         let multiprocessors = context.attribute(count).map_err(failed)?.max(1) as u32;
+        let shared = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        let shared_bytes = context.attribute(shared).map_err(failed)?.max(0) as u32;
         let modules = Mutex::default();
-        Ok(Self { gpu, architecture, poisons: false, context, stream, copies, multiprocessors, modules })
+        Ok(Self { gpu, architecture, poisons: false, context, stream, copies, multiprocessors, shared_bytes, modules })
     }
 
     /// The same GPU, whose memory reads as NaN until it is written, as the emulator's does.
@@ -232,6 +236,14 @@ impl Cuda {
     /// The function of a kernel, which may have the shared memory of `grid`.
     fn function(&self, kernel: &Entry, grid: Grid, params: &Params) -> Result<sys::CUfunction, DeviceError> {
         let function = self.modules().function(kernel, params.bytes().len(), &self.gpu)?;
+        if grid.shared_bytes > self.shared_bytes {
+            return Err(DeviceError::SharedMemory {
+                kernel: kernel.name,
+                needed: grid.shared_bytes,
+                gpu: self.gpu.name.clone(),
+                available: self.shared_bytes,
+            });
+        }
         if grid.shared_bytes > DEFAULT_SHARED_BYTES {
             let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function is loaded and its module is never unloaded.

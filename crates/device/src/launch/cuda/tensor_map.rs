@@ -13,7 +13,7 @@ impl Cuda {
         self.bind()?;
         let mut map = sys::CUtensorMap { opaque: [0; 16] };
         let dims = [matrix.cols as u64, matrix.rows as u64];
-        let strides = [2 * matrix.row_stride as u64];
+        let strides = [matrix.stride_bytes()];
         let (boxes, steps) = ([TiledMatrix::BOX_COLS, matrix.box_rows], [1, 1]);
         // SAFETY: every array is as long as the rank of 2 asks for. The driver reads no device memory.
         let encoded = unsafe {

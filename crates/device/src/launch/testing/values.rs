@@ -6,6 +6,11 @@ use crate::DType;
 use crate::launch::{DeviceBuffer, Executor};
 use crate::philox::Stream;
 
+/// Half a unit in the last place of 1: the largest relative error of one f32 rounding.
+pub const UNIT: f64 = 1.0 / (1u64 << 24) as f64;
+/// The same of bf16.
+pub const BF16_UNIT: f64 = 1.0 / 256.0;
+
 /// `value` as `dtype` holds it: rounded for bf16, itself for f32.
 pub fn rounded(dtype: DType, value: f32) -> f32 {
     if dtype == DType::BF16 { bf16::from_f32(value).to_f32() } else { value }
