@@ -31,10 +31,11 @@ impl Adapter for Vera {
             Some(dropout) => &ops::dropout(x, dropout)?,
             None => x,
         };
-        let product =
-            |x: &Tensor, matrix: &Tensor| ops::linear(x, &Weight::dense(matrix.clone(), Layout::OutIn)?, None);
-        let low = ops::ia3_scale(&product(dropped, &site.a)?, &site.lambda_d)?; // [num_tokens, r]
-        ops::add(&y, &ops::ia3_scale(&product(&low, &site.b)?, &site.lambda_b)?)
+        let scaled = |x: &Tensor, matrix: &Tensor, factors: &Tensor| {
+            ops::linear_scaled(x, &Weight::dense(matrix.clone(), Layout::OutIn)?, None, factors)
+        };
+        let low = scaled(dropped, &site.a, &site.lambda_d)?; // [num_tokens, r]
+        ops::add(&y, &scaled(&low, &site.b, &site.lambda_b)?)
     }
 }
 
