@@ -171,7 +171,7 @@ pub(crate) struct ModelCase {
     pub(crate) name: &'static str,
     folder: &'static str,
     /// Of [`network_in`].
-    kind: &'static str,
+    pub(crate) kind: &'static str,
     task_type: Option<&'static str>,
 }
 
@@ -189,6 +189,39 @@ pub(crate) const MODELS: [ModelCase; 6] = [
     },
     ModelCase { name: "vit", folder: "vision/base-vit", kind: "vit", task_type: None },
 ];
+
+/// The other families, and what models of one family differ in.
+pub(crate) const FAMILIES: [ModelCase; 21] = [
+    decoder("families/gemma"),
+    decoder("families/gemma2"),
+    decoder("families/gemma3_text"),
+    decoder("families/gpt2-unscaled-relu"),
+    decoder("families/gpt_neox"),
+    decoder("families/gpt_neox-sequential"),
+    decoder("families/llama-rope-llama3"),
+    decoder("families/llama-rope-yarn"),
+    decoder("families/mistral-window"),
+    decoder("families/phi3"),
+    decoder("families/phi3-longrope"),
+    decoder("families/qwen2"),
+    decoder("families/qwen3"),
+    decoder("families/qwen3-bias-window"),
+    ModelCase { kind: "t5", task_type: Some("SEQ_2_SEQ_LM"), ..decoder("seq2seq/mt5") },
+    ModelCase { kind: "t5", task_type: Some("SEQ_2_SEQ_LM"), ..decoder("seq2seq/t5-gated-silu") },
+    classifier("peft-classifiers/base-distilbert"),
+    classifier("peft-classifiers/base-roberta"),
+    classifier("peft-classifiers/base-llama"),
+    ModelCase { kind: "vit", task_type: None, ..decoder("vision/base-deit") },
+    ModelCase { kind: "vit", task_type: None, ..decoder("vision/base-deit_teacher") },
+];
+
+const fn decoder(folder: &'static str) -> ModelCase {
+    ModelCase { name: folder, folder, kind: "decoder", task_type: Some("CAUSAL_LM") }
+}
+
+const fn classifier(folder: &'static str) -> ModelCase {
+    ModelCase { name: folder, folder, kind: "bert", task_type: Some("SEQ_CLS") }
+}
 
 /// Of a pair that makes no sense: why it is refused, and a method that fits.
 pub(crate) fn refusal(method: &MethodCase, model: &ModelCase) -> Option<[&'static str; 2]> {
