@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Times generation by tunesmith and by transformers (+ PEFT) on the same model files and prompts, in turns.
 
-    scripts/generation-peers [--arch smollm2-135m] [--dtype bfloat16] [--adapter] [--prompt 512] [--new 128] ...
+    scripts/generation-peers [--arch smollm2-135m] [--dtype bfloat16] [--adapter] [--prompt 512] [--new 128] [--batch 1] ...
 
-Prompts are random tokens, decoding is greedy. Every run is a process that continues the same prompts one after another;
-the first of them warms up and does not count. The programs take turns within each round, because machines drift; compare
+Prompts are random tokens, decoding is greedy. Every run is a process that continues the same prompts, one batch of them
+after another; the first warms up and does not count. The programs take turns within each round, because machines drift; compare
 the ratios.
 """
 
@@ -17,8 +17,12 @@ import statistics
 import subprocess
 import sys
 
+from peer_cases import KEEPS_FREED_MEMORY
 from peer_train import ARCHITECTURES
-from peers import KEEPS_FREED_MEMORY, ROOT
+from peers import ROOT
+
+# Tokens of prompts that tunesmith reads in one pass, so that the prompts of a batch all begin at once.
+READ_AT_ONCE = 2048
 
 
 def parse_arguments():
@@ -29,7 +33,8 @@ def parse_arguments():
     parser.add_argument("--adapter", action="store_true", help="with LoRA of rank 16 on every linear layer")
     parser.add_argument("--prompt", type=int, default=512, help="tokens of a prompt")
     parser.add_argument("--new", type=int, default=128, help="tokens to write")
-    parser.add_argument("--prompts", type=int, default=3, help="prompts in a run, of which the first does not count")
+    parser.add_argument("--prompts", type=int, default=3, help="batches of prompts in a run; the first does not count")
+    parser.add_argument("--batch", type=int, default=1, help="prompts of a batch, which are continued at once")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--tunesmith", type=pathlib.Path, default=ROOT / "target/release/tunesmith")
@@ -37,6 +42,8 @@ def parse_arguments():
     arguments = parser.parse_args()
     if arguments.prompts < 2 or arguments.new < 2:
         parser.error("--prompts and --new must be at least 2")
+    if arguments.batch > 1 and arguments.batch * arguments.prompt > READ_AT_ONCE:
+        parser.error(f"tunesmith reads at most {READ_AT_ONCE} tokens of several prompts at once")
     if not arguments.tunesmith.is_file():
         parser.error(f"{arguments.tunesmith} is not there; run `cargo build --release` first")
     return arguments
@@ -54,9 +61,9 @@ def prepare(arguments):
         subprocess.run([*script, "--model", model, "--adapter", adapter], check=True)
     size = json.loads((model / "config.json").read_text())["vocab_size"]
     generator = random.Random(arguments.prompt)
-    prompts = arguments.work / f"prompts-{arguments.arch}-{arguments.prompt}.jsonl"
+    prompts = arguments.work / f"prompts-{arguments.arch}-{arguments.prompt}-{arguments.batch}.jsonl"
     with open(prompts, "w") as file:
-        for _ in range(arguments.prompts):
+        for _ in range(arguments.prompts * arguments.batch):
             words = (f"t{generator.randrange(size)}" for _ in range(arguments.prompt))
             print(json.dumps({"prompt": " ".join(words)}), file=file)
     return model, adapter if arguments.adapter else None, prompts
@@ -64,13 +71,14 @@ def prepare(arguments):
 
 def tunesmith_command(arguments, model, adapter, prompts):
     command = [arguments.tunesmith, "generate", "--model", model, "--prompts", prompts, "--dtype", arguments.dtype,
-               "--max-new-tokens", arguments.new, "--threads", arguments.threads, "--json"]
+               "--max-new-tokens", arguments.new, "--threads", arguments.threads, "--batch-size", arguments.batch, "--json"]
     return command + (["--adapter", adapter] if adapter else [])
 
 
 def peer_command(arguments, model, adapter, prompts):
     command = [sys.executable, ROOT / "scripts/peer_generate.py", "run", "--model", model, "--prompts", prompts,
-               "--dtype", arguments.dtype, "--max-new-tokens", arguments.new, "--threads", arguments.threads]
+               "--dtype", arguments.dtype, "--max-new-tokens", arguments.new, "--threads", arguments.threads,
+               "--batch-size", arguments.batch]
     return command + (["--adapter", adapter] if adapter else [])
 
 
@@ -95,10 +103,12 @@ class Contender:
             sys.exit(f"{' '.join(command)} failed with {process.returncode}:\n{log.read_text()[-2000:]}")
         rows = [json.loads(line) for line in printed.splitlines()]
         rows = rows[0]["rows"] if "rows" in rows[0] else rows
-        for row in rows[1:]:
-            first = row["seconds_to_first_token"]
-            self.prompt_rates.append(row["prompt_tokens"] / first)
-            self.decode_rates.append((row["completion_tokens"] - 1) / (row["seconds"] - first))
+        for start in range(arguments.batch, len(rows), arguments.batch):
+            batch = rows[start : start + arguments.batch]
+            first = max(row["seconds_to_first_token"] for row in batch)
+            self.prompt_rates.append(sum(row["prompt_tokens"] for row in batch) / first)
+            written = sum(row["completion_tokens"] - 1 for row in batch)
+            self.decode_rates.append(written / (max(row["seconds"] for row in batch) - first))
         self.peaks.append(usage.ru_maxrss / 1024)
         self.token_ids = [row["token_ids"] for row in rows]
 
@@ -114,7 +124,7 @@ def agreeing(ours, theirs):
 def print_table(arguments, contenders):
     adapter = "LoRA r=16 on every linear layer" if arguments.adapter else "no adapter"
     print(f"\n{arguments.arch}, {adapter}, {arguments.dtype} (file {arguments.storage}), {arguments.prompt} tokens read, "
-          f"{arguments.new} written, {arguments.threads} threads, {arguments.rounds} rounds in turns")
+          f"{arguments.new} written, {arguments.batch} at once, {arguments.threads} threads, {arguments.rounds} rounds in turns")
     print(f"{'':34}{'read/s':>9}{'x':>6}{'written/s':>11}{'min-max':>15}{'x':>6}{'peak MiB':>10}{'same tokens':>14}")
     ours = contenders[0]
     for one in contenders:

@@ -23,6 +23,7 @@ def parse_arguments():
     run.add_argument("--prompts", type=pathlib.Path, required=True)
     run.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     run.add_argument("--max-new-tokens", type=int, default=128)
+    run.add_argument("--batch-size", type=int, default=1, help="prompts that are continued at once, all of one length")
     run.add_argument("--threads", type=int, default=os.cpu_count())
     for command in [prepare, run]:
         command.add_argument("--model", type=pathlib.Path, required=True)
@@ -57,16 +58,16 @@ def write_adapter(arguments):
 
 
 class Clock:
-    """A streamer that notes when each token came; the first call is the prompt."""
+    """A stopping criterion that notes when each token of the batch came, and never stops; streamers take one text."""
 
     def __init__(self):
         self.started, self.times = time.monotonic(), []
 
-    def put(self, _tokens):
-        self.times.append(time.monotonic() - self.started)
+    def __call__(self, input_ids, _scores, **_kwargs):
+        import torch
 
-    def end(self):
-        pass
+        self.times.append(time.monotonic() - self.started)
+        return input_ids.new_zeros(len(input_ids), dtype=torch.bool)
 
 
 def run(arguments):
@@ -85,18 +86,20 @@ def run(arguments):
     model.generation_config.eos_token_id = None
     with open(arguments.prompts) as file:
         prompts = [[int(word[1:]) for word in json.loads(line)["prompt"].split()] for line in file]
-    for prompt in prompts:
-        input_ids, clock = torch.tensor([prompt]), Clock()
+    for start in range(0, len(prompts), arguments.batch_size):
+        batch = prompts[start : start + arguments.batch_size]
+        input_ids, clock = torch.tensor(batch), Clock()
         with torch.inference_mode():
             output = model.generate(
                 input_ids=input_ids, attention_mask=torch.ones_like(input_ids), do_sample=False, pad_token_id=0,
-                max_new_tokens=arguments.max_new_tokens, streamer=clock,
+                max_new_tokens=arguments.max_new_tokens, stopping_criteria=[clock],
             )
-        token_ids = output[0, len(prompt) :].tolist()
-        print(json.dumps({
-            "token_ids": token_ids, "prompt_tokens": len(prompt), "completion_tokens": len(token_ids),
-            "seconds_to_first_token": clock.times[1], "seconds": clock.times[-1],
-        }), flush=True)
+        for prompt, row in zip(batch, output):
+            token_ids = row[len(prompt) :].tolist()
+            print(json.dumps({
+                "token_ids": token_ids, "prompt_tokens": len(prompt), "completion_tokens": len(token_ids),
+                "seconds_to_first_token": clock.times[0], "seconds": clock.times[-1],
+            }), flush=True)
 
 
 def main():

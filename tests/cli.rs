@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use insta::assert_snapshot;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tunesmith_tests::{Output, Workspace, metrics, tunesmith};
 
 #[test]
@@ -178,6 +178,30 @@ fn generation_is_deterministic_and_streams_what_it_returns() {
     workspace.run(&wrong).expect(2);
     let chat = ["generate", "--model", "model", "--prompt", "w5", "--chat"];
     assert!(workspace.run(&chat).expect(3).stderr.contains("chat template"));
+}
+
+#[test]
+fn texts_that_are_written_at_once_are_those_written_alone() {
+    let workspace = Workspace::new(5);
+    let generate = ["generate", "--model", "model", "--max-new-tokens", "12"];
+    let draws = [&generate[..], &["--temperature", "0.9", "--top-k", "40"]].concat();
+    for generate in [&generate[..], &draws] {
+        assert_eq!(workspace.written(generate, 2), workspace.written(generate, 1));
+        assert_eq!(workspace.written(generate, 8), workspace.written(generate, 1));
+    }
+    // Every text has draws of its own.
+    workspace.write_rows("twice.jsonl", [0, 1].map(|_| json!({ "prompt": "w5 w6" })));
+    let rows = workspace.run(&[&draws[..], &["--prompts", "twice.jsonl", "--json"]].concat()).expect(0).json();
+    assert_ne!(rows["rows"][0]["token_ids"], rows["rows"][1]["token_ids"]);
+    // They are shown one after the other, in the order of the file.
+    let show = |batch_size| {
+        let more = ["--prompts", "prompts.jsonl", "--batch-size", batch_size];
+        workspace.run(&[&generate[..], &more].concat()).expect(0).stdout
+    };
+    let shown = show("3");
+    assert_eq!(shown, show("1"));
+    let starts: Vec<&str> = shown.lines().map(|line| &line[..2]).collect();
+    assert_eq!(starts, ["w3", "w9", "w5", "w1", "w4"]);
 }
 
 #[test]

@@ -163,6 +163,7 @@ fn check(Case { name, set, merges, file_is_trained, saved_as }: &Case) {
     if *file_is_trained {
         assert_eq!(plan["trainable_parameters"], inspected["parameters"], "{name}");
     }
-    let prompt = ["generate", "--model", "model", "--adapter", "out", "--prompt", "w3 w4", "--max-new-tokens", "3"];
-    workspace.run(&prompt).expect(0);
+    let generate = ["generate", "--model", "model", "--adapter", "out", "--max-new-tokens", "6"];
+    workspace.run(&[&generate[..], &["--prompt", "w3 w4"]].concat()).expect(0);
+    assert_eq!(workspace.written(&generate, 3), workspace.written(&generate, 1), "{name}");
 }

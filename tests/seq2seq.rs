@@ -73,6 +73,8 @@ fn a_method_works_in_every_command() {
         };
         let generated = generate(&["--model", "model", "--adapter", "out"]);
         assert_eq!(generated, generate(&["--model", "merged"]), "{name}");
+        let several = ["generate", "--model", "model", "--adapter", "out", "--max-new-tokens", "6"];
+        assert_eq!(workspace.written(&several, 3), workspace.written(&several, 1), "{name}");
     }
 }
 

@@ -62,6 +62,18 @@ impl Workspace {
         self.write(name, &lines);
     }
 
+    /// The tokens that `generate` writes after five prompts of several lengths, `batch_size` of them at once.
+    pub fn written(&self, generate: &[&str], batch_size: usize) -> Vec<Value> {
+        let prompts = ["w3 w4", "w9", "w5 w6 w7 w8 w9 w10 w11", "w12 w3", "w4 w4 w4"];
+        self.write_rows("prompts.jsonl", prompts.map(|prompt| json!({ "prompt": prompt })));
+        let batch_size = batch_size.to_string();
+        let more = ["--prompts", "prompts.jsonl", "--batch-size", &batch_size, "--json"];
+        let rows = self.run(&[generate, &more].concat()).expect(0).json()["rows"].clone();
+        let rows = rows.as_array().expect("a list of rows");
+        assert!(rows.iter().zip(prompts).all(|(row, prompt)| row["prompt"] == prompt), "{rows:?}");
+        rows.iter().map(|row| row["token_ids"].clone()).collect()
+    }
+
     /// The command `train` for six steps of four rows into `out/`, with `set` over it.
     pub fn train_command(&self, out: &str, set: &[&str]) -> std::process::Command {
         let mut command = tunesmith();

@@ -357,8 +357,8 @@ fn inputs_that_do_not_belong_to_the_model() {
     assert!(model.loss(&hidden, &[51, -100], &pass).is_err());
     // The cache is usable after an error.
     let mut cache = model.new_cache().unwrap();
-    model.forward_cached(&mut cache, &[1, 2], &pass).unwrap();
-    assert!(model.forward_cached(&mut cache, &[99], &pass).is_err());
-    assert!(cache.input_ids().is_empty());
-    model.forward_cached(&mut cache, &[1, 2], &pass).unwrap();
+    model.forward_cached(&mut cache, &[&[1, 2]], &pass).unwrap();
+    assert!(model.forward_cached(&mut cache, &[&[99]], &pass).is_err());
+    assert!(cache.input_ids(0).is_empty());
+    model.forward_cached(&mut cache, &[&[1, 2]], &pass).unwrap();
 }

@@ -5,7 +5,7 @@ mod support;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use support::{Recorded, data, load, logits, relative_error, targets, variants};
+use support::{Recorded, data, grow_together, load, logits, relative_error, targets, variants};
 use tensor::{Gradients, Tensor, backward};
 use tunesmith_model::{Adapter, Decoder, Input, ModuleId, ParameterId, Pass};
 
@@ -35,7 +35,7 @@ fn a_cached_text_is_computed_as_if_at_once() {
         let mut cache = model.new_cache().unwrap();
         let mut done = 0;
         for step in [4, 1, 1, 5, 1, 1, 1, 1, 1, 7] {
-            let hidden = model.forward_cached(&mut cache, &ids[done..done + step], &pass).unwrap();
+            let hidden = model.forward_cached(&mut cache, &[&ids[done..done + step]], &pass).unwrap();
             assert_eq!(hidden.shape(), [step, model.config().hidden_size]);
             done += step;
             let cached = model.logits(&hidden, &pass).unwrap().to_vec();
@@ -44,7 +44,15 @@ fn a_cached_text_is_computed_as_if_at_once() {
             // The same sums over the same numbers, cut at other places: a few roundings.
             assert!(relative_error(&cached, expected) <= 1e-5, "{variant}: {done} tokens");
         }
-        assert_eq!(cache.input_ids(), ids);
+        assert_eq!(cache.input_ids(0), ids);
+    }
+}
+
+#[test]
+fn texts_in_one_cache_are_computed_as_if_alone() {
+    for variant in variants() {
+        let (model, recorded, pass) = (load(&variant), Recorded::of(&variant), Pass::base());
+        grow_together(&model, &recorded.input_ids(1), &pass, &variant);
     }
 }
 
@@ -59,12 +67,12 @@ fn greedy_generation_with_a_cache_is_greedy_generation_without() {
         };
         let mut text = vec![3, 1, 4, 1, 5];
         let mut cache = model.new_cache().unwrap();
-        let mut hidden = model.forward_cached(&mut cache, &text, &pass).unwrap();
+        let mut hidden = model.forward_cached(&mut cache, &[&text], &pass).unwrap();
         for _ in 0..20 {
             let next = argmax(&model.logits(&hidden, &pass).unwrap().to_vec());
             assert_eq!(next, argmax(&logits(&model, &[&text], &pass)), "{variant}: after {} tokens", text.len());
             text.push(next);
-            hidden = model.forward_cached(&mut cache, &[next], &pass).unwrap();
+            hidden = model.forward_cached(&mut cache, &[&[next]], &pass).unwrap();
         }
     }
 }

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use support::{Recorded, load, logits, relative_error, targets, variants};
+use support::{Recorded, grow_together, load, logits, relative_error, targets, variants};
 use tensor::{Gradients, Tensor, backward, ops};
 use tunesmith_model::{Adapter, Decoder, Input, Pass};
 
@@ -48,12 +48,21 @@ fn a_prefix_changes_every_logit_and_is_not_cached_twice() {
         let mut cache = model.new_cache().unwrap();
         let mut cached = Vec::new();
         for part in ids.chunks(4) {
-            let hidden = model.forward_cached(&mut cache, part, &pass).unwrap();
+            let hidden = model.forward_cached(&mut cache, &[part], &pass).unwrap();
             cached.extend(model.logits(&hidden, &pass).unwrap().to_vec());
         }
         // Where frequencies depend on the length, logits of earlier tokens change as the text grows: the last ones count.
         let last = whole.len() - 3 * model.config().vocab_size;
         assert!(relative_error(&cached[last..], &whole[last..]) <= 1e-5, "{variant}");
+    }
+}
+
+#[test]
+fn texts_in_one_cache_see_the_prefix() {
+    for variant in variants() {
+        let (model, ids) = (load(&variant), Recorded::of(&variant).input_ids(1));
+        let pass = Pass::evaluation(Arc::new(SharedPrefix::of(&model)));
+        grow_together(&model, &ids, &pass, &variant);
     }
 }
 

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use support::{Recorded, load, logits, relative_error, variants};
+use support::{Recorded, grow_together, load, logits, relative_error, variants};
 use tensor::ops::EmbeddingOptions;
 use tensor::{Gradients, Tensor, backward, no_grad};
 use tunesmith_model::{Adapter, Context, Decoder, Input, ModuleId, NoAdapter, Pass};
@@ -72,7 +72,7 @@ fn a_cached_text_after_a_prompt_is_computed_as_if_at_once() {
         let mut cache = model.new_cache().unwrap();
         let mut done = 0;
         for step in [4, 1, 1, 7, 2] {
-            let hidden = model.forward_cached(&mut cache, &ids[done..done + step], &pass).unwrap();
+            let hidden = model.forward_cached(&mut cache, &[&ids[done..done + step]], &pass).unwrap();
             assert_eq!(hidden.shape()[0], step, "{variant}");
             done += step;
             let cached = model.logits(&hidden, &pass).unwrap().to_vec();
@@ -81,6 +81,15 @@ fn a_cached_text_after_a_prompt_is_computed_as_if_at_once() {
             // The same sums over the same numbers, cut at other places: a few roundings.
             assert!(relative_error(&cached, expected) <= 1e-5, "{variant}: {done} tokens");
         }
+    }
+}
+
+#[test]
+fn texts_in_one_cache_have_a_prompt_each() {
+    for variant in variants() {
+        let (model, ids) = (load(&variant), Recorded::of(&variant).input_ids(1));
+        let pass = Pass::evaluation(Arc::new(Prompt::of(&model)));
+        grow_together(&model, &ids, &pass, &variant);
     }
 }
 

@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -110,11 +111,12 @@ fn greedy_generation_is_that_of_transformers() {
         let (model, recorded, pass) = (load(&variant), recorded(&variant), Pass::base());
         for i in 0..2 {
             let expected = recorded.integers(&format!("generated.{i}"));
-            let mut cache = model.start(&recorded.input_ids(i), &pass).unwrap();
+            let mut cache = model.new_cache().unwrap();
+            model.start(&mut cache, &[&recorded.input_ids(i)], &pass).unwrap();
             let mut token = model.config().decoder_start_token_id;
             let mut generated = vec![i64::from(token)];
             while generated.len() < expected.len() {
-                let hidden = model.forward_cached(&mut cache, &[token], &pass).unwrap();
+                let hidden = model.forward_cached(&mut cache, &[&[token]], &pass).unwrap();
                 let logits = model.logits(&hidden, &pass).unwrap().to_vec();
                 token = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap() as u32;
                 generated.push(i64::from(token));
@@ -131,15 +133,51 @@ fn a_cached_text_is_computed_as_if_at_once() {
         for pass in [Pass::base(), Pass::evaluation(Arc::new(Virtual::of(&model)))] {
             let rows = Rows::new(&model, &recorded, &[1]);
             let whole = rows.logits(&model, &pass);
-            let mut cache = model.start(&rows.input.input_ids, &pass).unwrap();
+            let mut cache = model.new_cache().unwrap();
+            model.start(&mut cache, &[&rows.input.input_ids], &pass).unwrap();
             let mut cached = Vec::new();
             for part in rows.decoder_input.input_ids.chunks(4) {
-                let hidden = model.forward_cached(&mut cache, part, &pass).unwrap();
+                let hidden = model.forward_cached(&mut cache, &[part], &pass).unwrap();
                 cached.extend(model.logits(&hidden, &pass).unwrap().to_vec());
             }
             // The same sums over the same numbers, cut at other places: a few roundings.
             assert!(relative_error(&cached, &whole) <= 1e-5, "{variant}");
         }
+    }
+}
+
+#[test]
+fn texts_in_one_cache_are_computed_as_if_alone() {
+    for variant in variants() {
+        let (model, recorded) = (load(&variant), recorded(&variant));
+        for pass in [Pass::base(), Pass::evaluation(Arc::new(Virtual::of(&model)))] {
+            let rows = [0, 1].map(|i| Rows::new(&model, &recorded, &[i]));
+            let whole = rows.each_ref().map(|rows| rows.logits(&model, &pass));
+            let vocab = whole[0].len() / rows[0].labels.len();
+            let new = |row: usize, range: Range<usize>| &rows[row].decoder_input.input_ids[range];
+            let mut cache = model.new_cache().unwrap();
+            let hold = |cached: &Tensor, expected: [(usize, Range<usize>); 2]| {
+                let expected =
+                    expected.map(|(row, range)| &whole[row][range.start * vocab..range.end * vocab]).concat();
+                // The same sums over the same numbers, cut at other places: a few roundings.
+                let error = relative_error(&model.logits(cached, &pass).unwrap().to_vec(), &expected);
+                assert!(error <= 1e-5, "{variant}: {error:.1e}");
+            };
+            model.start(&mut cache, &[&rows[1].input.input_ids], &pass).unwrap();
+            let hidden = model.forward_cached(&mut cache, &[new(1, 0..2)], &pass).unwrap();
+            hold(&hidden, [(1, 0..2), (0, 0..0)]);
+            // Another begins while the first waits; then both go on, and the first makes way for a third.
+            model.start(&mut cache, &[&[], &rows[0].input.input_ids], &pass).unwrap();
+            let hidden = model.forward_cached(&mut cache, &[&[], new(0, 0..1)], &pass).unwrap();
+            hold(&hidden, [(1, 0..0), (0, 0..1)]);
+            let hidden = model.forward_cached(&mut cache, &[new(1, 2..3), new(0, 1..3)], &pass).unwrap();
+            hold(&hidden, [(1, 2..3), (0, 1..3)]);
+            model.start(&mut cache, &[&rows[0].input.input_ids], &pass).unwrap();
+            let hidden = model.forward_cached(&mut cache, &[new(0, 0..3), new(0, 3..4)], &pass).unwrap();
+            hold(&hidden, [(0, 0..3), (0, 3..4)]);
+        }
+        let (mut cache, pass) = (model.new_cache().unwrap(), Pass::base());
+        assert!(model.forward_cached(&mut cache, &[&[1]], &pass).is_err(), "{variant}: nothing was encoded");
     }
 }
 

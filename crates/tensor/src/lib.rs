@@ -12,7 +12,7 @@
 //! | losses of a step, which nobody has waited for | [`Scalars`] |
 //! | what recomputed blocks keep on the host | [`Offload`] |
 //! | where the sequences of a batch lie | [`Sequences`] |
-//! | keys and values of a growing text | [`RowBuffer`] |
+//! | keys and values of growing texts | [`RowBuffers`] |
 //! | one op: formula, forward, backward | [`ops`], a file each |
 //!
 //! The tape is built as ops run. An op whose inputs need no gradient is not recorded and saves nothing; the gradient of a
@@ -50,7 +50,7 @@ mod nf4_parts;
 mod offload;
 pub mod ops;
 mod parameters;
-mod row_buffer;
+mod row_buffers;
 mod saved;
 mod scalars;
 mod sequences;
@@ -73,7 +73,7 @@ pub use nf4_parts::{Nf4Absmax, Nf4Parts};
 pub use offload::Offload;
 pub use parameters::Parameters;
 pub use prefix_attention::{AttentionSpec, RelativeBuckets};
-pub use row_buffer::RowBuffer;
+pub use row_buffers::RowBuffers;
 pub use scalars::Scalars;
 pub use sequences::Sequences;
 pub use shape::Shape;

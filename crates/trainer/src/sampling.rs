@@ -1,7 +1,7 @@
 //! One token out of logits.
 //!
 //! As in transformers: the temperature first, then `top_k`, then `top_p`, then a draw. The draw is a pure function of the
-//! seed and of the number of the token.
+//! seed, of the number of the text and of the number of the token.
 
 use device::philox::Stream;
 
@@ -22,14 +22,14 @@ impl Sampling {
     /// Always the most likely token.
     pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, seed: 0 };
 
-    /// Chooses token number `index` of a text. `None` if no logit is a number.
-    pub fn choose(&self, logits: &[f32], index: u64) -> Option<u32> {
+    /// Chooses token number `index` of text number `text`. `None` if no logit is a number.
+    pub fn choose(&self, logits: &[f32], text: u32, index: u64) -> Option<u32> {
         if self.temperature <= 0.0 {
             return most_likely(logits);
         }
         let candidates = self.candidates(logits);
         let total: f64 = candidates.iter().map(|(_, p)| p).sum();
-        let mut left = f64::from(Stream::new(self.seed, 0, 0).uniform(index)) * total;
+        let mut left = f64::from(Stream::new(self.seed, text, 0).uniform(index)) * total;
         for (token, probability) in &candidates {
             left -= probability;
             if left < 0.0 {
@@ -82,9 +82,9 @@ mod tests {
 
     #[test]
     fn greedy_takes_the_first_of_the_largest() {
-        assert_eq!(Sampling::GREEDY.choose(&[0.0, 2.0, f32::NAN, 2.0], 0), Some(1));
-        assert_eq!(Sampling::GREEDY.choose(&[f32::NAN], 0), None);
-        assert_eq!(Sampling { temperature: 1.0, ..Sampling::GREEDY }.choose(&[f32::NAN], 0), None);
+        assert_eq!(Sampling::GREEDY.choose(&[0.0, 2.0, f32::NAN, 2.0], 0, 0), Some(1));
+        assert_eq!(Sampling::GREEDY.choose(&[f32::NAN], 0, 0), None);
+        assert_eq!(Sampling { temperature: 1.0, ..Sampling::GREEDY }.choose(&[f32::NAN], 0, 0), None);
     }
 
     #[test]
@@ -104,12 +104,14 @@ mod tests {
         let warm = Sampling { temperature: 1.0, seed: 7, ..Sampling::GREEDY };
         let mut counts = [0u32; 3];
         for index in 0..10_000 {
-            counts[warm.choose(&logits, index).unwrap() as usize] += 1;
+            counts[warm.choose(&logits, 0, index).unwrap() as usize] += 1;
         }
         for (count, expected) in counts.iter().zip([5000.0, 3000.0, 2000.0]) {
             // Five standard deviations of a binomial count; the draws are fixed.
             assert!((f64::from(*count) - expected).abs() <= 5.0 * 50.0, "{counts:?}");
         }
-        assert_eq!(warm.choose(&logits, 3), warm.choose(&logits, 3));
+        let text = |number| (0..20).map(|index| warm.choose(&logits, number, index).unwrap()).collect::<Vec<_>>();
+        assert_eq!(text(3), text(3));
+        assert_ne!(text(3), text(4));
     }
 }

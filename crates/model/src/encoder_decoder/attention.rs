@@ -3,7 +3,6 @@
 
 use tensor::{AttentionSpec, Layout, RelativeBuckets, Result, Tensor, ops};
 
-use super::cache::CrossCache;
 use super::memory::Memory;
 use crate::cache::LayerCache;
 use crate::config::Heads;
@@ -92,6 +91,14 @@ impl SelfAttention {
     }
 }
 
+/// What a decoder's tokens see of the encoder's.
+pub(super) enum Seen<'a> {
+    /// The encoder's output, of which keys and values are computed.
+    Memory(&'a Memory),
+    /// Keys and values that were computed once.
+    Cached(&'a LayerCache),
+}
+
 /// Attention of a decoder's tokens to all tokens of the text that was encoded for their sequence.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CrossAttention {
@@ -106,26 +113,21 @@ impl CrossAttention {
     }
 
     /// `x`: `[num_tokens, hidden_size]`, returned in the same shape.
-    pub(super) fn forward(
-        &self,
-        x: &Tensor,
-        memory: &Memory,
-        scope: &Scope,
-        cache: Option<&mut CrossCache>,
-    ) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor, seen: Seen<'_>, scope: &Scope) -> Result<Tensor> {
         let q = self.projections.query.forward(x, scope)?;
-        let (k, v) = match cache {
-            None => self.keys_and_values(memory)?,
-            Some(CrossCache(Some(kept))) => kept.clone(),
-            Some(cache) => cache.0.insert(self.keys_and_values(memory)?).clone(),
+        let (k, v, sequences) = match seen {
+            Seen::Cached(cache) => cache.seen()?,
+            Seen::Memory(memory) => {
+                let (k, v) = self.keys_and_values(memory)?;
+                (k, v, memory.seen_by(&scope.context.sequences)?)
+            }
         };
-        let sequences = memory.seen_by(&scope.context.sequences)?;
         let attended = ops::attention(&q, &k, &v, &self.spec, &sequences, None)?;
         self.projections.output.forward(&attended, scope)
     }
 
     /// Of the encoder's tokens: their sequences, and not the decoder's, are what a hook is told.
-    fn keys_and_values(&self, Memory { hidden, scope }: &Memory) -> Result<(Tensor, Tensor)> {
+    pub(super) fn keys_and_values(&self, Memory { hidden, scope }: &Memory) -> Result<(Tensor, Tensor)> {
         Ok((self.projections.key.forward(hidden, scope)?, self.projections.value.forward(hidden, scope)?))
     }
 }

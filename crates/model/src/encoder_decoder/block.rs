@@ -3,7 +3,7 @@
 
 use tensor::{Result, Tensor};
 
-use super::attention::{Bias, CrossAttention, SelfAttention};
+use super::attention::{Bias, CrossAttention, Seen, SelfAttention};
 use super::cache::BlockCache;
 use super::memory::Memory;
 use crate::config::EncoderDecoderConfig;
@@ -34,7 +34,7 @@ pub(super) struct Inputs {
     pub(super) bias: Bias,
     /// In a decoder.
     pub(super) prefix: Option<Prefix>,
-    /// In a decoder.
+    /// In a decoder whose cache does not hold what it sees of it.
     pub(super) memory: Option<Memory>,
 }
 
@@ -66,6 +66,11 @@ impl Block {
         Self { attention, cross_attention, mlp }
     }
 
+    /// Keys and values that a decoder's tokens see of `memory`; `None` in an encoder.
+    pub(super) fn cross_keys_and_values(&self, memory: &Memory) -> Option<Result<(Tensor, Tensor)>> {
+        self.cross_attention.as_ref().map(|layer| layer.part.keys_and_values(memory))
+    }
+
     /// `x`: `[num_tokens, hidden_size]`, returned in the same shape.
     pub(super) fn forward(
         &self,
@@ -74,12 +79,13 @@ impl Block {
         scope: &Scope,
         cache: Option<&mut BlockCache>,
     ) -> Result<Tensor> {
-        let (own_cache, cross_cache) = cache.map(|cache| (&mut cache.own, &mut cache.cross)).unzip();
+        let (own_cache, cross_cache) = cache.map(|cache| (&mut cache.own, &cache.cross)).unzip();
         let mut x = self.attention.join(x, scope, |part, normed| {
             part.forward(normed, &inputs.bias, inputs.prefix.as_ref(), scope, own_cache)
         })?;
-        if let (Some(layer), Some(memory)) = (&self.cross_attention, &inputs.memory) {
-            x = layer.join(&x, scope, |part, normed| part.forward(normed, memory, scope, cross_cache))?;
+        let seen = cross_cache.map(Seen::Cached).or(inputs.memory.as_ref().map(Seen::Memory));
+        if let (Some(layer), Some(seen)) = (&self.cross_attention, seen) {
+            x = layer.join(&x, scope, |part, normed| part.forward(normed, seen, scope))?;
         }
         self.mlp.join(&x, scope, |part, normed| part.forward(normed, scope))
     }

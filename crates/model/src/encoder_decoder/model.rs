@@ -1,6 +1,7 @@
 //! An encoder-decoder with its weights.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use checkpoint::Checkpoint;
 use device::DType;
@@ -132,31 +133,61 @@ impl EncoderDecoder {
         self.head().evaluate(hidden, labels, pass)
     }
 
-    /// Encodes the text `input_ids` for a decoder that goes token by token. Nothing is recorded.
+    /// A cache without texts, for a decoder that goes token by token.
     ///
     /// # Errors
-    /// As [`EncoderDecoder::forward`].
-    pub fn start(&self, input_ids: &[u32], pass: &Pass) -> Result<DecoderCache> {
-        let input = Input::from_sequences(&[input_ids])?;
-        let memory = no_grad(|| self.encode(&input, pass))?;
-        Ok(DecoderCache::new(&self.config, memory)?)
+    /// [`ModelError::Tensor`] without memory.
+    pub fn new_cache(&self) -> Result<DecoderCache> {
+        Ok(DecoderCache::new(&self.config)?)
     }
 
-    /// The decoder's hidden states, as [`EncoderDecoder::forward`] gives them, of the tokens `input_ids`, which go on what is
-    /// in `cache`: `[input_ids.len(), hidden_size]`. They are then in the cache too. Nothing is recorded.
+    /// Encodes texts to begin others with: `input_ids[i]` for the one at place `i` of `cache`, where it takes the place of what
+    /// was there. Nothing is begun where it has no tokens. Nothing is recorded.
     ///
     /// # Errors
     /// As [`EncoderDecoder::forward`]; the cache must not be used after one.
-    pub fn forward_cached(&self, cache: &mut DecoderCache, input_ids: &[u32], pass: &Pass) -> Result<Tensor> {
-        let (start, count) = (cache.length, input_ids.len() as u32);
-        let positions: Vec<u32> = (start..start + count).collect();
-        let input = Input::packed(input_ids, &positions, &[0, count])?;
-        cache.length += count;
+    pub fn start(&self, cache: &mut DecoderCache, input_ids: &[&[u32]], pass: &Pass) -> Result<()> {
+        cache.add_up_to(input_ids.len());
+        let begun = || (0..input_ids.len()).filter(|&place| !input_ids[place].is_empty());
+        begun().for_each(|place| cache.forget(place));
+        let input = Input::from_sequences(&begun().map(|place| input_ids[place]).collect::<Vec<_>>())?;
+        no_grad(|| {
+            let memory = self.encode(&input, pass)?;
+            let starts = memory.scope.context.sequences.cu_seqlens_q();
+            let rows = starts.windows(2).map(|ends| (ends[1] - ends[0]) as usize);
+            let rows: Vec<(usize, usize)> = begun().zip(rows).collect();
+            Ok(self.network.decoder.remember(&memory, &rows, &mut cache.blocks)?)
+        })
+    }
+
+    /// The decoder's hidden states, as [`EncoderDecoder::forward`] gives them, of more tokens of the texts that were started in
+    /// `cache`: `input_ids[i]` go on the text at place `i`, which waits if there are none. The rows of each text follow those of
+    /// the one before, `[all new tokens, hidden_size]`; their tokens are then in the cache too. Nothing is recorded.
+    ///
+    /// # Errors
+    /// As [`EncoderDecoder::forward`], after which the cache must not be used; [`ModelError::BatchLength`] for more texts than
+    /// were started.
+    pub fn forward_cached(&self, cache: &mut DecoderCache, input_ids: &[&[u32]], pass: &Pass) -> Result<Tensor> {
+        let (expected, got) = (cache.lengths.len(), input_ids.len());
+        if got > expected {
+            return Err(ModelError::BatchLength { argument: "input_ids", expected, got });
+        }
+        let (mut positions, mut ends) = (Vec::new(), vec![0]);
+        let mut rows = Vec::new();
+        for (place, new) in input_ids.iter().enumerate().filter(|(_, new)| !new.is_empty()) {
+            let start = cache.lengths[place];
+            positions.extend((start..start + new.len()).map(|position| position as u32));
+            ends.push(positions.len() as u32);
+            rows.push((place, new.len()));
+            cache.lengths[place] += new.len();
+        }
+        let input = Input::packed(&input_ids.concat(), &positions, &ends)?;
+        let rows: Arc<[(usize, usize)]> = rows.into();
+        cache.blocks.iter_mut().for_each(|block| block.begin(&rows));
         no_grad(|| {
             let scope = self.scope(&input, None, pass)?;
             let x = self.network.decoder.embed(&input.input_ids, &scope)?;
-            let DecoderCache { memory, blocks, .. } = cache;
-            self.finish(&self.network.decoder.forward(x, Some(memory), &scope, pass, Some(blocks))?)
+            self.finish(&self.network.decoder.forward(x, None, &scope, pass, Some(&mut cache.blocks))?)
         })
     }
 

@@ -66,9 +66,21 @@ impl Stack {
         self.embedding.forward(ids, scope)
     }
 
-    /// `x`: `[num_tokens, hidden_size]`, returned in the same shape, normed. A decoder is given `memory`, and `caches` to
-    /// go on a text. With gradient checkpointing a block keeps its inputs alone and is computed again in backward;
-    /// never where a text goes on.
+    /// Keeps what the blocks of a decoder will see of `memory` in `caches`: `rows` says whose texts were encoded, and how many rows
+    /// each has.
+    pub(super) fn remember(&self, memory: &Memory, rows: &[(usize, usize)], caches: &mut [BlockCache]) -> Result<()> {
+        for (block, cache) in self.blocks.iter().zip(caches) {
+            if let Some(seen) = block.cross_keys_and_values(memory) {
+                let (keys, values) = seen?;
+                cache.cross.push(&keys, &values, rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `x`: `[num_tokens, hidden_size]`, returned in the same shape, normed. A decoder is given `memory`, or `caches` that hold
+    /// what it sees of it, where texts go on. With gradient checkpointing a block keeps its inputs alone and is computed again
+    /// in backward; never where a text goes on.
     pub(super) fn forward(
         &self,
         mut x: Tensor,
@@ -82,9 +94,9 @@ impl Stack {
         for (layer, block) in self.blocks.iter().enumerate() {
             let mut cache = caches.as_mut().map(|caches| &mut caches[layer]);
             let prefix = match (memory, &mut cache) {
-                (None, _) => None,
+                (None, None) => None,
                 (Some(_), None) => scope.adapter.prefix(layer)?,
-                (Some(_), Some(cache)) => cache.own.prefix(|| scope.adapter.prefix(layer))?,
+                (_, Some(cache)) => cache.own.prefix(|| scope.adapter.prefix(layer))?,
             };
             let inputs = Inputs { bias: bias.clone(), prefix, memory: memory.cloned() };
             x = match pass.gradient_checkpointing && cache.is_none() {

@@ -78,6 +78,33 @@ pub(crate) fn logits(model: &Decoder, sequences: &[&[u32]], pass: &Pass) -> Vec<
     model.logits(&hidden, pass).unwrap().to_vec()
 }
 
+/// Grows three texts made of `ids` in one cache, where they wait for each other, end and begin, and holds every row against
+/// the last ones of the logits of its text by itself.
+pub(crate) fn grow_together(model: &Decoder, ids: &[u32], pass: &Pass, variant: &str) {
+    let text = |shift: usize| [&ids[shift..], &ids[..shift]].concat();
+    let mut texts = [text(0), text(3), text(8)];
+    let mut done = [0; 3];
+    let mut cache = model.new_cache().unwrap();
+    for steps in [[5, 0, 2], [1, 7, 0], [0, 1, 1], [1, 1, 1], [6, 1, 9], [1, 1, 1]] {
+        if steps[2] == 9 {
+            cache.forget(1);
+            (texts[1], done[1]) = (text(12), 0);
+        }
+        let new = [0, 1, 2].map(|place| &texts[place][done[place]..done[place] + steps[place]]);
+        let hidden = model.forward_cached(&mut cache, &new, pass).unwrap();
+        let expected = (0..3).flat_map(|place| {
+            done[place] += steps[place];
+            assert_eq!(cache.input_ids(place), &texts[place][..done[place]]);
+            let whole = logits(model, &[&texts[place][..done[place]]], pass);
+            whole[whole.len() - steps[place] * model.config().vocab_size..].to_vec()
+        });
+        let expected: Vec<f32> = expected.collect();
+        // The same sums over the same numbers, cut at other places: a few roundings.
+        let error = relative_error(&model.logits(&hidden, pass).unwrap().to_vec(), &expected);
+        assert!(error <= 1e-5, "{variant}: {error:.1e} after {done:?} tokens");
+    }
+}
+
 /// The largest difference over the largest expected value; infinite if a value is NaN.
 pub(crate) fn relative_error(got: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(got.len(), expected.len());

@@ -65,9 +65,12 @@ pub struct GenerateArgs {
     /// The adapter that the prompt is for, where several are given: its name, or base for none.
     #[arg(long = "use", value_name = "NAME", conflicts_with = "prompts")]
     pub chosen: Option<String>,
-    /// Texts to continue one after another: JSON Lines of {"prompt"} or {"prompt", "adapter"}.
+    /// Texts to continue: JSON Lines of {"prompt"} or {"prompt", "adapter"}.
     #[arg(long, value_name = "FILE")]
     pub prompts: Option<PathBuf>,
+    /// Texts that are written at once, those of one adapter together; keys and values are kept for so many.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub batch_size: u32,
     /// Give the prompt as a user's message through the model's chat template.
     #[arg(long)]
     pub chat: bool,

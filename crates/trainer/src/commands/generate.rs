@@ -1,19 +1,19 @@
 //! `generate`: continues or answers a prompt or a file of them, shown as they grow.
 
-use std::time::Instant;
+mod shown;
 
 use data::{ChatTemplate, DataOptions, Tokenizer};
-use model::Pass;
 use serde_json::{Map, Value, json};
 
 use crate::Error;
 use crate::args::GenerateArgs;
 use crate::commands::{EXIT_DONE, Opened};
 use crate::console::Console;
-use crate::generation::{Generation, TextModel, encode_prompt};
+use crate::generation::{Continuation, Generation, News, Prompt, TextModel, encode_prompt};
 use crate::run::adapters::Adapters;
 use crate::run::base_model::now;
 use crate::sampling::Sampling;
+use shown::Shown;
 
 pub(super) fn run(args: &GenerateArgs) -> Result<u8, Error> {
     let console = Console::new(args.json);
@@ -34,25 +34,22 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Error> {
         template: template.as_ref(),
         sampling: Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed },
     };
-    match (&args.prompts, &args.prompt) {
-        (Some(path), _) => {
+    let asked = match &args.prompts {
+        Some(path) => {
             let vocab_size = base.task.base().dimensions().vocab_size;
             let options = DataOptions { adapters: adapters.names().to_vec(), ..DataOptions::new(vocab_size) };
-            let mut rows = Vec::new();
-            for prompt in data::read_prompts(path, &options)? {
-                let name = prompt.adapter.map(|chosen| adapters.names()[chosen as usize].as_str());
-                rows.push(writer.write(&prompt.text, name, adapters.pass(prompt.adapter))?);
-            }
-            if args.json {
-                console.result(&json!({ "rows": rows }))?;
-            }
+            data::read_prompts(path, &options)?
         }
-        (None, prompt) => {
-            let chosen = chosen(args, &adapters)?;
-            let row = writer.write(prompt.as_deref().unwrap_or_default(), None, adapters.pass(chosen))?;
-            if args.json {
-                console.result(&row)?;
-            }
+        None => {
+            let text = args.prompt.clone().unwrap_or_default();
+            vec![data::Prompt { text, adapter: chosen(args, &adapters)? }]
+        }
+    };
+    let rows = writer.write(&asked, &adapters)?;
+    if args.json {
+        match args.prompts {
+            Some(_) => console.result(&json!({ "rows": rows }))?,
+            None => console.result(&rows[0])?,
         }
     }
     Ok(EXIT_DONE)
@@ -80,7 +77,7 @@ fn chosen(args: &GenerateArgs, adapters: &Adapters) -> Result<Option<u32>, Error
     }
 }
 
-/// What continues one prompt after another.
+/// What continues prompts.
 struct Writer<'a> {
     args: &'a GenerateArgs,
     console: Console,
@@ -91,50 +88,60 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Continues `text`, shown as it grows, with the adapter of `pass`; returns what a program reads of it.
-    fn write(&self, text: &str, adapter: Option<&str>, pass: &Pass) -> Result<Map<String, Value>, Error> {
-        let Self { args, console, model, tokenizer, .. } = *self;
-        let prompt = encode_prompt(text, tokenizer, self.template)?;
-        let generation = Generation {
-            model,
-            pass,
-            sampling: self.sampling,
-            max_new_tokens: args.max_new_tokens,
-            stop_token_ids: &tokenizer.special_tokens().stop_token_ids,
+    /// Continues `asked`, those of one adapter after those of another; returns what a program reads of each.
+    fn write(&self, asked: &[data::Prompt], adapters: &Adapters) -> Result<Vec<Map<String, Value>>, Error> {
+        let Self { args, model, tokenizer, .. } = *self;
+        let encode = |(number, one): (u32, &data::Prompt)| {
+            Ok(Prompt { token_ids: encode_prompt(&one.text, tokenizer, self.template)?, number })
         };
-        if model.continues() && !args.chat {
-            console.fragment(text);
+        let prompts = (0..).zip(asked).map(encode).collect::<Result<Vec<_>, Error>>()?;
+        let repeats = model.continues() && !args.chat;
+        let begin = |one: &data::Prompt| if repeats { one.text.clone() } else { String::new() };
+        let mut shown = Shown::new(self.console, tokenizer, asked.iter().map(begin));
+        let mut rows = vec![Map::new(); asked.len()];
+        let mut left: Vec<usize> = (0..asked.len()).collect();
+        while let Some(&first) = left.first() {
+            let chosen = asked[first].adapter;
+            let (group, others): (Vec<usize>, Vec<usize>) = left.iter().partition(|&&i| asked[i].adapter == chosen);
+            left = others;
+            let generation = Generation {
+                model,
+                pass: adapters.pass(chosen),
+                sampling: self.sampling,
+                max_new_tokens: args.max_new_tokens,
+                stop_token_ids: &tokenizer.special_tokens().stop_token_ids,
+                batch_size: args.batch_size as usize,
+            };
+            let of_group: Vec<Prompt> = group.iter().map(|&i| prompts[i].clone()).collect();
+            let continuations = generation.run(&of_group, |index, news| match news {
+                News::Token(token) => shown.add(group[index], token),
+                News::End => shown.end(group[index]),
+            })?;
+            // Only rows of a file name their adapter.
+            let name = chosen.filter(|_| args.prompts.is_some()).map(|chosen| &adapters.names()[chosen as usize]);
+            for (&index, continuation) in group.iter().zip(&continuations) {
+                rows[index].extend(name.map(|name| ("adapter".to_owned(), json!(name))));
+                rows[index].extend(self.row(&asked[index].text, &prompts[index], continuation)?);
+            }
         }
-        let started = Instant::now();
-        let mut first_token = None;
-        let mut stream = tokenizer.stream(true);
-        let continuation = generation.run(&prompt, |token| {
-            first_token.get_or_insert_with(|| started.elapsed().as_secs_f64());
-            console.fragment(&stream.push(token)?);
-            Ok(())
-        });
-        let seconds = started.elapsed().as_secs_f64();
-        let rest = stream.finish()?;
-        console.fragment(&format!("{rest}\n"));
-        let continuation = continuation?;
-        let tokens = continuation.token_ids.len();
-        let mut row = Map::new();
-        if let Some(adapter) = adapter {
-            row.insert("adapter".to_owned(), json!(adapter));
-        }
+        Ok(rows)
+    }
+
+    /// What a program reads of a text.
+    fn row(&self, text: &str, prompt: &Prompt, continuation: &Continuation) -> Result<Map<String, Value>, Error> {
+        let Continuation { token_ids, finish_reason, seconds_to_first_token, seconds } = continuation;
         let found = [
             ("prompt", json!(text)),
-            ("completion", json!(tokenizer.decode(&continuation.token_ids, true)?)),
-            ("token_ids", json!(continuation.token_ids)),
-            ("prompt_tokens", json!(prompt.len())),
-            ("completion_tokens", json!(tokens)),
-            ("finish_reason", json!(continuation.finish_reason)),
-            ("seconds_to_first_token", json!(first_token)),
+            ("completion", json!(self.tokenizer.decode(token_ids, true)?)),
+            ("token_ids", json!(token_ids)),
+            ("prompt_tokens", json!(prompt.token_ids.len())),
+            ("completion_tokens", json!(token_ids.len())),
+            ("finish_reason", json!(finish_reason)),
+            ("seconds_to_first_token", json!(seconds_to_first_token)),
             ("seconds", json!(seconds)),
-            ("tokens_per_second", json!(tokens as f64 / seconds.max(1e-9))),
+            ("tokens_per_second", json!(token_ids.len() as f64 / seconds.max(1e-9))),
         ];
-        row.extend(found.map(|(key, value)| (key.to_owned(), value)));
-        Ok(row)
+        Ok(found.map(|(key, value)| (key.to_owned(), value)).into_iter().collect())
     }
 }
 

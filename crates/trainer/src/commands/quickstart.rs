@@ -13,7 +13,7 @@ use crate::commands::{EXIT_DONE, train};
 use crate::config::{self, Config, Overrides};
 use crate::console::Console;
 use crate::memory;
-use crate::quickstart::{Answer, Bundle, Outcome, TaskRow, answer, table};
+use crate::quickstart::{Answer, Bundle, Outcome, TaskRow, answers, table};
 use crate::run::adapters::Adapters;
 use crate::run::base_model::{BaseModel, RowSettings};
 use crate::run::evaluate::{Evaluation, evaluate};
@@ -121,8 +121,8 @@ impl Exam {
     fn take(&self, base: &BaseModel, pass: &Pass) -> Result<Marks, Error> {
         let evaluation = evaluate(base.task.as_ref(), &Adapters::one(pass.clone()), &self.dataset, BATCH_SIZE)?;
         let model = base.text_model()?;
-        let answers = self.rows.iter().map(|row| answer(model, pass, &self.tokenizer, row));
-        Ok(Marks { evaluation, answers: answers.collect::<Result<_, _>>()? })
+        let answers = answers(model, pass, &self.tokenizer, &self.rows)?;
+        Ok(Marks { evaluation, answers })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::args::TrainArgs;
 use crate::commands::{EXIT_DONE, compute_with};
 use crate::config::{self, Config, Resume};
 use crate::console::Console;
-use crate::generation::{Generation, encode_prompt};
+use crate::generation::{BATCH_SIZE, Generation, Prompt, encode_prompt};
 use crate::memory;
 use crate::run::base_model::now;
 use crate::run::facts::{self, Fact};
@@ -243,15 +243,16 @@ impl Run {
         Ok(state)
     }
 
-    fn prompts(&self) -> Result<Vec<Vec<u32>>, Error> {
+    fn prompts(&self) -> Result<Vec<Prompt>, Error> {
         let texts = &self.config.training.sample_prompts;
         let Some(tokenizer) = self.setup.tokenizer.as_ref().filter(|_| !texts.is_empty()) else {
             return Ok(Vec::new());
         };
-        texts.iter().map(|text| encode_prompt(text, tokenizer, None)).collect()
+        let prompt = |text: &String| Ok(Prompt { token_ids: encode_prompt(text, tokenizer, None)?, number: 0 });
+        texts.iter().map(prompt).collect()
     }
 
-    fn continue_prompts(&self, method: &Arc<dyn Method>, prompts: &[Vec<u32>]) -> Result<Vec<String>, Error> {
+    fn continue_prompts(&self, method: &Arc<dyn Method>, prompts: &[Prompt]) -> Result<Vec<String>, Error> {
         let Some(tokenizer) = self.setup.tokenizer.as_ref().filter(|_| !prompts.is_empty()) else {
             return Ok(Vec::new());
         };
@@ -261,12 +262,10 @@ impl Run {
             sampling: Sampling::GREEDY,
             max_new_tokens: self.config.training.sample_max_new_tokens,
             stop_token_ids: &tokenizer.special_tokens().stop_token_ids,
+            batch_size: BATCH_SIZE,
         };
-        let continue_one = |prompt: &Vec<u32>| {
-            let continuation = generation.run(prompt, |_| Ok(()))?;
-            Ok(tokenizer.decode(&continuation.token_ids, true)?)
-        };
-        prompts.iter().map(continue_one).collect()
+        let continuations = generation.run(prompts, |_, _| Ok(()))?;
+        continuations.iter().map(|one| Ok(tokenizer.decode(&one.token_ids, true)?)).collect()
     }
 
     fn finish(

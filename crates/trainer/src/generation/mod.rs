@@ -1,6 +1,7 @@
-//! Text, token by token.
+//! Texts, token by token, several at once.
 
 mod text_model;
+mod texts;
 
 use data::{ChatTemplate, Conversation, Tokenizer};
 use model::Pass;
@@ -9,8 +10,14 @@ use crate::Error;
 use crate::sampling::Sampling;
 
 pub use text_model::{TextModel, Writing};
+use texts::Texts;
 
-/// How a text is written.
+/// Texts that are written at once unless somebody says otherwise: as many as products read the weights once for.
+pub const BATCH_SIZE: usize = 8;
+/// Tokens of prompts that are read in one pass, unless a single prompt has more: what bounds its memory.
+const PROMPT_TOKENS: usize = 2048;
+
+/// How texts are written.
 pub struct Generation<'a> {
     /// The model.
     pub model: &'a dyn TextModel,
@@ -18,19 +25,34 @@ pub struct Generation<'a> {
     pub pass: &'a Pass,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// Tokens at most.
+    /// Tokens of a text at most.
     pub max_new_tokens: usize,
-    /// Tokens that end the text; they are not part of it.
+    /// Tokens that end a text; they are not part of it.
     pub stop_token_ids: &'a [u32],
+    /// Texts that are written at once. Keys and values are kept for so many.
+    pub batch_size: usize,
+}
+
+/// What a text begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// Its tokens, at least one.
+    pub token_ids: Vec<u32>,
+    /// Which random numbers are drawn for the text: two texts with the same prompt and number are the same.
+    pub number: u32,
 }
 
 /// What was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Continuation {
     /// The new tokens.
     pub token_ids: Vec<u32>,
     /// Why it ended.
     pub finish_reason: FinishReason,
+    /// From the moment when its prompt was read to its first token, if it has one.
+    pub seconds_to_first_token: Option<f64>,
+    /// From the same moment to its end.
+    pub seconds: f64,
 }
 
 /// Why a continuation ended.
@@ -43,24 +65,30 @@ pub enum FinishReason {
     Length,
 }
 
+/// What became of a text just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It has one token more.
+    Token(u32),
+    /// It has ended.
+    End,
+}
+
 impl Generation<'_> {
-    /// Reads `prompt` and writes; `each` is given every new token as it is chosen.
+    /// Reads `prompts` and goes on with each; `each` is told which of them has news. As many as [`Generation::batch_size`] are
+    /// written at once, a token of each in one pass; where one ends the next prompt takes its place. A text depends on those
+    /// beside it only as rows of a product do on their number: by roundings.
     ///
     /// # Errors
     /// Those of the model and of `each`; [`Error::NotANumber`] if the model computes no numbers.
-    pub fn run(&self, prompt: &[u32], mut each: impl FnMut(u32) -> Result<(), Error>) -> Result<Continuation, Error> {
-        let mut text = self.model.start(prompt, self.pass)?;
-        let mut token_ids = Vec::new();
-        while token_ids.len() < self.max_new_tokens.min(text.room()) {
-            let logits = text.logits(token_ids.last().copied())?;
-            let token = self.sampling.choose(&logits, token_ids.len() as u64).ok_or(Error::NotANumber)?;
-            if self.stop_token_ids.contains(&token) {
-                return Ok(Continuation { token_ids, finish_reason: FinishReason::Stop });
-            }
-            each(token)?;
-            token_ids.push(token);
-        }
-        Ok(Continuation { token_ids, finish_reason: FinishReason::Length })
+    pub fn run(
+        &self,
+        prompts: &[Prompt],
+        each: impl FnMut(usize, News) -> Result<(), Error>,
+    ) -> Result<Vec<Continuation>, Error> {
+        let mut texts = Texts::new(self, prompts, each)?;
+        while texts.read()? || texts.write()? {}
+        Ok(texts.into_continuations())
     }
 }
 

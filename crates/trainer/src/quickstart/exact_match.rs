@@ -8,7 +8,7 @@ use model::Pass;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::generation::{Generation, TextModel, encode_prompt};
+use crate::generation::{BATCH_SIZE, Continuation, Generation, Prompt, TextModel, encode_prompt};
 use crate::sampling::Sampling;
 
 /// Tokens that a model may use for an answer; the longest record takes fewer than half.
@@ -54,25 +54,31 @@ pub(crate) struct Answer {
     pub(crate) is_right: bool,
 }
 
-/// Lets `model` answer `row`, always with its most likely token.
+/// Lets `model` answer `rows`, always with its most likely token.
 ///
 /// # Errors
 /// Those of the model and the tokenizer.
-pub(crate) fn answer(
+pub(crate) fn answers(
     model: &dyn TextModel,
     pass: &Pass,
     tokenizer: &Tokenizer,
-    row: &TaskRow,
-) -> Result<Answer, Error> {
+    rows: &[TaskRow],
+) -> Result<Vec<Answer>, Error> {
     let generation = Generation {
         model,
         pass,
         sampling: Sampling::GREEDY,
         max_new_tokens: MAX_NEW_TOKENS,
         stop_token_ids: &tokenizer.special_tokens().stop_token_ids,
+        batch_size: BATCH_SIZE,
     };
-    let continuation = generation.run(&encode_prompt(&row.prompt, tokenizer, None)?, |_| Ok(()))?;
-    let text = tokenizer.decode(&continuation.token_ids, true)?;
-    let is_right = text == row.completion;
-    Ok(Answer { text, is_right })
+    let prompt = |row: &TaskRow| Ok(Prompt { token_ids: encode_prompt(&row.prompt, tokenizer, None)?, number: 0 });
+    let prompts = rows.iter().map(prompt).collect::<Result<Vec<_>, Error>>()?;
+    let continuations = generation.run(&prompts, |_, _| Ok(()))?;
+    let answer = |(continuation, row): (&Continuation, &TaskRow)| {
+        let text = tokenizer.decode(&continuation.token_ids, true)?;
+        let is_right = text == row.completion;
+        Ok(Answer { text, is_right })
+    };
+    continuations.iter().zip(rows).map(answer).collect()
 }

@@ -8,5 +8,5 @@ mod exact_match;
 mod table;
 
 pub(crate) use bundle::Bundle;
-pub(crate) use exact_match::{Answer, TaskRow, answer};
+pub(crate) use exact_match::{Answer, TaskRow, answers};
 pub(crate) use table::{Outcome, table};
