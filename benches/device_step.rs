@@ -75,7 +75,7 @@ fn run(model: &Model, quantization: &str, recipe: &Recipe, dir: &Path, gpu: Opti
         adapters: &[],
         cache: None,
     };
-    let rows = Rows::new(base.rows(&config.data.train, None, None, settings)?, &config)?;
+    let rows = Rows::new(base.feed(&config.data.train, None, None, settings, true)?, &config)?;
     let architecture = gpu.map_or(Architecture::Hopper, |gpu| gpu.executor().architecture());
     let plan = KernelPlan::new(&DryStep::take(&config, &mut base, &rows, architecture)?, architecture);
     println!(

@@ -46,7 +46,7 @@ fn open(workspace: &Workspace, settings: &str) -> (Config, BaseModel, Rows) {
         BaseModel::open(&config.model.path, config.model.dtype.dtype(), Purpose::of_config(&config).unwrap()).unwrap();
     let row_settings =
         RowSettings { max_length: 64, completion_only_loss: false, num_virtual_tokens: 0, adapters: &[], cache: None };
-    let rows = Rows::new(base.rows(&config.data.train, None, None, row_settings).unwrap(), &config).unwrap();
+    let rows = Rows::new(base.feed(&config.data.train, None, None, row_settings, true).unwrap(), &config).unwrap();
     (config, base, rows)
 }
 

@@ -18,6 +18,9 @@ fn runs_share_a_cache_and_learn_the_same() {
         let output = workspace.train(out, &[STEPS, "data.cache=always", &cache_dir]).expect(0);
         assert!(output.stdout.contains("whose tokens are kept in"), "{}", output.stdout);
         assert!(result(out) == result("plain"), "{out}");
+        // The first begins before its rows are encoded, and tells of them at its end.
+        let begins = output.stdout.contains("encoded while training goes on");
+        assert_eq!((begins, output.stdout.matches("% supervised").count()), (out == "first", 1), "{}", output.stdout);
         let entries = std::fs::read_dir(workspace.path("tokens")).unwrap();
         assert_eq!(entries.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 1);
     }
@@ -35,6 +38,21 @@ fn a_run_keeps_its_rows_beside_its_result_and_goes_on_with_them() {
     workspace.train("plain", &["training.lr_scheduler_type=constant", STEPS]).expect(0);
     let adapter = |out: &str| std::fs::read(workspace.path(out).join("adapter_model.safetensors")).unwrap();
     assert!(adapter("out") == adapter("plain"));
+}
+
+#[test]
+fn a_bad_row_far_behind_is_told_before_the_first_step() {
+    let workspace = Workspace::new(13);
+    let rows = std::fs::read_to_string(workspace.path("train.jsonl")).unwrap();
+    workspace.write("train.jsonl", &format!("{}{{\"text\": 1}}\n", rows.repeat(100)));
+    let refused =
+        workspace.train("out", &[STEPS, "training.per_device_train_batch_size=1", "data.cache=always"]).expect(3);
+    assert!(
+        refused.stderr.contains(&format!("train.jsonl:{}: ", 100 * rows.lines().count() + 1)),
+        "{}",
+        refused.stderr
+    );
+    assert!(!workspace.path("out/metrics.jsonl").exists());
 }
 
 #[test]

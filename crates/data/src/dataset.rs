@@ -4,23 +4,26 @@ mod builder;
 mod cache;
 mod column;
 mod columns;
+mod feed;
 mod images;
+mod scan;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::OnceLock;
 
-use checkpoint::hexdigest;
+use checkpoint::{hexdigest, sha256_file};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::encode::Encoder;
+use crate::encode::{Encoded, Encoder};
 use crate::lines::{Line, Lines};
 use crate::{ChatTemplate, DataError, DataOptions, Example, ImageOptions, Row, Statistics, Task, Tokenizer};
 use builder::Builder;
 pub use cache::TokenCache;
 use columns::{Columns, GrowingColumns};
+pub use feed::{Feed, FeedOptions};
 use images::Images;
 
 /// The examples of a file, in its order: in memory, or mapped from a [`TokenCache`].
@@ -69,7 +72,7 @@ impl Dataset {
         cache: &TokenCache,
     ) -> Result<Self, DataError> {
         options.check()?;
-        match cache.load(path, &Encoder { tokenizer, template, options })? {
+        match cache.load(path, &sha256_file(path)?, &Encoder { tokenizer, template, options })? {
             Some(dataset) => Ok(dataset),
             None => Self::load(path, tokenizer, template, options),
         }
@@ -89,7 +92,7 @@ impl Dataset {
         options.check()?;
         let encoder = Encoder { tokenizer, template, options };
         let mut builder = Builder::new(&encoder, GrowingColumns::in_memory());
-        encode_lines(reader, path, &encoder, &mut builder, |_| Ok(()))?;
+        encode_lines(reader, path, &encoder, &mut builder, |_| Ok(true))?;
         builder.finish(path)
     }
 
@@ -229,33 +232,44 @@ fn reader(path: &Path) -> Result<BufReader<File>, DataError> {
     Ok(BufReader::with_capacity(1 << 20, file))
 }
 
-/// Encodes the lines of `reader` into `builder`. Those of a block are encoded at once; after each, `end_of_block` is called.
+/// Encodes the lines of `reader` into `builder`. Those of a block are encoded at once; after each, `end_of_block` says whether to go
+/// on. Returns whether the last line was reached.
 fn encode_lines(
     reader: impl BufRead,
     path: &Path,
     encoder: &Encoder<'_>,
     builder: &mut Builder<'_>,
-    mut end_of_block: impl FnMut(&mut GrowingColumns) -> Result<(), DataError>,
-) -> Result<(), DataError> {
-    let encode = |line: &Line| {
-        let mut object = line.object()?;
-        let adapter = encoder.adapter(&mut object)?;
-        let mut encoded = encoder.encode(Row::from_object(object, encoder.options.task)?)?;
-        encoded.iter_mut().for_each(|encoded| encoded.example.adapter = adapter);
-        Ok(encoded)
-    };
+    mut end_of_block: impl FnMut(&mut GrowingColumns) -> Result<bool, DataError>,
+) -> Result<bool, DataError> {
     let mut lines = Lines::new(reader, path, encoder.options.max_line_bytes);
     loop {
         let block = lines.block()?;
         if block.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        let rows: Vec<_> = block.par_iter().map(encode).collect();
+        let rows: Vec<_> = block.par_iter().map(|line| encode_line(line, encoder)).collect();
         for (line, encoded) in block.iter().zip(rows) {
             builder.push(line.number, encoded.map_err(|error| at(path, line.number, error))?);
         }
-        end_of_block(&mut builder.columns)?;
+        if !end_of_block(&mut builder.columns)? {
+            return Ok(false);
+        }
     }
+}
+
+/// The examples of one line.
+fn encode_line(line: &Line, encoder: &Encoder<'_>) -> Result<Vec<Encoded>, DataError> {
+    let (row, adapter) = row_of(line, encoder)?;
+    let mut encoded = encoder.encode(row)?;
+    encoded.iter_mut().for_each(|encoded| encoded.example.adapter = adapter);
+    Ok(encoded)
+}
+
+/// The row on a line, and the adapter that it chose.
+fn row_of(line: &Line, encoder: &Encoder<'_>) -> Result<(Row, Option<u32>), DataError> {
+    let mut object = line.object()?;
+    let adapter = encoder.adapter(&mut object)?;
+    Ok((Row::from_object(object, encoder.options.task)?, adapter))
 }
 
 fn at(path: &Path, line: usize, source: DataError) -> DataError {
@@ -264,5 +278,7 @@ fn at(path: &Path, line: usize, source: DataError) -> DataError {
 
 #[cfg(test)]
 mod cache_tests;
+#[cfg(test)]
+mod feed_tests;
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,11 @@ mod text;
 mod tokenized;
 mod words;
 
+use checkpoint::sha256_hex;
 use serde_json::{Map, Value};
 
 use crate::row::{Row, kind};
-use crate::{ChatTemplate, DataError, DataOptions, Example, IGNORE_INDEX, Task, Tokenizer};
+use crate::{ChatTemplate, DataError, DataOptions, Example, IGNORE_INDEX, Rendered, Task, Tokenizer};
 
 /// The key of a row's adapter.
 const ADAPTER: &str = "adapter";
@@ -52,6 +53,66 @@ impl Encoder<'_> {
             (Task::Seq2SeqLm, Row::Completion { prompt, completion }) => one(self.seq2seq(&prompt, &completion)?),
             (task, row) => Err(DataError::UnknownRow { keys: vec![row.key().to_owned()], task }),
         }
+    }
+
+    /// What the examples of a file with the SHA-256 `content` depend on: two encoders with the same fingerprint of the same file
+    /// make the same examples.
+    pub(crate) fn fingerprint(&self, content: &str) -> String {
+        let parts = [
+            content.to_owned(),
+            format!("{:?}", self.options),
+            self.tokenizer.map_or_else(String::new, Tokenizer::fingerprint),
+            self.template.map_or_else(String::new, ChatTemplate::fingerprint),
+        ];
+        // Each with its length before it, so that no two lists have the same text.
+        let text: String = parts.iter().map(|part| format!("{} {part}\n", part.len())).collect();
+        sha256_hex(text.as_bytes())
+    }
+
+    /// Whether `row` makes one example, neither none nor several; `false` too where only its tokens tell.
+    ///
+    /// # Errors
+    /// What is found wrong with the row on the way, as encoding it would.
+    pub(crate) fn makes_one(&self, row: Row) -> Result<bool, DataError> {
+        match row {
+            // As cheap to encode as to look at.
+            Row::Tokenized(_) => self.encode(row).map(|examples| !examples[0].example.input_ids.is_empty()),
+            Row::Messages(conversation) if self.options.completion_only_loss => {
+                let template = self.template.ok_or(DataError::NoChatTemplate)?;
+                match template.render_turns(&conversation)?.as_slice() {
+                    [Rendered { text, .. }] => self.has_tokens(text),
+                    _ => Ok(false),
+                }
+            }
+            Row::Messages(conversation) => {
+                let template = self.template.ok_or(DataError::NoChatTemplate)?;
+                self.has_tokens(&template.render(&conversation, false)?)
+            }
+            Row::Turns { conversation, prompt } => {
+                let template = self.template.ok_or(DataError::NoChatTemplate)?;
+                self.has_tokens(&template.render_completion(&conversation, prompt)?.text)
+            }
+            Row::Text { label, .. } if self.options.task == Task::SequenceClassification => {
+                self.target(label, "text").and_then(|_| self.adds_tokens())
+            }
+            Row::Words { words, labels } => self.classes(words.len(), labels).and_then(|_| self.adds_tokens()),
+            Row::Text { .. } | Row::Completion { .. } => self.adds_tokens(),
+            Row::Image { .. } => Ok(false),
+        }
+    }
+
+    /// Whether every text has a token at least, because some are added to it.
+    fn adds_tokens(&self) -> Result<bool, DataError> {
+        let tokenizer = self.tokenizer()?;
+        let ends = self.options.task == Task::CausalLm && tokenizer.special_tokens().eos_token_id.is_some();
+        Ok(ends || !tokenizer.encode("", true)?.is_empty())
+    }
+
+    /// Whether a text that a template rendered has a token: where its beginning has one.
+    fn has_tokens(&self, text: &str) -> Result<bool, DataError> {
+        const LOOKED_AT: usize = 64;
+        let beginning: String = text.chars().take(LOOKED_AT).collect();
+        Ok(!self.tokenizer()?.encode(&beginning, false)?.is_empty())
     }
 
     fn tokenizer(&self) -> Result<&Tokenizer, DataError> {

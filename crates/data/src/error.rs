@@ -366,6 +366,15 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
+    /// A file of which some row made no or several examples, where its tokens were not expected to matter for that.
+    #[error(
+        "{}: the tokenizer makes no tokens, or several examples, of a row that was counted as one; set data.cache = \"never\"",
+        path.display()
+    )]
+    Miscounted {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file in another encoding.
     #[error("{} is UTF-16; save it as UTF-8", path.display())]
     Utf16 {

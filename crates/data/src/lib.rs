@@ -9,6 +9,7 @@
 //! | an image file as pixel values | [`ImageProcessor`] |
 //! | all rows of a file, encoded, or all images of a folder | [`Dataset`], [`DataOptions`], [`ImageOptions`], [`Statistics`] |
 //! | encoded rows in mapped files, made once | [`TokenCache`] |
+//! | rows that are used while others are still being encoded | [`Feed`], [`FeedOptions`] |
 //! | the order of rows in an epoch | [`Permutation`] |
 //! | which rows make up which optimizer step | [`BatchPlan`], [`Step`] |
 //! | several rows in one place of a batch | [`Bins`] |
@@ -49,7 +50,7 @@ mod testing;
 pub use batch::Batch;
 pub use chat::{ChatTemplate, Rendered};
 pub use conversation::Conversation;
-pub use dataset::{Dataset, TokenCache};
+pub use dataset::{Dataset, Feed, FeedOptions, TokenCache};
 pub use error::DataError;
 pub use example::{Example, IGNORE_INDEX};
 pub use image::ImageProcessor;

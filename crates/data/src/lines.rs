@@ -16,6 +16,8 @@ const BLOCK_BYTES: usize = 8 << 20;
 pub(crate) struct Line {
     /// From 1.
     pub(crate) number: usize,
+    /// Of its first byte in what is read.
+    pub(crate) start: u64,
     bytes: Vec<u8>,
 }
 
@@ -26,11 +28,22 @@ pub(crate) struct Lines<R> {
     path: PathBuf,
     limit: usize,
     number: usize,
+    start: u64,
 }
 
 impl<R: BufRead> Lines<R> {
     pub(crate) fn new(reader: R, path: &Path, limit: usize) -> Self {
-        Self { reader, path: path.to_owned(), limit, number: 0 }
+        Self { reader, path: path.to_owned(), limit, number: 0, start: 0 }
+    }
+
+    /// The same where `number` lines were read before.
+    pub(crate) fn after(number: usize, reader: R, path: &Path, limit: usize) -> Self {
+        Self { number, ..Self::new(reader, path, limit) }
+    }
+
+    /// Bytes that were read.
+    pub(crate) fn position(&self) -> u64 {
+        self.start
     }
 
     /// The next lines; empty at the end.
@@ -47,7 +60,8 @@ impl<R: BufRead> Lines<R> {
         Ok(lines)
     }
 
-    fn line(&mut self) -> Result<Option<Line>, DataError> {
+    /// The next line, blank or not; `None` at the end.
+    pub(crate) fn line(&mut self) -> Result<Option<Line>, DataError> {
         let mut bytes = Vec::new();
         // Two bytes for the line's end.
         let mut limited = self.reader.by_ref().take(self.limit as u64 + 2);
@@ -56,6 +70,8 @@ impl<R: BufRead> Lines<R> {
             return Ok(None);
         }
         self.number += 1;
+        let start = self.start;
+        self.start += bytes.len() as u64;
         if bytes.last() == Some(&b'\n') {
             bytes.pop();
         }
@@ -73,7 +89,7 @@ impl<R: BufRead> Lines<R> {
                 bytes.drain(..3);
             }
         }
-        Ok(Some(Line { number: self.number, bytes }))
+        Ok(Some(Line { number: self.number, start, bytes }))
     }
 
     fn at(&self, source: DataError) -> DataError {

@@ -13,7 +13,7 @@ use super::builder::Builder;
 use super::columns::{Columns, GrowingColumns, Lengths};
 use super::{Dataset, encode_lines};
 use crate::encode::Encoder;
-use crate::{ChatTemplate, DataError, DataOptions, Statistics, Tokenizer};
+use crate::{DataError, DataOptions, Statistics};
 
 /// What an entry says of itself, written last: an entry without it is none.
 const DESCRIPTION: &str = "dataset.json";
@@ -79,16 +79,43 @@ impl TokenCache {
         &self.dir
     }
 
-    /// The examples of the file `path` as `encoder` makes them: its entry, which is made now if there is none.
-    pub(super) fn load(&self, path: &Path, encoder: &Encoder<'_>) -> Result<Option<Dataset>, DataError> {
-        let content = sha256_file(path)?;
-        let entry = self.dir.join(key(&content, encoder));
-        if let Some(dataset) = open(&entry, encoder.options) {
-            return Ok(Some(dataset));
+    /// The examples of the file `path`, whose SHA-256 is `content`, as `encoder` makes them: its entry, which is made now if there is
+    /// none. `None` if it may not be.
+    pub(super) fn load(&self, path: &Path, content: &str, encoder: &Encoder<'_>) -> Result<Option<Dataset>, DataError> {
+        match self.find(content, encoder) {
+            None if self.writable => self.make(path, content, encoder, || true),
+            found => Ok(found),
         }
-        if !self.writable {
-            return Ok(None);
-        }
+    }
+
+    /// The examples of a file whose SHA-256 is `content`, if there is an entry of them.
+    pub(super) fn find(&self, content: &str, encoder: &Encoder<'_>) -> Option<Dataset> {
+        open(&self.entry(content, encoder), encoder.options)
+    }
+
+    /// Whether entries are made.
+    pub(super) fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    pub(super) fn entry(&self, content: &str, encoder: &Encoder<'_>) -> PathBuf {
+        let parts = [
+            format!("tunesmith {} {VERSION} {}", env!("CARGO_PKG_VERSION"), cfg!(target_endian = "little")),
+            encoder.fingerprint(content),
+        ];
+        self.dir.join(&sha256_hex(parts.concat().as_bytes())[..32])
+    }
+
+    /// Makes the entry of the file `path`, whose SHA-256 is `content`, unless another process does it first. `None` if `go_on` ends
+    /// it, which is asked after each block of rows.
+    pub(super) fn make(
+        &self,
+        path: &Path,
+        content: &str,
+        encoder: &Encoder<'_>,
+        go_on: impl Fn() -> bool,
+    ) -> Result<Option<Dataset>, DataError> {
+        let entry = self.entry(content, encoder);
         let failed = |source| DataError::Cache { dir: self.dir.clone(), source };
         fs::create_dir_all(&self.dir).map_err(failed)?;
         let lock = File::create(entry.with_extension("lock")).map_err(failed)?;
@@ -100,18 +127,30 @@ impl TokenCache {
             }
             remove_staging(&entry).map_err(failed)?;
         }
-        let dataset = self.make(&entry, path, &content, encoder)?;
-        Ok(Some(dataset))
+        self.encode(&entry, path, content, encoder, go_on)
     }
 
     /// Encodes the file `path`, whose SHA-256 is `content`, into the directory `entry`, block by block, so that no more than a
     /// block is in memory.
-    fn make(&self, entry: &Path, path: &Path, content: &str, encoder: &Encoder<'_>) -> Result<Dataset, DataError> {
+    fn encode(
+        &self,
+        entry: &Path,
+        path: &Path,
+        content: &str,
+        encoder: &Encoder<'_>,
+        go_on: impl Fn() -> bool,
+    ) -> Result<Option<Dataset>, DataError> {
         let failed = |source| DataError::Cache { dir: self.dir.clone(), source };
         let staging =
             Staging::new(entry.with_extension(format!("{}.{STAGING}", std::process::id()))).map_err(failed)?;
         let mut builder = Builder::new(encoder, GrowingColumns::in_files(&staging.0).map_err(failed)?);
-        encode_lines(super::reader(path)?, path, encoder, &mut builder, |columns| columns.spill().map_err(failed))?;
+        let is_whole = encode_lines(super::reader(path)?, path, encoder, &mut builder, |columns| {
+            columns.spill().map_err(failed)?;
+            Ok(go_on())
+        })?;
+        if !is_whole {
+            return Ok(None);
+        }
         builder.check(path)?;
         // The entry would have the name of a content that it does not hold.
         if sha256_file(path)? != content {
@@ -128,25 +167,11 @@ impl TokenCache {
         // A damaged entry, or nothing. The mapping stays what it is under the new name.
         remove(entry).map_err(failed)?;
         match fs::rename(&staging.0, entry) {
-            Ok(()) => Ok(dataset),
+            Ok(()) => Ok(Some(dataset)),
             // Another process was faster, and holds the same examples.
-            Err(error) => open(entry, encoder.options).ok_or_else(|| failed(error)),
+            Err(error) => open(entry, encoder.options).map(Some).ok_or_else(|| failed(error)),
         }
     }
-}
-
-/// The name of the entry: a hash of all that the examples depend on, of a file with the SHA-256 `content`.
-fn key(content: &str, encoder: &Encoder<'_>) -> String {
-    let parts = [
-        format!("tunesmith {} {VERSION} {}", env!("CARGO_PKG_VERSION"), cfg!(target_endian = "little")),
-        content.to_owned(),
-        format!("{:?}", encoder.options),
-        encoder.tokenizer.map_or_else(String::new, Tokenizer::fingerprint),
-        encoder.template.map_or_else(String::new, ChatTemplate::fingerprint),
-    ];
-    // Each with its length before it, so that no two lists have the same text.
-    let text: String = parts.iter().map(|part| format!("{} {part}\n", part.len())).collect();
-    sha256_hex(text.as_bytes())[..32].to_owned()
 }
 
 /// The entry, if it is whole.

@@ -8,14 +8,7 @@ impl Encoder<'_> {
     /// The words one after another with the post-processor's special tokens. As in transformers' example of token
     /// classification the first token of a word has its class, and the others, like special tokens, are not trained on.
     pub(super) fn words(&self, words: &[String], labels: Vec<Label>) -> Result<Encoded, DataError> {
-        if labels.len() != words.len() {
-            return Err(DataError::Tags { words: words.len(), tags: labels.len() });
-        }
-        let class = |label| match label {
-            Label::Id(IGNORE_INDEX) => Ok(IGNORE_INDEX),
-            label => self.class(Some(label), "tokens"),
-        };
-        let classes = labels.into_iter().map(class).collect::<Result<Vec<i64>, _>>()?;
+        let classes = self.classes(words.len(), labels)?;
         let cut = self.tokenizer()?.encode_words(words, self.options.max_length)?;
         let mut before = None;
         let labels = cut.words.iter().map(|&word| {
@@ -27,5 +20,16 @@ impl Encoder<'_> {
         let token_type_ids = self.token_types(cut.token_type_ids)?;
         let example = Example { input_ids: cut.ids, labels, token_type_ids, ..Example::default() };
         Ok(Encoded { example, truncated: cut.truncated, merged: false })
+    }
+    /// The classes of `words` words.
+    pub(super) fn classes(&self, words: usize, labels: Vec<Label>) -> Result<Vec<i64>, DataError> {
+        if labels.len() != words {
+            return Err(DataError::Tags { words, tags: labels.len() });
+        }
+        let class = |label| match label {
+            Label::Id(IGNORE_INDEX) => Ok(IGNORE_INDEX),
+            label => self.class(Some(label), "tokens"),
+        };
+        labels.into_iter().map(class).collect()
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
         // A GPU that another machine has.
         Err(_) => Some(DevicePlan::elsewhere(&config, base, rows, args.kernels.unwrap_or(Architecture::Hopper))?),
     };
-    let statistics = setup.rows.dataset.statistics();
+    let statistics = setup.rows.feed.finish()?.statistics();
     if args.json {
         let modules = setup.base.task.base().modules();
         let base_parameters = modules.count() as u64;

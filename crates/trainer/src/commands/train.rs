@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checkpoint::Storage;
+use data::Dataset;
 use device::Device;
 use device::launch::Executor;
 use model::{Adapter, Pass};
@@ -94,9 +95,9 @@ struct Run {
 impl Run {
     /// Says what will be done, and whether it fits, before memory is taken for it.
     fn start(mut self, origin: Option<Origin>) -> Result<u8, Error> {
-        let plan = RunPlan::new(&self.config, &self.setup.base, &self.setup.rows)?;
+        let plan = self.plan()?;
         let on_device = self.device_plan();
-        let facts = self.facts(&plan, on_device.as_ref());
+        let facts = self.facts(&plan, on_device.as_ref())?;
         facts.iter().for_each(|(name, value)| self.console.line(format_args!("{name}: {value}")));
         match &on_device {
             Some(on_device) => on_device.check(&self.config)?,
@@ -114,6 +115,19 @@ impl Run {
                 });
             }
         })
+    }
+
+    /// What the run takes of the host. Where rows on their way would not fit if all were as long as they may be, their lengths are
+    /// waited for.
+    fn plan(&self) -> Result<RunPlan, Error> {
+        let Setup { base, rows, .. } = &self.setup;
+        let plan = RunPlan::new(&self.config, base, rows)?;
+        if plan.fits() || rows.feed.dataset()?.is_some() {
+            return Ok(plan);
+        }
+        self.console.line("waiting for the lengths of all rows, as the longest allowed would not fit in memory");
+        rows.feed.finish()?;
+        RunPlan::new(&self.config, base, rows)
     }
 
     /// What the run will take of its device, if that is not the CPU. What cannot be planned is tried: the device tells why.
@@ -146,9 +160,8 @@ impl Run {
     fn train(&self, origin: Option<Origin>, plan: &RunPlan, facts: &[Fact]) -> Result<u8, Error> {
         let (setup, training) = (&self.setup, &self.config.training);
         let (method, warnings) = method::build(&self.config, &setup.base)?;
-        let statistics = setup.rows.dataset.statistics();
-        let must_stop = setup.tokenizer.is_some() && !setup.base.purpose.is_classifier();
-        let of_rows = facts::warnings(statistics, self.config.data.max_length, must_stop);
+        let are_growing = facts.contains(&facts::growing_rows(setup.rows.feed.len()));
+        let of_rows = if are_growing { Vec::new() } else { self.warnings(setup.rows.feed.finish()?) };
         let of_base = facts::newly_initialized(setup.base.task.base(), |_| false);
         let of_config = self.config.adapter.without_effect().into_iter().chain(training.without_effect(self.device));
         let all = of_config.chain(of_base).chain(warnings).chain(of_rows);
@@ -194,9 +207,13 @@ impl Run {
                 Ok(signal.exit_code())
             }
             Ended::Finished => {
+                let mut facts = facts.to_vec();
+                if are_growing {
+                    self.tell_rows(&mut facts)?;
+                }
                 let after = self.continue_prompts(&method, &prompts)?;
                 let samples = samples(&training.sample_prompts, before, after);
-                self.finish(method.as_ref(), &journal, facts, &samples, started.elapsed())?;
+                self.finish(method.as_ref(), &journal, &facts, &samples, started.elapsed())?;
                 if let Some(peak) = memory::peak_rss_bytes() {
                     let planned = Bytes(plan.memory.total());
                     self.console.line(format_args!("peak memory: {} (planned {planned})", Bytes(peak)));
@@ -206,14 +223,37 @@ impl Run {
         }
     }
 
-    fn facts(&self, plan: &RunPlan, on_device: Option<&DevicePlan>) -> Vec<Fact> {
+    /// What about the rows is likely to be a mistake.
+    fn warnings(&self, dataset: &Dataset) -> Vec<String> {
+        let must_stop = self.setup.tokenizer.is_some() && !self.setup.base.purpose.is_classifier();
+        facts::warnings(dataset.statistics(), self.config.data.max_length, must_stop)
+    }
+
+    /// Waits for rows that were on their way, none of which may be bad even if no step used it, and tells what is known of them now.
+    fn tell_rows(&self, facts: &mut [Fact]) -> Result<(), Error> {
+        let feed = &self.setup.rows.feed;
+        if feed.dataset()?.is_none() {
+            self.console.line("waiting for the rest of the rows, which are checked and kept for the next run");
+        }
+        let dataset = feed.finish()?;
+        let (name, value) = facts::rows(dataset.statistics());
+        self.console.line(format_args!("{name}: {value}"));
+        facts.iter_mut().filter(|fact| fact.0 == name).for_each(|fact| fact.1.clone_from(&value));
+        self.warnings(dataset).into_iter().for_each(|warning| self.console.warning(warning));
+        Ok(())
+    }
+
+    fn facts(&self, plan: &RunPlan, on_device: Option<&DevicePlan>) -> Result<Vec<Fact>, Error> {
         let rows = &self.setup.rows;
         let mut facts = facts::model(&self.config, &self.setup.base, &plan.trained);
-        facts.push(facts::rows(rows.dataset.statistics()));
+        facts.push(match rows.feed.dataset()? {
+            Some(dataset) => facts::rows(dataset.statistics()),
+            None => facts::growing_rows(rows.feed.len()),
+        });
         facts.push(facts::length(&self.config, self.setup.max_steps, rows.epochs_after(self.setup.max_steps)));
         facts.extend(facts::recipe(&self.config));
         facts.push(on_device.map_or_else(|| facts::memory(plan), facts::device_memory));
-        facts
+        Ok(facts)
     }
 
     /// Step 1, or the step after a checkpoint.

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use checkpoint::{Checkpoint, Dtype, MappedTensor};
-use data::{ChatTemplate, DataError, DataOptions, Dataset, ImageOptions, ImageProcessor, TokenCache, Tokenizer};
+use data::{
+    ChatTemplate, DataError, DataOptions, Dataset, Feed, FeedOptions, ImageOptions, ImageProcessor, TokenCache,
+    Tokenizer,
+};
 use device::{DType, Device};
 use model::config::CONFIG_FILE;
 use model::{
@@ -197,8 +201,50 @@ impl BaseModel {
         template: Option<&ChatTemplate>,
         settings: RowSettings<'_>,
     ) -> Result<Dataset, Error> {
-        let RowSettings { max_length, completion_only_loss, num_virtual_tokens, adapters, cache } = settings;
-        let options = DataOptions {
+        let options = self.data_options(settings);
+        if let Some(images) = self.task.images() {
+            return Ok(Dataset::load_images(path, &options, &image_options(&self.dir, images)?)?);
+        }
+        let dataset = match settings.cache {
+            Some(cache) => Dataset::load_cached(path, tokenizer, template, &options, cache)?,
+            None => Dataset::load(path, tokenizer, template, &options)?,
+        };
+        self.check_positions(path, &dataset, settings.num_virtual_tokens)?;
+        Ok(dataset)
+    }
+
+    /// The same for training: rows that a cache does not have yet are on their way into it, unless `all_first`.
+    ///
+    /// # Errors
+    /// As [`BaseModel::rows`]; of rows on their way what is found by now.
+    pub fn feed(
+        &self,
+        path: &Path,
+        tokenizer: Option<&Arc<Tokenizer>>,
+        template: Option<&Arc<ChatTemplate>>,
+        settings: RowSettings<'_>,
+        all_first: bool,
+    ) -> Result<Feed, Error> {
+        if self.task.images().is_some() {
+            return Ok(Feed::whole(self.rows(path, None, None, settings)?));
+        }
+        let (tokenizer, template) = (tokenizer.map(Arc::clone), template.map(Arc::clone));
+        let how = FeedOptions { tokenizer, template, options: self.data_options(settings) };
+        let positions = self.task.base().dimensions().learned_positions.unwrap_or(usize::MAX);
+        let always_fit = settings.max_length <= positions.saturating_sub(settings.num_virtual_tokens);
+        let feed = match settings.cache {
+            Some(cache) if always_fit && !all_first => Feed::start(path, how, cache)?,
+            cache => Feed::load(path, &how, cache)?,
+        };
+        if let (false, Some(dataset)) = (always_fit, feed.dataset()?) {
+            self.check_positions(path, dataset, settings.num_virtual_tokens)?;
+        }
+        Ok(feed)
+    }
+
+    fn data_options(&self, settings: RowSettings<'_>) -> DataOptions {
+        let RowSettings { max_length, completion_only_loss, adapters, .. } = settings;
+        DataOptions {
             task: self.purpose.task,
             num_labels: self.purpose.labels.len(),
             label_names: self.purpose.labels.names().to_vec(),
@@ -207,21 +253,17 @@ impl BaseModel {
             token_types: token_types(self.task.base()),
             adapters: adapters.to_vec(),
             ..DataOptions::new(self.task.base().dimensions().vocab_size)
-        };
-        if let Some(images) = self.task.images() {
-            return Ok(Dataset::load_images(path, &options, &image_options(&self.dir, images)?)?);
         }
-        let dataset = match cache {
-            Some(cache) => Dataset::load_cached(path, tokenizer, template, &options, cache)?,
-            None => Dataset::load(path, tokenizer, template, &options)?,
-        };
+    }
+
+    fn check_positions(&self, path: &Path, dataset: &Dataset, num_virtual_tokens: usize) -> Result<(), Error> {
         let longest = dataset.statistics().longest;
         match self.task.base().dimensions().learned_positions {
             Some(positions) if longest > positions.saturating_sub(num_virtual_tokens) => {
                 let (path, virtual_tokens) = (path.to_owned(), num_virtual_tokens);
                 Err(Error::RowTooLong { path, longest, positions, virtual_tokens })
             }
-            _ => Ok(dataset),
+            _ => Ok(()),
         }
     }
 }

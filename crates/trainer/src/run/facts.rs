@@ -103,6 +103,11 @@ pub fn rows(statistics: &Statistics) -> Fact {
     )
 }
 
+/// Rows that are on their way.
+pub fn growing_rows(rows: usize) -> Fact {
+    fact("data", format!("{}, encoded while training goes on", Counted(rows as u64, "row")))
+}
+
 /// What about the rows is likely to be a mistake. `must_stop` says that they should teach to stop, and that it is known which
 /// tokens do.
 pub fn warnings(statistics: &Statistics, max_length: usize, must_stop: bool) -> Vec<String> {

@@ -1,30 +1,33 @@
 //! The rows of a run and the batches of each of its steps.
 
-use data::{Batch, BatchPlan, Bins, Dataset, PlanOptions, first_fit};
+use std::cmp::Reverse;
+use std::sync::OnceLock;
+
+use data::{Batch, BatchPlan, Bins, Feed, PlanOptions, first_fit};
 use model::Input;
 
 use crate::Error;
 use crate::config::Config;
 
-/// Encoded rows, and which of them make up which step.
+/// The rows to train on, and which of them make up which step.
 pub struct Rows {
-    /// The rows to train on.
-    pub dataset: Dataset,
+    /// The rows, all of them encoded or on their way.
+    pub feed: Feed,
     plan: BatchPlan,
     num_sequences: usize,
-    /// Lengths of all rows, the longest first.
-    longest: Vec<usize>,
+    /// Lengths of all rows, the longest first, once they are known.
+    longest: OnceLock<Vec<usize>>,
 }
 
 impl Rows {
-    /// Plans the steps of `config` over `dataset`.
+    /// Plans the steps of `config` over the rows of `feed`. Packing waits for all of them.
     ///
     /// # Errors
-    /// A batch size of zero.
-    pub fn new(dataset: Dataset, config: &Config) -> Result<Self, Error> {
+    /// A batch size of zero; a bad row, where it is waited for.
+    pub fn new(feed: Feed, config: &Config) -> Result<Self, Error> {
         let bins = match config.data.packing {
-            true => first_fit(dataset.lengths(), config.data.max_length),
-            false => Bins::singles(dataset.len()),
+            true => first_fit(feed.finish()?.lengths(), config.data.max_length),
+            false => Bins::singles(feed.len()),
         };
         let options = PlanOptions {
             per_device_train_batch_size: config.training.per_device_train_batch_size,
@@ -32,10 +35,8 @@ impl Rows {
             shuffle: config.data.shuffle,
             seed: config.training.seed,
         };
-        let mut longest: Vec<usize> = dataset.lengths().collect();
-        longest.sort_unstable_by(|a, b| b.cmp(a));
         let num_sequences = bins.len();
-        Ok(Self { plan: BatchPlan::new(bins, options)?, num_sequences, longest, dataset })
+        Ok(Self { plan: BatchPlan::new(bins, options)?, num_sequences, longest: OnceLock::new(), feed })
     }
 
     /// Steps of the run that `config` describes.
@@ -47,13 +48,14 @@ impl Rows {
     /// The micro-batches of step `step`, counted from 1: a function of its number alone.
     ///
     /// # Errors
-    /// An image that cannot be read any more, or whose pixels are broken.
+    /// An image that cannot be read any more, or whose pixels are broken; a bad row that was found meanwhile.
     pub fn micro_batches(&self, step: u64) -> Result<Vec<Batch>, Error> {
         let step = self.plan.step(step.saturating_sub(1));
-        step.micro_batches.iter().map(|rows| Ok(Batch::gather(&self.dataset, rows)?)).collect()
+        step.micro_batches.iter().map(|rows| Ok(self.feed.gather(rows)?)).collect()
     }
 
-    /// The micro-batch that takes most: the longest rows, or those of the first step, whose bins are about full.
+    /// The micro-batch that takes most: the longest rows, or those of the first step, whose bins are about full. While rows are on
+    /// their way, those with the longest lines.
     ///
     /// # Errors
     /// As [`Rows::micro_batches`].
@@ -61,13 +63,9 @@ impl Rows {
         if config.data.packing {
             let batches = self.micro_batches(1)?;
             let largest = batches.into_iter().max_by_key(Batch::num_tokens);
-            return largest.map_or_else(|| Ok(Batch::gather(&self.dataset, &[])?), Ok);
+            return largest.map_or_else(|| Ok(self.feed.gather(&[])?), Ok);
         }
-        let mut longest: Vec<usize> = (0..self.dataset.len()).collect();
-        let lengths: Vec<usize> = self.dataset.lengths().collect();
-        longest.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
-        longest.truncate(config.training.per_device_train_batch_size);
-        Ok(Batch::gather(&self.dataset, &longest)?)
+        Ok(self.feed.gather(&self.feed.longest(config.training.per_device_train_batch_size)?)?)
     }
 
     /// Passes over the rows once `steps` steps are done.
@@ -83,18 +81,28 @@ impl Rows {
     /// Rows in `sequences` sequences: as many, or what so many bins hold on average.
     pub fn rows_within(&self, sequences: usize, config: &Config) -> usize {
         if config.data.packing {
-            return (sequences * self.dataset.len()).div_ceil(self.num_sequences.max(1));
+            return (sequences * self.feed.len()).div_ceil(self.num_sequences.max(1));
         }
-        sequences.min(self.dataset.len())
+        sequences.min(self.feed.len())
     }
 
-    /// Tokens of the largest micro-batch of `sequences` sequences that can be drawn: the longest rows, or full bins.
-    pub fn largest_micro_batch(&self, sequences: usize, config: &Config) -> usize {
+    /// Tokens of the largest micro-batch of `sequences` sequences that can be drawn: the longest rows, or full bins. While rows are
+    /// on their way, each may be as long as the config allows.
+    ///
+    /// # Errors
+    /// A bad row that was found meanwhile.
+    pub fn largest_micro_batch(&self, sequences: usize, config: &Config) -> Result<usize, Error> {
+        let full = sequences.saturating_mul(config.data.max_length);
+        let Some(dataset) = self.feed.dataset()? else { return Ok(full) };
         if config.data.packing {
-            let all = usize::try_from(self.dataset.statistics().tokens).unwrap_or(usize::MAX);
-            return sequences.saturating_mul(config.data.max_length).min(all);
+            return Ok(full.min(usize::try_from(dataset.statistics().tokens).unwrap_or(usize::MAX)));
         }
-        self.longest.iter().take(sequences).sum()
+        let longest = self.longest.get_or_init(|| {
+            let mut longest: Vec<usize> = dataset.lengths().collect();
+            longest.sort_unstable_by_key(|&length| Reverse(length));
+            longest
+        });
+        Ok(longest.iter().take(sequences).sum())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a run needs before its first step: the base, the rows and the limits.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use data::{Dataset, Split, Task, Tokenizer};
 use device::Device;
@@ -32,7 +33,7 @@ pub struct Setup {
     /// The base, no weight of which is read yet.
     pub base: BaseModel,
     /// Its tokenizer, if it has one.
-    pub tokenizer: Option<Tokenizer>,
+    pub tokenizer: Option<Arc<Tokenizer>>,
     /// The rows to train on, and which of them make up which step.
     pub rows: Rows,
     /// The rows to evaluate on.
@@ -49,8 +50,9 @@ impl Setup {
     pub fn load(config: &Config, started_at: i64, access: Access, console: Console) -> Result<Self, Error> {
         let purpose = Purpose::of_config(config)?;
         let base = BaseModel::open(&config.model.path, config.model.dtype.dtype(), purpose)?;
-        let tokenizer = base.tokenizer()?;
-        let template = base.chat_template(config.data.chat_template.as_deref(), tokenizer.as_ref(), started_at)?;
+        let tokenizer = base.tokenizer()?.map(Arc::new);
+        let template = base.chat_template(config.data.chat_template.as_deref(), tokenizer.as_deref(), started_at)?;
+        let template = template.map(Arc::new);
         let settings = RowSettings {
             max_length: config.data.max_length,
             completion_only_loss: config.data.completion_only_loss,
@@ -58,24 +60,34 @@ impl Setup {
             adapters: &[],
             cache: None,
         };
-        let rows_of = |path: &Path| {
+        let cache_of = |path: &Path| {
             let cache = token_cache::of_file(path, config, access);
             if let (Some(cache), Access::Write) = (&cache, access) {
                 let (path, dir) = (path.display(), cache.dir().display());
-                console.line(format_args!("reading {path}, whose tokens are kept in {dir}"));
+                let all_first = if config.data.packing { ", all of them before they are packed" } else { "" };
+                console.line(format_args!("reading {path}, whose tokens are kept in {dir}{all_first}"));
             }
-            let settings = RowSettings { cache: cache.as_ref(), ..settings };
-            base.rows(path, tokenizer.as_ref(), template.as_ref(), settings)
+            cache
         };
         let task = base.purpose.task;
-        let rows = Rows::new(rows_of(&purpose::rows_of(task, Split::Train, &config.data.train)?)?, config)?;
+        let train = purpose::rows_of(task, Split::Train, &config.data.train)?;
+        let cache = cache_of(&train);
+        let of_train = RowSettings { cache: cache.as_ref(), ..settings };
+        let all_first = access == Access::Read || config.data.packing;
+        let feed = base.feed(&train, tokenizer.as_ref(), template.as_ref(), of_train, all_first)?;
+        let rows = Rows::new(feed, config)?;
         let eval = match &config.data.eval {
             Some(path) => Some(purpose::rows_of(task, Split::Valid, path)?),
             None if task == Task::ImageClassification => Split::Valid.own_images(&config.data.train),
             None if config.data.train.is_dir() => Split::Valid.file(&config.data.train).ok(),
             None => None,
         };
-        let eval = eval.map(|path| rows_of(&path)).transpose()?;
+        let rows_of = |path: PathBuf| {
+            let cache = cache_of(&path);
+            let settings = RowSettings { cache: cache.as_ref(), ..settings };
+            base.rows(&path, tokenizer.as_deref(), template.as_deref(), settings)
+        };
+        let eval = eval.map(rows_of).transpose()?;
         let max_steps = rows.max_steps(config);
         let warmup_steps = config.training.warmup_steps;
         if warmup_steps > max_steps {
@@ -89,6 +101,6 @@ impl Setup {
     /// # Errors
     /// The model's `config.json` cannot be read.
     pub fn identity(&self, config: &Config) -> Result<Identity, Error> {
-        Ok(Identity::new(config, self.max_steps, self.base.fingerprint()?, self.rows.dataset.sha256()))
+        Ok(Identity::new(config, self.max_steps, self.base.fingerprint()?, self.rows.feed.fingerprint().to_owned()))
     }
 }

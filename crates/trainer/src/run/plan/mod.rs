@@ -121,7 +121,7 @@ impl RunPlan {
     /// Plans the run of `config` over `rows`.
     ///
     /// # Errors
-    /// A method that does not fit the model.
+    /// A method that does not fit the model; a bad row that was found meanwhile.
     pub fn new(config: &Config, base: &BaseModel, rows: &Rows) -> Result<Self, Error> {
         let trained = Trained::of(config, base)?;
         let available_bytes = memory::available_bytes();
@@ -129,17 +129,23 @@ impl RunPlan {
         // What a run will keep in files may be in memory here, where nothing is written.
         let is_kept = purpose::rows_of(base.purpose.task, Split::Train, &config.data.train)
             .is_ok_and(|path| token_cache::of_file(&path, config, Access::Read).is_some());
-        let rows_bytes = if is_kept { 0 } else { rows.dataset.bytes_in_memory() };
+        let rows_bytes = match rows.feed.dataset()? {
+            Some(dataset) if !is_kept => dataset.bytes_in_memory(),
+            _ => 0,
+        };
         let data = rows_bytes + tokenizer * TOKENIZER_FACTOR;
         let checkpointing = config.training.gradient_checkpointing;
-        let plan_for = |sequences: usize| {
+        let plan_for = |sequences: usize| -> Result<MemoryPlan, Error> {
             let prompts = trained.prompt_len * rows.rows_within(sequences, config);
-            let tokens = rows.largest_micro_batch(sequences, config) + prompts;
-            MemoryPlan::new(base, config.model.storage(), &trained, tokens, data, checkpointing)
+            let tokens = rows.largest_micro_batch(sequences, config)? + prompts;
+            Ok(MemoryPlan::new(base, config.model.storage(), &trained, tokens, data, checkpointing))
         };
-        let memory = plan_for(config.training.per_device_train_batch_size);
-        let fits = |sequences: usize| available_bytes.is_none_or(|bytes| plan_for(sequences).total() <= bytes);
-        let largest_micro_batch = largest(rows.num_sequences(), fits);
+        let memory = plan_for(config.training.per_device_train_batch_size)?;
+        let fits = |sequences: usize| match available_bytes {
+            Some(bytes) => Ok(plan_for(sequences)?.total() <= bytes),
+            None => Ok(true),
+        };
+        let largest_micro_batch = largest(rows.num_sequences(), fits)?;
         Ok(Self { trained, memory, available_bytes, largest_micro_batch })
     }
 
@@ -185,13 +191,13 @@ fn remedy(config: &Config, largest_item: &str) -> String {
 }
 
 /// The largest number up to `most` that `fits`, if whatever is smaller fits as well.
-fn largest(most: usize, fits: impl Fn(usize) -> bool) -> usize {
+fn largest(most: usize, fits: impl Fn(usize) -> Result<bool, Error>) -> Result<usize, Error> {
     let (mut fitting, mut beyond) = (0, most + 1);
     while beyond - fitting > 1 {
         let middle = fitting + (beyond - fitting) / 2;
-        if fits(middle) { fitting = middle } else { beyond = middle }
+        if fits(middle)? { fitting = middle } else { beyond = middle }
     }
-    fitting
+    Ok(fitting)
 }
 
 #[cfg(test)]
@@ -201,7 +207,7 @@ mod tests {
     #[test]
     fn the_largest_is_found_by_halving() {
         for limit in 0..20 {
-            assert_eq!(largest(12, |n| n <= limit), limit.min(12));
+            assert_eq!(largest(12, |n| Ok(n <= limit)).unwrap(), limit.min(12));
         }
     }
 }

@@ -1,0 +1,174 @@
+//! Rows that are encoded while the first of them are used.
+
+mod growing;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use checkpoint::sha256_file;
+
+use super::Dataset;
+use super::cache::TokenCache;
+use super::scan::Scanned;
+use crate::encode::Encoder;
+use crate::{Batch, ChatTemplate, DataError, DataOptions, Tokenizer};
+use growing::Growing;
+
+/// How the rows of a [`Feed`] are encoded: the arguments of [`Dataset::load`], owned.
+#[derive(Clone, Debug)]
+pub struct FeedOptions {
+    /// As there.
+    pub tokenizer: Option<Arc<Tokenizer>>,
+    /// As there.
+    pub template: Option<Arc<ChatTemplate>>,
+    /// As there.
+    pub options: DataOptions,
+}
+
+impl FeedOptions {
+    pub(super) fn encoder(&self) -> Encoder<'_> {
+        let Self { tokenizer, template, options } = self;
+        Encoder { tokenizer: tokenizer.as_deref(), template: template.as_deref(), options }
+    }
+}
+
+/// The rows of a run: all of them encoded, or on their way into a [`TokenCache`].
+///
+/// While they are on their way, whoever asks for rows has these encoded at once. So nobody waits, and since an example is a
+/// function of its row alone, the batches are those of the encoded dataset, whenever that is ready. How many examples there are
+/// is found by reading every row without encoding it, some twenty times faster; where a row makes none or several (a conversation
+/// that its template splits), or only tokens tell, all are encoded first.
+///
+/// What is wrong with a row is told with its line: before the first batch if it shows without tokens, else by the first call after
+/// it is found, and in any case by [`finish`](Self::finish).
+#[derive(Debug)]
+pub struct Feed {
+    rows: Rows,
+    fingerprint: String,
+}
+
+#[derive(Debug)]
+enum Rows {
+    Whole(Dataset),
+    Growing(Growing),
+}
+
+impl Feed {
+    /// Rows that are encoded.
+    pub fn whole(dataset: Dataset) -> Self {
+        let fingerprint = dataset.sha256();
+        Self { rows: Rows::Whole(dataset), fingerprint }
+    }
+
+    /// The rows of the JSON Lines file `path`, all encoded before this returns: from `cache`, if there is one.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::load_cached`].
+    pub fn load(path: &Path, how: &FeedOptions, cache: Option<&TokenCache>) -> Result<Self, DataError> {
+        let Encoder { tokenizer, template, options } = how.encoder();
+        let dataset = match cache {
+            Some(cache) => Dataset::load_cached(path, tokenizer, template, options, cache)?,
+            None => Dataset::load(path, tokenizer, template, options)?,
+        };
+        // What can be read only once has no content to be known by.
+        if !path.is_file() {
+            return Ok(Self::whole(dataset));
+        }
+        let fingerprint = how.encoder().fingerprint(&sha256_file(path)?);
+        Ok(Self { rows: Rows::Whole(dataset), fingerprint })
+    }
+
+    /// As [`load`](Self::load) from a `cache`, but rows that it does not have are encoded beside whoever uses them, by half of the
+    /// threads, where that is possible.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::load_cached`]; of rows, only what is found without encoding them.
+    pub fn start(path: &Path, how: FeedOptions, cache: &TokenCache) -> Result<Self, DataError> {
+        how.options.check()?;
+        let content = sha256_file(path)?;
+        let fingerprint = how.encoder().fingerprint(&content);
+        if let Some(dataset) = cache.find(&content, &how.encoder()) {
+            return Ok(Self { rows: Rows::Whole(dataset), fingerprint });
+        }
+        let scanned = if cache.is_writable() { Scanned::new(path, &how.encoder())? } else { None };
+        match scanned {
+            None => Self::load(path, &how, Some(cache)),
+            Some(scanned) => {
+                let growing = Growing::start(scanned, how, content, cache)?;
+                Ok(Self { rows: Rows::Growing(growing), fingerprint })
+            }
+        }
+    }
+
+    /// What the examples depend on: whether a run that is resumed has the rows that it began with. Of a file, its content and
+    /// how it is encoded; of anything else, the examples.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// How many examples there are, at least one.
+    #[expect(clippy::len_without_is_empty, reason = "there is at least one example")]
+    pub fn len(&self) -> usize {
+        match &self.rows {
+            Rows::Whole(dataset) => dataset.len(),
+            Rows::Growing(growing) => growing.scanned.len(),
+        }
+    }
+
+    /// All examples, if they are encoded by now.
+    ///
+    /// # Errors
+    /// Those of [`finish`](Self::finish), where something is found by now.
+    pub fn dataset(&self) -> Result<Option<&Dataset>, DataError> {
+        match &self.rows {
+            Rows::Growing(growing) if !growing.has_ended() => Ok(None),
+            _ => self.finish().map(Some),
+        }
+    }
+
+    /// The examples `indices` as a batch, the same whether all are encoded or not.
+    ///
+    /// # Errors
+    /// Those of [`Batch::gather`] and of [`finish`](Self::finish).
+    ///
+    /// # Panics
+    /// As [`Batch::gather`].
+    pub fn gather(&self, indices: &[usize]) -> Result<Batch, DataError> {
+        match (&self.rows, self.dataset()?) {
+            (Rows::Growing(Growing { scanned, how, .. }), None) => match scanned.encode(indices, &how.encoder()) {
+                Ok(examples) => Ok(Batch::from_examples(how.options.task, &examples)),
+                // The first bad row of the file is told, whichever was asked for first.
+                Err(error) => self.finish().and(Err(error)),
+            },
+            _ => Batch::gather(self.finish()?, indices),
+        }
+    }
+
+    /// Up to `count` examples that are longest: in tokens, or in bytes while tokens are not known.
+    ///
+    /// # Errors
+    /// Those of [`dataset`](Self::dataset).
+    pub fn longest(&self, count: usize) -> Result<Vec<usize>, DataError> {
+        let lengths: Vec<usize> = match (&self.rows, self.dataset()?) {
+            (Rows::Growing(growing), None) => growing.scanned.bytes().collect(),
+            _ => self.finish()?.lengths().collect(),
+        };
+        let mut longest: Vec<usize> = (0..lengths.len()).collect();
+        longest.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+        longest.truncate(count);
+        Ok(longest)
+    }
+
+    /// All examples, once they are encoded.
+    ///
+    /// # Errors
+    /// [`DataError::Row`] for the first bad line, [`DataError::NothingSupervised`], [`DataError::Cache`] if they cannot be written,
+    /// [`DataError::Changed`] if the file changed meanwhile, [`DataError::Miscounted`] if a row made no or several examples after
+    /// all.
+    pub fn finish(&self) -> Result<&Dataset, DataError> {
+        match &self.rows {
+            Rows::Whole(dataset) => Ok(dataset),
+            Rows::Growing(growing) => growing.finish(),
+        }
+    }
+}
