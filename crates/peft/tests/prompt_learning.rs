@@ -202,7 +202,7 @@ proptest! {
         let mut cache = model.new_cache().unwrap();
         let mut cached = Vec::new();
         for part in [&a[..2], &a[2..3], &a[3..]] {
-            let hidden = model.forward_cached(&mut cache, part, &pass(&method)).unwrap();
+            let hidden = model.forward_cached(&mut cache, &[part], &pass(&method)).unwrap();
             cached.extend(no_grad(|| model.logits(&hidden, &pass(&method))).unwrap().to_vec());
         }
         assert_close("cached", &cached, &whole[whole.len() - cached.len()..], SAME);
