@@ -48,7 +48,7 @@ class Runner:
 
 def gpu():
     """What the driver calls its first GPU; exits with a reason if there is none."""
-    tried = "; `run --device emulated --tests-only` tries the tests on a machine without a GPU"
+    tried = "; `run --device emulated` runs the tests on a machine without a GPU"
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -74,13 +74,16 @@ def main():
     arguments.add_argument("--list", action="store_true", help="print the names of what would run")
     arguments.add_argument("--tests-only", action="store_true", help="run no benchmark")
     arguments.add_argument("--benches-only", action="store_true", help="run no test")
+    arguments.add_argument("--seconds", type=float, default=1, help="for each case of a benchmark (default %(default)s)")
     arguments.add_argument("--minutes", type=float, help="stop what runs after so long, start nothing more, and write the results")
     arguments.add_argument("--python", default=sys.executable, help="the Python that has torch and others (default: this one)")
     arguments.add_argument("names", nargs="*", help="words that a program's name contains, `peers` for other programs; all by default")
     arguments = arguments.parse_args()
     tests = [] if arguments.benches_only else programs("tests", arguments.names)
-    benches = [] if arguments.tests_only else programs("benches", arguments.names)
-    peers = not arguments.tests_only and (not arguments.names or "peers" in arguments.names)
+    # Shapes of large models would take the emulator days.
+    times_nothing = arguments.tests_only or arguments.device == "emulated" and "TUNESMITH_BENCH_SHAPES" not in os.environ
+    benches = [] if times_nothing else programs("benches", arguments.names)
+    peers = not times_nothing and (not arguments.names or "peers" in arguments.names)
     if arguments.list:
         print("\n".join([*(f"test-{path.name}" for path in tests), *(f"bench-{path.name}" for path in benches), *["peers"] * peers]))
         return
@@ -98,8 +101,9 @@ def main():
     times, others = results / "tunesmith.jsonl", results / "peers.jsonl"
     device = "cuda:0" if arguments.device == "cuda" else arguments.device
     environment = {"TUNESMITH_BENCH_DEVICE": device, "TUNESMITH_BENCH_RESULTS": str(times)}
+    measured = [f"--warm-up-time={0.3 * arguments.seconds}", f"--measurement-time={arguments.seconds}", "--sample-size=20", "--nresamples=1000"]
     for program in benches:
-        runner.run(f"bench-{program.name}", [program, "--bench", "--noplot"], done="timed", **environment)
+        runner.run(f"bench-{program.name}", [program, "--bench", "--noplot", *measured], done="timed", **environment)
     if peers:
         command = [arguments.python, HERE / "scripts/gpu-peers.py", "--output", others]
         runner.run("peers", command, done="timed", needed=False)

@@ -97,6 +97,8 @@ class Run(unittest.TestCase):
             ]:
                 done = self.run_in(folder, "--list", *arguments, device="cuda")
                 self.assertEqual((done.returncode, done.stdout.split()), (0, expected), done.stderr)
+            done = self.run_in(folder, "--list")
+            self.assertEqual(done.stdout.split(), ["test-nf4-emulated"], "nothing is timed on the emulator")
 
     def test_a_name_that_nothing_has_is_an_error(self):
         with tempfile.TemporaryDirectory() as temporary:
