@@ -30,7 +30,9 @@ __device__ __forceinline__ void mbarrier_init_fence() {
 
 /** Shows what this thread wrote to shared memory to the units that read tiles there. */
 __device__ __forceinline__ void async_proxy_fence() {
-#ifndef TUNESMITH_EMULATOR
+#ifdef TUNESMITH_EMULATOR
+    tunesmith_emulator_show_shared();
+#else
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 #endif
 }

@@ -5,7 +5,7 @@
 
 namespace {
 
-enum class Bug { NONE, BOX_NOT_WAITED_FOR, PRODUCT_NOT_WAITED_FOR, TILE_OVERWRITTEN, NOBODY_ARRIVES };
+enum class Bug { NONE, NONE_OF_WRITES, NOT_SHOWN, BOX_NOT_WAITED_FOR, PRODUCT_NOT_WAITED_FOR, TILE_OVERWRITTEN, NOBODY_ARRIVES };
 
 struct Memory {
     alignas(1024) bf16 a[64 * 64];
@@ -14,7 +14,8 @@ struct Memory {
 };
 static_assert(sizeof(Memory) == HOPPER_PROBE_SHARED_BYTES, "the launch gives what a block uses");
 
-// output (64, 256) = A B by one warpgroup, with the columns of B along or across the depth.
+// output (64, 256) = A B by one warpgroup, with the columns of B along or across the depth; with `NONE_OF_WRITES` the threads make
+// A zero before.
 template <bool B_ALONG, Bug BUG>
 __device__ __forceinline__ void product(const HopperProbeParams& p) {
     Memory& memory = shared_memory<Memory>();
@@ -31,6 +32,11 @@ __device__ __forceinline__ void product(const HopperProbeParams& p) {
             tensor_load(memory.b + 64 * column, &p.b, 0, column, memory.full);
     }
     if (BUG != Bug::BOX_NOT_WAITED_FOR) mbarrier_wait(memory.full, 0);
+    if (BUG == Bug::NONE_OF_WRITES || BUG == Bug::NOT_SHOWN) {
+        for (uint32_t i = threadIdx.x; i < 64 * 64; i += HOPPER_PROBE_THREADS) memory.a[i] = {0};
+        if (BUG != Bug::NOT_SHOWN) async_proxy_fence();
+        __syncthreads();
+    }
     float d[WGMMA_SUMS] = {};
     uint64_t a = wgmma_descriptor(memory.a, 0), b = wgmma_descriptor(memory.b, 64 * 64 * sizeof(bf16));
     wgmma_fence();
@@ -52,6 +58,8 @@ __device__ __forceinline__ void product(const HopperProbeParams& p) {
 
 extern "C" __global__ void __launch_bounds__(HOPPER_PROBE_THREADS) hopper_product_along(const __grid_constant__ HopperProbeParams p) { product<true, Bug::NONE>(p); }
 extern "C" __global__ void __launch_bounds__(HOPPER_PROBE_THREADS) hopper_product_across(const __grid_constant__ HopperProbeParams p) { product<false, Bug::NONE>(p); }
+extern "C" __global__ void __launch_bounds__(HOPPER_PROBE_THREADS) hopper_product_of_zeros(const __grid_constant__ HopperProbeParams p) { product<true, Bug::NONE_OF_WRITES>(p); }
+extern "C" __global__ void __launch_bounds__(HOPPER_PROBE_THREADS) planted_not_shown(const __grid_constant__ HopperProbeParams p) { product<true, Bug::NOT_SHOWN>(p); }
 extern "C" __global__ void __launch_bounds__(HOPPER_PROBE_THREADS) planted_box_not_waited_for(const __grid_constant__ HopperProbeParams p) { product<true, Bug::BOX_NOT_WAITED_FOR>(p); }
 extern "C" __global__ void __launch_bounds__(HOPPER_PROBE_THREADS) planted_product_not_waited_for(const __grid_constant__ HopperProbeParams p) { product<true, Bug::PRODUCT_NOT_WAITED_FOR>(p); }
 extern "C" __global__ void __launch_bounds__(HOPPER_PROBE_THREADS) planted_tile_overwritten(const __grid_constant__ HopperProbeParams p) { product<true, Bug::TILE_OVERWRITTEN>(p); }

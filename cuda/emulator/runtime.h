@@ -49,6 +49,13 @@ void tunesmith_emulator_mbarrier_wait(void* barrier, uint32_t parity, const char
     NaN. */
 void tunesmith_emulator_bulk_copy(void* barrier, void* shared, const void* global, uint32_t bytes, uint32_t zero_bytes);
 
+/** Shared memory as the units see it that copy and multiply beside the threads: what they copied there, and what was shown to them.
+    The rest is NaN. */
+void* tunesmith_emulator_seen_memory();
+
+/** Shows those units what threads have written to shared memory. */
+void tunesmith_emulator_show_shared();
+
 /** Keeps a piece of work of this thread until it is waited for. */
 void tunesmith_emulator_defer(const uint64_t (*work)[4]);
 

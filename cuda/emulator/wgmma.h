@@ -7,7 +7,7 @@ namespace emulator {
 
 /** The bf16 at a place of shared memory that a descriptor's swizzle leads to. */
 inline float swizzled_bf16(uint64_t offset) {
-    auto shared = static_cast<const uint8_t*>(tunesmith_emulator_shared_memory(0));
+    auto shared = static_cast<const uint8_t*>(tunesmith_emulator_seen_memory());
     uint16_t bits;
     memcpy(&bits, shared + swizzle_128(offset), sizeof bits);
     return __uint_as_float(uint32_t(bits) << 16);

@@ -56,6 +56,13 @@ fn a_product_of_boxes_is_the_product() {
 }
 
 #[test]
+fn what_threads_write_is_not_multiplied_unless_it_is_shown() {
+    assert_eq!(run(&kernels::HOPPER_PRODUCT_OF_ZEROS, true, 64).unwrap(), [0.0; 64 * 256]);
+    let before = run(&kernels::HOPPER_PRODUCT_ALONG, true, 64).unwrap();
+    assert_eq!(run(&kernels::PLANTED_NOT_SHOWN, true, 64).unwrap(), before);
+}
+
+#[test]
 fn a_box_that_has_not_landed_is_nan() {
     for kernel in [&kernels::PLANTED_BOX_NOT_WAITED_FOR, &kernels::PLANTED_TILE_OVERWRITTEN] {
         let output = run(kernel, true, 64).unwrap();

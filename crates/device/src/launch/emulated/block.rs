@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
 
-use super::copies::BulkCopies;
 use super::mbarrier::Mbarrier;
 use super::shared::Shared;
 use super::thread::{Dim3, Exchange, Position, Site, Stop, Thread, WARP, set_current};
+use super::units::Units;
 use super::{Grid, Launch};
 use crate::philox::Stream;
 
@@ -48,7 +48,7 @@ impl std::fmt::Display for State {
 
 /// The threads of the block that is running.
 struct Block<'a> {
-    bulk: &'a RefCell<BulkCopies>,
+    units: &'a RefCell<Units>,
     threads: Box<[Thread]>,
     coroutines: Vec<Coroutine<(), Stop, (), DefaultStack>>,
     states: Vec<State>,
@@ -65,7 +65,7 @@ impl Worker {
         let count = threads as usize;
         let mut exchanges: Vec<Exchange> = (0..count / WARP).map(|_| Exchange::EMPTY).collect();
         let (exchanges, shared) = (exchanges.as_mut_ptr(), self.shared.start());
-        let bulk = RefCell::default();
+        let units = RefCell::new(Units::new(shared, shared_bytes as usize));
         let threads: Box<[Thread]> = (0..count)
             .map(|i| Thread {
                 position: Position {
@@ -81,11 +81,11 @@ impl Worker {
                 exchanges: std::cell::Cell::new(0),
                 copies: RefCell::default(),
                 deferred: RefCell::default(),
-                bulk: &raw const bulk,
+                units: &raw const units,
             })
             .collect();
         let coroutines = threads.iter().map(|thread| self.coroutine(launch, thread)).collect::<Result<_, _>>()?;
-        let mut block = Block { bulk: &bulk, states: vec![State::Ready; count], coroutines, threads };
+        let mut block = Block { units: &units, states: vec![State::Ready; count], coroutines, threads };
         let result = block.run(order);
         self.stacks.extend(block.coroutines.into_iter().map(|mut coroutine| {
             // SAFETY: after a fault, frames of kernels are left behind; they own nothing that needs to be dropped.
@@ -152,7 +152,7 @@ impl Block<'_> {
     fn end_waits(&mut self) -> Result<(), String> {
         for (thread, state) in self.states.iter_mut().enumerate() {
             let State::AtPhase(barrier, parity, _) = *state else { continue };
-            let landed = self.bulk.borrow_mut().land(barrier);
+            let landed = self.units.borrow_mut().land(barrier);
             // SAFETY: a place in shared memory, as was checked when the thread stopped.
             let over = landed.and_then(|()| unsafe { (*barrier).is_over(parity) });
             if over.map_err(|message| format!("thread {thread}: {message}"))? {

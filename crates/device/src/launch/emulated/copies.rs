@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use super::mbarrier::Mbarrier;
 use crate::launch::POISON;
 
 /// One `cp.async`.
@@ -19,14 +18,14 @@ impl Copy {
     ///
     /// # Safety
     /// The destination is writable.
-    unsafe fn begin(&self) {
+    pub(super) unsafe fn begin(&self) {
         // SAFETY: the caller's promise.
         unsafe { self.shared.write_bytes(POISON, self.bytes + self.zero_bytes) };
     }
 
     /// # Safety
     /// The source is readable and the destination writable.
-    unsafe fn land(&self) {
+    pub(super) unsafe fn land(&self) {
         // SAFETY: the caller's promise.
         unsafe {
             self.shared.copy_from(self.global, self.bytes);
@@ -66,33 +65,5 @@ impl Copies {
                 unsafe { copy.land() };
             }
         }
-    }
-}
-
-/// A block's copies by the tensor memory accelerator, each with the barrier that counts its bytes.
-#[derive(Debug, Default)]
-pub(super) struct BulkCopies(Vec<(*mut Mbarrier, Copy)>);
-
-impl BulkCopies {
-    /// Starts a copy.
-    ///
-    /// # Safety
-    /// As [`Copies::start`], for the barrier too.
-    pub(super) unsafe fn start(&mut self, barrier: *mut Mbarrier, copy: Copy) {
-        // SAFETY: the caller's promise.
-        unsafe { copy.begin() };
-        self.0.push((barrier, copy));
-    }
-
-    /// Lands the copies that `barrier` counts.
-    pub(super) fn land(&mut self, barrier: *mut Mbarrier) -> Result<(), &'static str> {
-        for (_, copy) in self.0.extract_if(.., |(counted_by, _)| *counted_by == barrier) {
-            // SAFETY: what the caller of `start` promised.
-            unsafe {
-                copy.land();
-                (*barrier).land((copy.bytes + copy.zero_bytes) as u32)?;
-            }
-        }
-        Ok(())
     }
 }

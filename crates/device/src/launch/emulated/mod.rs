@@ -5,7 +5,8 @@
 //! - A copy started with `cp.async` lands when it is waited for ([`copies`]).
 //! - Warps run in an order drawn from the seed, so a missing barrier shows as a result that changes with it ([`block`]).
 //! - A product started with `wgmma` is computed when it is waited for ([`deferred`]), and a bulk copy lands when its barrier
-//!   is waited for ([`mbarrier`]); a copy between the device and the host when kernels wait for it ([`transfer`]).
+//!   is waited for ([`mbarrier`]). Both see of what threads wrote to shared memory what a fence has shown ([`units`]).
+//! - A copy between the device and the host happens when kernels wait for it ([`transfer`]).
 //! - Threads that wait for each other at different places, or for ever, fail the launch ([`block`]).
 
 mod block;
@@ -16,6 +17,7 @@ mod memory;
 mod shared;
 mod thread;
 mod transfer;
+mod units;
 
 use std::cell::RefCell;
 use std::ffi::c_void;

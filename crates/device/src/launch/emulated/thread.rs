@@ -5,9 +5,10 @@ use std::ffi::{CStr, c_char, c_void};
 
 use corosensei::Yielder;
 
-use super::copies::{BulkCopies, Copies, Copy};
+use super::copies::{Copies, Copy};
 use super::deferred::{Deferred, Work};
 use super::mbarrier::Mbarrier;
+use super::units::Units;
 
 /// Lanes of a warp.
 pub(super) const WARP: usize = 32;
@@ -82,7 +83,7 @@ pub(super) struct Thread {
     pub(super) exchanges: Cell<usize>,
     pub(super) copies: RefCell<Copies>,
     pub(super) deferred: RefCell<Deferred>,
-    pub(super) bulk: *const RefCell<BulkCopies>,
+    pub(super) units: *const RefCell<Units>,
 }
 
 thread_local! {
@@ -245,7 +246,19 @@ extern "C" fn tunesmith_emulator_bulk_copy(
     let (barrier, shared) = (mbarrier(thread, address), in_shared(thread, shared, bytes + zero_bytes));
     // SAFETY: the block's copies live as long as its threads. The destination was just checked; a source outside of its
     // buffer is in a guard or the launch's caller broke the promise about addresses.
-    unsafe { (*thread.bulk).borrow_mut().start(barrier, Copy { shared, global, bytes, zero_bytes }) };
+    unsafe { (*thread.units).borrow_mut().start(barrier, Copy { shared, global, bytes, zero_bytes }) };
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tunesmith_emulator_seen_memory() -> *mut c_void {
+    // SAFETY: a block's units live as long as its threads.
+    unsafe { (*current().units).borrow_mut().seen().cast() }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tunesmith_emulator_show_shared() {
+    // SAFETY: as above, and threads run one at a time.
+    unsafe { (*current().units).borrow_mut().show() };
 }
 
 #[unsafe(no_mangle)]
