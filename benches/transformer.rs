@@ -36,7 +36,7 @@ fn norms(criterion: &mut Criterion) {
         group.throughput(bytes(2, hidden));
         group.bench_function(format!("rms_norm forward, {model}"), |bench| {
             bench.iter(|| {
-                let args = rms_norm::Forward { x: black_box(&x), weight, y: &mut y, rstd: &mut rstd };
+                let args = rms_norm::Forward { x: black_box(&x[..]).into(), weight, y: &mut y, rstd: &mut rstd };
                 rms_norm::forward(shape, args)
             });
         });
@@ -44,7 +44,7 @@ fn norms(criterion: &mut Criterion) {
         group.bench_function(format!("rms_norm backward, {model}"), |bench| {
             bench.iter(|| {
                 let (dx, dweight) = (Some(Gradient::overwrite(&mut y)), None);
-                let args = rms_norm::Backward { x: &x, weight, rstd: &rstd, dy: black_box(&dy), dx, dweight };
+                let args = rms_norm::Backward { x: x[..].into(), weight, rstd: &rstd, dy: black_box(&dy), dx, dweight };
                 rms_norm::backward(shape, args)
             });
         });
@@ -52,7 +52,7 @@ fn norms(criterion: &mut Criterion) {
         group.throughput(bytes(2, hidden));
         group.bench_function(format!("layer_norm forward, {model}"), |bench| {
             bench.iter(|| {
-                let (x, bias) = (black_box(&x[..]), Some(weight));
+                let (x, bias) = (black_box(&x[..]).into(), Some(weight));
                 let args = layer_norm::Forward { x, weight, bias, y: &mut y, statistics: &mut statistics };
                 layer_norm::forward(shape, args)
             });
@@ -61,7 +61,7 @@ fn norms(criterion: &mut Criterion) {
         group.bench_function(format!("layer_norm backward, {model}"), |bench| {
             bench.iter(|| {
                 let (dx, statistics) = (Some(Gradient::overwrite(&mut y)), &statistics[..]);
-                let (x, dy) = (&x[..], black_box(&dy[..]));
+                let (x, dy) = (x[..].into(), black_box(&dy[..]));
                 let args = layer_norm::Backward { x, weight, statistics, dy, dx, dweight: None, dbias: None };
                 layer_norm::backward(shape, args)
             });
@@ -103,14 +103,14 @@ fn activations(criterion: &mut Criterion) {
         let function: Activation = name.parse().expect("a known name");
         group.throughput(bytes(2, features));
         group.bench_function(format!("{name} forward, gpt2"), |bench| {
-            bench.iter(|| activation::forward(function, black_box(&x), &mut y));
+            bench.iter(|| activation::forward(function, black_box(&x[..]), &mut y));
         });
         group.throughput(bytes(3, features));
         group.bench_function(format!("{name} backward, gpt2"), |bench| {
             bench.iter(|| {
                 // Without this the gradient would shrink to subnormals over the iterations.
                 dy.fill(1.0);
-                activation::backward(function, black_box(&x), &mut dy)
+                activation::backward(function, black_box(&x[..]), &mut dy)
             });
         });
     }
@@ -118,7 +118,7 @@ fn activations(criterion: &mut Criterion) {
     let shape = gated::Shape { rows: TOKENS, features };
     let (gate, up, dy) = (normal(TOKENS * features, 1), normal(TOKENS * features, 2), normal(TOKENS * features, 3));
     let (mut y, mut dgate, mut dup) = (vec![0.0; gate.len()], vec![0.0; gate.len()], vec![0.0; gate.len()]);
-    let gate_up = GateUp::Separate { gate: &gate, up: &up };
+    let gate_up = GateUp::Separate { gate: gate[..].into(), up: up[..].into() };
     group.throughput(bytes(3, features));
     group.bench_function("gated silu forward, smollm2", |bench| {
         bench.iter(|| gated::forward(shape, Activation::Silu, black_box(gate_up), &mut y));

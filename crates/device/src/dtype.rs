@@ -4,7 +4,7 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::DeviceError;
+use crate::{DeviceError, simd};
 
 /// How the elements of a tensor are stored. All arithmetic accumulates in f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -170,7 +170,7 @@ impl<'a> Elements<'a> {
         assert_eq!(self.len(), out.len(), "widen_into: lengths differ");
         match self {
             Elements::F32(s) => out.copy_from_slice(s),
-            Elements::BF16(s) => s.iter().zip(out).for_each(|(&x, y)| *y = Element::to_f32(x)),
+            Elements::BF16(s) => simd::dispatch(Widen { from: s, to: out }),
             Elements::F16(s) => s.convert_to_f32_slice(out),
         }
     }
@@ -259,9 +259,35 @@ impl<'a> ElementsMut<'a> {
         assert_eq!(self.len(), values.len(), "narrow_from: lengths differ");
         match self {
             ElementsMut::F32(s) => s.copy_from_slice(values),
-            ElementsMut::BF16(s) => s.iter_mut().zip(values).for_each(|(y, &x)| *y = Element::from_f32(x)),
+            ElementsMut::BF16(s) => simd::dispatch(Narrow { from: values, to: s }),
             ElementsMut::F16(s) => s.convert_from_f32_slice(values),
         }
+    }
+}
+
+struct Widen<'a> {
+    from: &'a [bf16],
+    to: &'a mut [f32],
+}
+
+impl simd::Kernel for Widen<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: simd::Isa>(self) {
+        self.from.iter().zip(self.to).for_each(|(&x, y)| *y = Element::to_f32(x));
+    }
+}
+
+struct Narrow<'a> {
+    from: &'a [f32],
+    to: &'a mut [bf16],
+}
+
+impl simd::Kernel for Narrow<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: simd::Isa>(self) {
+        self.to.iter_mut().zip(self.from).for_each(|(y, &x)| *y = Element::from_f32(x));
     }
 }
 

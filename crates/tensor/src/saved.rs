@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use device::{Buffer, DType, Device, parallel};
+use device::{Buffer, DType, Device, ElementsMut, parallel};
 
 use crate::{Result, Tensor, tape};
 
@@ -103,7 +103,7 @@ pub(crate) fn narrowed(values: &[f32]) -> Result<Buffer> {
     let mut out = Buffer::scratch(Device::Cpu, DType::BF16, values.len())?;
     parallel::rows_mut(out.as_mut_slice::<half::bf16>()?, 1, BLOCK, |start, out| {
         let values = &values[start..][..out.len()];
-        out.iter_mut().zip(values).for_each(|(y, &x)| *y = device::Element::from_f32(x));
+        ElementsMut::BF16(out).narrow_from(values);
     });
     Ok(out)
 }

@@ -217,16 +217,24 @@ impl Read<'_> {
         }
     }
 
+    /// The elements in the dtype they are stored in, for an op that computes on the CPU and widens them itself.
+    ///
+    /// # Errors
+    /// [`TensorError::NoKernel`] naming `op` if they are on another device: what an op has no kernel for is not computed on the
+    /// CPU instead.
+    pub fn on_cpu(&self, op: &'static str) -> Result<Elements<'_>> {
+        match self.0 {
+            Source::Copied(_, device) => Err(TensorError::NoKernel { op, device }),
+            _ => Ok(self.elements()),
+        }
+    }
+
     /// The elements as f32, for an op that computes on the CPU.
     ///
     /// # Errors
-    /// [`TensorError::DType`] naming `op` and `argument` if they are stored in another dtype, [`TensorError::NoKernel`] if they
-    /// are on another device: what an op has no kernel for is not computed on the CPU instead.
+    /// [`TensorError::DType`] naming `op` and `argument` if they are stored in another dtype; as [`Read::on_cpu`].
     pub fn f32(&self, op: &'static str, argument: &'static str) -> Result<&[f32]> {
-        if let Source::Copied(_, device) = self.0 {
-            return Err(TensorError::NoKernel { op, device });
-        }
-        match self.elements() {
+        match self.on_cpu(op)? {
             Elements::F32(slice) => Ok(slice),
             other => Err(TensorError::DType { op, argument, expected: DType::F32, got: other.dtype() }),
         }

@@ -9,12 +9,13 @@
 
 use std::str::FromStr;
 
-use device::parallel;
 use device::simd::{Isa, Kernel, dispatch};
+use device::{Elements, parallel};
 
 use crate::blocks::ELEMENTS;
 use crate::error::check_len;
 use crate::functions::{self, Function, Visitor};
+use crate::widen::with_f32;
 use crate::{Result, TransformerError};
 
 /// An activation function.
@@ -83,7 +84,8 @@ impl Activation {
 ///
 /// # Errors
 /// [`TransformerError::Length`] if the lengths differ.
-pub fn forward(activation: Activation, x: &[f32], y: &mut [f32]) -> Result<()> {
+pub fn forward<'a>(activation: Activation, x: impl Into<Elements<'a>>, y: &mut [f32]) -> Result<()> {
+    let x = x.into();
     check_len("activation", "y", &[x.len()], y.len())?;
     activation.visit(Forward { x, y });
     Ok(())
@@ -93,21 +95,24 @@ pub fn forward(activation: Activation, x: &[f32], y: &mut [f32]) -> Result<()> {
 ///
 /// # Errors
 /// [`TransformerError::Length`] if the lengths differ.
-pub fn backward(activation: Activation, x: &[f32], dy: &mut [f32]) -> Result<()> {
+pub fn backward<'a>(activation: Activation, x: impl Into<Elements<'a>>, dy: &mut [f32]) -> Result<()> {
+    let x = x.into();
     check_len("activation", "dy", &[x.len()], dy.len())?;
     activation.visit(Backward { x, dy });
     Ok(())
 }
 
 struct Forward<'a> {
-    x: &'a [f32],
+    x: Elements<'a>,
     y: &'a mut [f32],
 }
 
 impl Visitor for Forward<'_> {
     type Output = ();
     fn visit<F: Function>(self, function: F) {
-        parallel::rows_mut(self.y, 1, ELEMENTS, |start, y| dispatch(Values { function, x: &self.x[start..], y }));
+        parallel::rows_mut(self.y, 1, ELEMENTS, |start, y| {
+            with_f32(self.x, start..start + y.len(), |x| dispatch(Values { function, x, y }));
+        });
     }
 }
 
@@ -128,14 +133,16 @@ impl<F: Function> Kernel for Values<'_, F> {
 }
 
 struct Backward<'a> {
-    x: &'a [f32],
+    x: Elements<'a>,
     dy: &'a mut [f32],
 }
 
 impl Visitor for Backward<'_> {
     type Output = ();
     fn visit<F: Function>(self, function: F) {
-        parallel::rows_mut(self.dy, 1, ELEMENTS, |start, dy| dispatch(Slopes { function, x: &self.x[start..], dy }));
+        parallel::rows_mut(self.dy, 1, ELEMENTS, |start, dy| {
+            with_f32(self.x, start..start + dy.len(), |x| dispatch(Slopes { function, x, dy }));
+        });
     }
 }
 
@@ -198,8 +205,8 @@ mod tests {
         let x: Vec<f32> = (0..4001).map(|i| (i as f32 - 2000.3) * 0.01).collect();
         for activation in ALL {
             let (mut y, mut slope) = (vec![f32::NAN; x.len()], vec![1.0; x.len()]);
-            forward(activation, &x, &mut y).unwrap();
-            backward(activation, &x, &mut slope).unwrap();
+            forward(activation, &x[..], &mut y).unwrap();
+            backward(activation, &x[..], &mut slope).unwrap();
             for ((&x, &y), &slope) in x.iter().zip(&y).zip(&slope) {
                 let (wide, scale) = (f64::from(x), f64::from(x).abs().max(1.0));
                 let error = (f64::from(y) - reference(activation, wide)).abs() / scale;
@@ -216,8 +223,8 @@ mod tests {
         for activation in ALL {
             let x = [-1e30, -100.0, -0.0, 100.0, f32::NAN];
             let (mut y, mut slope) = ([0.0; 5], [1.0; 5]);
-            forward(activation, &x, &mut y).unwrap();
-            backward(activation, &x, &mut slope).unwrap();
+            forward(activation, &x[..], &mut y).unwrap();
+            backward(activation, &x[..], &mut slope).unwrap();
             assert!(y[..4].iter().all(|y| y.is_finite()) && y[4].is_nan(), "{activation:?}: {y:?}");
             assert!(slope[1..4].iter().all(|s| s.abs() <= 1.2), "{activation:?}: {slope:?}");
         }
@@ -227,7 +234,7 @@ mod tests {
     fn a_gradient_is_multiplied() {
         let (x, mut dy) = (values(100_000, 1, 3.0), values(100_000, 2, 1.0));
         let before = widen(&dy);
-        backward(Activation::Tanh, &x, &mut dy).unwrap();
+        backward(Activation::Tanh, &x[..], &mut dy).unwrap();
         for ((x, before), after) in x.iter().zip(before).zip(dy) {
             assert!((f64::from(after) - before * (1.0 - f64::from(*x).tanh().powi(2))).abs() <= 4e-7);
         }

@@ -8,12 +8,15 @@
 //! Source: Shazeer 2020, "GLU Variants Improve Transformer". Gate and up come from two products, or side by side from a
 //! fused one.
 
-use device::parallel;
+use std::ops::Range;
+
 use device::simd::{Isa, Kernel, dispatch};
+use device::{Elements, parallel};
 
 use crate::blocks::{rows_per_block, zip_rows_mut};
 use crate::error::check_len;
 use crate::functions::{Function, Visitor};
+use crate::widen::with_f32;
 use crate::{Activation, Result};
 
 const OP: &str = "gated";
@@ -33,12 +36,12 @@ pub enum GateUp<'a> {
     /// Apart.
     Separate {
         /// `[rows, features]`
-        gate: &'a [f32],
+        gate: Elements<'a>,
         /// `[rows, features]`
-        up: &'a [f32],
+        up: Elements<'a>,
     },
     /// `[rows, 2 * features]`: in every row the gate, then up (Phi-3's `gate_up_proj`).
-    Fused(&'a [f32]),
+    Fused(Elements<'a>),
 }
 
 impl<'a> GateUp<'a> {
@@ -52,14 +55,34 @@ impl<'a> GateUp<'a> {
         }
     }
 
+    /// Calls `body` with a block of rows in f32.
+    pub(crate) fn with_rows<R>(&self, rows: Range<usize>, features: usize, body: impl FnOnce(Rows<'_>) -> R) -> R {
+        let part = |width: usize| rows.start * width..rows.end * width;
+        match *self {
+            GateUp::Separate { gate, up } => with_f32(gate, part(features), |gate| {
+                with_f32(up, part(features), |up| body(Rows::Separate { gate, up, features }))
+            }),
+            GateUp::Fused(both) => with_f32(both, part(2 * features), |both| body(Rows::Fused { both, features })),
+        }
+    }
+}
+
+/// Some rows of the two factors.
+#[derive(Clone, Copy)]
+pub(crate) enum Rows<'a> {
+    Separate { gate: &'a [f32], up: &'a [f32], features: usize },
+    Fused { both: &'a [f32], features: usize },
+}
+
+impl<'a> Rows<'a> {
     #[inline(always)]
-    pub(crate) fn row(&self, row: usize, features: usize) -> (&'a [f32], &'a [f32]) {
-        match self {
-            GateUp::Separate { gate, up } => {
+    pub(crate) fn row(&self, row: usize) -> (&'a [f32], &'a [f32]) {
+        match *self {
+            Rows::Separate { gate, up, features } => {
                 let part = row * features..(row + 1) * features;
                 (&gate[part.clone()], &up[part])
             }
-            GateUp::Fused(both) => both[2 * row * features..2 * (row + 1) * features].split_at(features),
+            Rows::Fused { both, features } => both[2 * row * features..2 * (row + 1) * features].split_at(features),
         }
     }
 }
@@ -137,10 +160,12 @@ impl Visitor for Forward<'_> {
     fn visit<F: Function>(self, function: F) {
         let Self { features, gate_up, y } = self;
         parallel::rows_mut(y, features, rows_per_block(features), |start, y| {
-            for (row, y) in y.chunks_exact_mut(features).enumerate() {
-                let (gate, up) = gate_up.row(start + row, features);
-                dispatch(ForwardRow { function, gate, up, y });
-            }
+            gate_up.with_rows(start..start + y.len() / features, features, |rows| {
+                for (row, y) in y.chunks_exact_mut(features).enumerate() {
+                    let (gate, up) = rows.row(row);
+                    dispatch(ForwardRow { function, gate, up, y });
+                }
+            });
         });
     }
 }
@@ -194,24 +219,29 @@ impl Visitor for BackwardAll<'_> {
     type Output = ();
     fn visit<F: Function>(self, function: F) {
         let Self { features, args: Backward { gate_up, dy, gradient } } = self;
-        let row = |row: usize, dgate: &mut [f32], dup: &mut [f32]| {
-            let (gate, up) = gate_up.row(row, features);
-            let dy = &dy[row * features..(row + 1) * features];
-            dispatch(BackwardRow { function, gate, up, dy, dgate, dup });
+        let row = |rows: Rows<'_>, i: usize, dy: &[f32], dgate: &mut [f32], dup: &mut [f32]| {
+            let (gate, up) = rows.row(i);
+            dispatch(BackwardRow { function, gate, up, dy: &dy[i * features..(i + 1) * features], dgate, dup });
         };
         match gradient {
             GateUpMut::Separate { dgate, dup } => {
                 zip_rows_mut((dgate, features), (dup, features), |start, dgate, dup| {
-                    let rows = dgate.chunks_exact_mut(features).zip(dup.chunks_exact_mut(features));
-                    rows.enumerate().for_each(|(i, (dgate, dup))| row(start + i, dgate, dup));
+                    let dy = &dy[start * features..];
+                    gate_up.with_rows(start..start + dup.len() / features, features, |rows| {
+                        let outputs = dgate.chunks_exact_mut(features).zip(dup.chunks_exact_mut(features));
+                        outputs.enumerate().for_each(|(i, (dgate, dup))| row(rows, i, dy, dgate, dup));
+                    });
                 })
             }
             GateUpMut::Fused(both) => {
                 parallel::rows_mut(both, 2 * features, rows_per_block(2 * features), |start, both| {
-                    for (i, both) in both.chunks_exact_mut(2 * features).enumerate() {
-                        let (dgate, dup) = both.split_at_mut(features);
-                        row(start + i, dgate, dup);
-                    }
+                    let dy = &dy[start * features..];
+                    gate_up.with_rows(start..start + both.len() / (2 * features), features, |rows| {
+                        for (i, both) in both.chunks_exact_mut(2 * features).enumerate() {
+                            let (dgate, dup) = both.split_at_mut(features);
+                            row(rows, i, dy, dgate, dup);
+                        }
+                    });
                 })
             }
         }
@@ -259,12 +289,12 @@ mod tests {
             let (gate, up, dy) = (values(len, seed, 3.0), values(len, seed ^ 1, 3.0), values(len, seed ^ 2, 1.0));
             let (mut y, mut act, mut slope) = (vec![f32::NAN; len], vec![0.0; len], vec![1.0; len]);
             let (mut dgate, mut dup) = (y.clone(), y.clone());
-            let separate = GateUp::Separate { gate: &gate, up: &up };
+            let separate = GateUp::Separate { gate: gate[..].into(), up: up[..].into() };
             forward(shape, function, separate, &mut y).unwrap();
             let gradient = GateUpMut::Separate { dgate: &mut dgate, dup: &mut dup };
             backward(shape, function, Backward { gate_up: separate, dy: &dy, gradient }).unwrap();
-            activation::forward(function, &gate, &mut act).unwrap();
-            activation::backward(function, &gate, &mut slope).unwrap();
+            activation::forward(function, &gate[..], &mut act).unwrap();
+            activation::backward(function, &gate[..], &mut slope).unwrap();
             for i in 0..len {
                 // The same functions; only the order of the products differs.
                 prop_assert!((y[i] - act[i] * up[i]).abs() <= 1e-6);
@@ -275,9 +305,9 @@ mod tests {
             // Fused is the same, bit for bit.
             let both = fuse(features, &gate, &up);
             let (mut fused_y, mut fused_gradient) = (vec![f32::NAN; len], vec![f32::NAN; 2 * len]);
-            forward(shape, function, GateUp::Fused(&both), &mut fused_y).unwrap();
+            forward(shape, function, GateUp::Fused(both[..].into()), &mut fused_y).unwrap();
             let gradient = GateUpMut::Fused(&mut fused_gradient);
-            backward(shape, function, Backward { gate_up: GateUp::Fused(&both), dy: &dy, gradient }).unwrap();
+            backward(shape, function, Backward { gate_up: GateUp::Fused(both[..].into()), dy: &dy, gradient }).unwrap();
             prop_assert_eq!(fused_y, y);
             prop_assert_eq!(fused_gradient, fuse(features, &dgate, &dup));
         }
@@ -286,7 +316,7 @@ mod tests {
     #[test]
     fn lengths_are_checked() {
         let shape = Shape { rows: 2, features: 3 };
-        let refused = forward(shape, Activation::Silu, GateUp::Fused(&[0.0; 11]), &mut [0.0; 6]);
+        let refused = forward(shape, Activation::Silu, GateUp::Fused(Elements::F32(&[0.0; 11])), &mut [0.0; 6]);
         assert!(matches!(refused, Err(TransformerError::Length { argument: "gate_up", expected: 12, got: 11, .. })));
     }
 }

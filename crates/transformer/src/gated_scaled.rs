@@ -50,10 +50,12 @@ impl Visitor for Forward<'_> {
     fn visit<F: Function>(self, function: F) {
         let Self { features, gate_up, scale, y } = self;
         parallel::rows_mut(y, features, rows_per_block(features), |start, y| {
-            for (row, y) in y.chunks_exact_mut(features).enumerate() {
-                let (gate, up) = gate_up.row(start + row, features);
-                dispatch(ForwardRow { function, gate, up, scale, y });
-            }
+            gate_up.with_rows(start..start + y.len() / features, features, |rows| {
+                for (row, y) in y.chunks_exact_mut(features).enumerate() {
+                    let (gate, up) = rows.row(row);
+                    dispatch(ForwardRow { function, gate, up, scale, y });
+                }
+            });
         });
     }
 }
@@ -137,10 +139,13 @@ impl Visitor for BackwardAll<'_> {
         let tasks: Vec<_> = gradient.blocks(ROWS, features).zip(sums.chunks_exact_mut(features)).collect();
         tasks.into_par_iter().enumerate().for_each(|(block, (mut gradient, sums))| {
             let dy = dy.chunks_exact(features).skip(block * ROWS).take(ROWS);
-            for (row, dy) in dy.enumerate() {
-                let (gate, up) = gate_up.row(block * ROWS + row, features);
-                let (dgate, dup) = gradient.row(row, features);
-                dispatch(BackwardRow { function, gate, up, scale, dy, dgate, dup, sums: &mut *sums });
+            for (i, dy) in dy.enumerate() {
+                let row = block * ROWS + i;
+                let (dgate, dup) = gradient.row(i, features);
+                gate_up.with_rows(row..row + 1, features, |rows| {
+                    let (gate, up) = rows.row(0);
+                    dispatch(BackwardRow { function, gate, up, scale, dy, dgate, dup, sums: &mut *sums });
+                });
             }
         });
     }
@@ -187,7 +192,7 @@ mod tests {
             let (shape, function, len) = (Shape { rows, features }, Activation::Silu, rows * features);
             let [gate, up, dy] = [0, 1, 2].map(|site| values(len, seed ^ site, 2.0));
             let scale = values(features, seed ^ 3, 2.0);
-            let gate_up = GateUp::Separate { gate: &gate, up: &up };
+            let gate_up = GateUp::Separate { gate: gate[..].into(), up: up[..].into() };
             let mut plain = vec![f32::NAN; len];
             gated::forward(shape, function, gate_up, &mut plain).unwrap();
             let scaled = |x: &[f32]| -> Vec<f32> { x.iter().enumerate().map(|(i, x)| x * scale[i % features]).collect() };
@@ -216,9 +221,9 @@ mod tests {
             let both: Vec<f32> =
                 gate.chunks(features).zip(up.chunks(features)).flat_map(|(gate, up)| [gate, up].concat()).collect();
             let (mut fused_y, mut fused_gradient, mut fused_dscale) = (vec![f32::NAN; len], vec![f32::NAN; 2 * len], start);
-            forward(shape, function, GateUp::Fused(&both), &scale, &mut fused_y).unwrap();
+            forward(shape, function, GateUp::Fused(both[..].into()), &scale, &mut fused_y).unwrap();
             prop_assert_eq!(&fused_y, &y);
-            let (gate_up, gradient) = (GateUp::Fused(&both), GateUpMut::Fused(&mut fused_gradient));
+            let (gate_up, gradient) = (GateUp::Fused(both[..].into()), GateUpMut::Fused(&mut fused_gradient));
             let dscale_of_both = Gradient::accumulate(&mut fused_dscale);
             backward(shape, function, Backward { gate_up, scale: &scale, dy: &dy, gradient, dscale: dscale_of_both }).unwrap();
             prop_assert_eq!(fused_dscale, dscale);
@@ -231,7 +236,7 @@ mod tests {
     #[test]
     fn lengths_are_checked() {
         let (shape, x) = (Shape { rows: 2, features: 3 }, [1.0; 6]);
-        let gate_up = GateUp::Separate { gate: &x, up: &x };
+        let gate_up = GateUp::Separate { gate: x[..].into(), up: x[..].into() };
         let refused = forward(shape, Activation::Silu, gate_up, &x[..2], &mut [0.0; 6]);
         assert!(matches!(refused, Err(TransformerError::Length { argument: "scale", expected: 3, got: 2, .. })));
     }

@@ -17,7 +17,7 @@ use device::{Elements, parallel};
 use crate::blocks::{rows_per_block, sum_columns, zip_rows_mut};
 use crate::error::check_len;
 use crate::reduce::{dot, fold, sum};
-use crate::widen::Widened;
+use crate::widen::{Widened, with_f32};
 use crate::{Gradient, Result};
 
 const OP: &str = "layer_norm";
@@ -47,7 +47,7 @@ impl Shape {
 #[derive(Debug)]
 pub struct Forward<'a> {
     /// `[rows, hidden]`
-    pub x: &'a [f32],
+    pub x: Elements<'a>,
     /// `[hidden]`
     pub weight: Elements<'a>,
     /// `[hidden]`
@@ -74,8 +74,9 @@ pub fn forward(shape: Shape, args: Forward<'_>) -> Result<()> {
     let bias = bias.transpose()?;
     let (weight, bias) = (weight.as_slice()?, bias.as_ref().map(Widened::as_slice).transpose()?);
     zip_rows_mut((y, hidden), (statistics, 2), |start, y, statistics| {
-        let x = &x[start * hidden..start * hidden + y.len()];
-        dispatch(ForwardRows { x, weight, bias, eps: shape.eps, y, statistics });
+        with_f32(x, start * hidden..start * hidden + y.len(), |x| {
+            dispatch(ForwardRows { x, weight, bias, eps: shape.eps, y, statistics });
+        });
     });
     Ok(())
 }
@@ -114,8 +115,8 @@ impl Kernel for ForwardRows<'_> {
 /// Arguments of [`backward`].
 #[derive(Debug)]
 pub struct Backward<'a> {
-    /// `[rows, hidden]`, as given to [`forward`].
-    pub x: &'a [f32],
+    /// `[rows, hidden]`, as given to [`forward`], or rounded.
+    pub x: Elements<'a>,
     /// `[hidden]`, as given to [`forward`].
     pub weight: Elements<'a>,
     /// `[rows, 2]`, as [`forward`] wrote it.
@@ -154,15 +155,15 @@ pub fn backward(shape: Shape, args: Backward<'_>) -> Result<()> {
         let weight = weight.as_slice()?;
         parallel::rows_mut(dx.values, hidden, rows_per_block(hidden), |start, out| {
             let part = start * hidden..start * hidden + out.len();
-            let (x, dy, statistics) = (&x[part.clone()], &dy[part], &statistics[2 * start..]);
-            dispatch(BackwardRows { x, weight, statistics, dy, dx: out, add: dx.add });
+            let (dy, statistics) = (&dy[part.clone()], &statistics[2 * start..]);
+            with_f32(x, part, |x| dispatch(BackwardRows { x, weight, statistics, dy, dx: out, add: dx.add }));
         });
     }
     if let Some(dweight) = dweight {
         sum_columns(shape.rows, hidden, dweight, |rows, sums| {
             let part = rows.start * hidden..rows.end * hidden;
-            let statistics = &statistics[2 * rows.start..2 * rows.end];
-            dispatch(WeightRows { x: &x[part.clone()], statistics, dy: &dy[part], sums });
+            let (statistics, dy) = (&statistics[2 * rows.start..2 * rows.end], &dy[part.clone()]);
+            with_f32(x, part, |x| dispatch(WeightRows { x, statistics, dy, sums }));
         })?;
     }
     if let Some(dbias) = dbias {
@@ -259,7 +260,8 @@ mod tests {
     fn run(shape: Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> (Vec<f32>, Vec<f32>) {
         let (mut y, mut statistics) = (vec![f32::NAN; x.len()], vec![f32::NAN; 2 * shape.rows]);
         let bias = bias.map(Elements::F32);
-        forward(shape, Forward { x, weight: weight.into(), bias, y: &mut y, statistics: &mut statistics }).unwrap();
+        forward(shape, Forward { x: x.into(), weight: weight.into(), bias, y: &mut y, statistics: &mut statistics })
+            .unwrap();
         (y, statistics)
     }
 
@@ -279,7 +281,7 @@ mod tests {
 
             let (mut dx, mut dweight, mut dbias) = (vec![1.0; x.len()], vec![f32::NAN; hidden], vec![f32::NAN; hidden]);
             backward(shape, Backward {
-                x: &x,
+                x: x[..].into(),
                 weight: (&weight[..]).into(),
                 statistics: &statistics,
                 dy: &dy,
@@ -313,7 +315,8 @@ mod tests {
             let mut dweight = vec![0.0; 100];
             let (weight, dweight_out) = ((&weight[..]).into(), Some(Gradient::overwrite(&mut dweight)));
             let statistics = &statistics[..];
-            let args = Backward { x: &x, weight, statistics, dy: &dy, dx: None, dweight: dweight_out, dbias: None };
+            let args =
+                Backward { x: x[..].into(), weight, statistics, dy: &dy, dx: None, dweight: dweight_out, dbias: None };
             backward(shape, args).unwrap();
             (y, dweight)
         });
@@ -325,7 +328,7 @@ mod tests {
         let shape = Shape { rows: 1, hidden: 2, eps: 1e-5 };
         let (mut y, mut statistics) = ([0.0; 2], [0.0; 2]);
         let (weight, bias) = (Elements::F32(&[1.0; 2]), Some(Elements::F32(&[1.0; 3])));
-        let args = Forward { x: &[1.0; 2], weight, bias, y: &mut y, statistics: &mut statistics };
+        let args = Forward { x: Elements::F32(&[1.0; 2]), weight, bias, y: &mut y, statistics: &mut statistics };
         let refused = forward(shape, args);
         assert!(matches!(refused, Err(TransformerError::Length { argument: "bias", expected: 2, got: 3, .. })));
     }

@@ -33,14 +33,13 @@ pub struct Shape {
     pub precision: DType,
 }
 
-impl Shape {
-    /// The most rows of a chunk: what 32 MiB of logits hold, but enough to be worth reading the head for. In bf16, where products
-    /// are so fast that packing the head takes as long, what 64 MiB hold.
-    fn most_rows(&self) -> usize {
-        const FEWEST: usize = 64;
-        let bytes: usize = if self.precision == DType::BF16 { 64 << 20 } else { 32 << 20 };
-        (bytes / size_of::<f32>() / self.vocab_size.max(1)).max(FEWEST)
-    }
+/// The most rows of a chunk: what 32 MiB of logits hold, or 64 MiB in bf16, where products are so fast that packing the head
+/// takes as long. A large head is packed for as many rows as make that worth it, within three times 32 MiB, or 64 MiB.
+pub fn most_rows(vocab_size: usize, precision: DType) -> usize {
+    const FEWEST: usize = 64;
+    let (bytes, worthwhile): (usize, usize) = if precision == DType::BF16 { (64 << 20, 256) } else { (32 << 20, 160) };
+    let rows_of = |bytes: usize| bytes / size_of::<f32>() / vocab_size.max(1);
+    rows_of(bytes).max(worthwhile.min(rows_of(3 * bytes))).max(FEWEST)
 }
 
 /// Arguments of [`forward_backward`].
@@ -64,7 +63,7 @@ pub struct Arguments<'a> {
 /// [`crate::TransformerError::Label`], [`crate::TransformerError::Softcap`], [`crate::TransformerError::Length`],
 /// [`crate::TransformerError::Gemm`] for a head of another shape, [`crate::TransformerError::Device`] without memory.
 pub fn forward_backward(shape: Shape, args: Arguments<'_>) -> Result<LossSum> {
-    in_chunks(shape, args, shape.most_rows())
+    in_chunks(shape, args, most_rows(shape.vocab_size, shape.precision))
 }
 
 fn in_chunks(shape: Shape, args: Arguments<'_>, most_rows: usize) -> Result<LossSum> {
@@ -167,9 +166,9 @@ mod tests {
 
     #[test]
     fn the_logits_in_memory_are_bounded() {
-        let most = |vocab_size| Shape { vocab_size, ..SHAPE }.most_rows();
-        assert_eq!((most(32_768), most(262_144), most(1 << 40)), (256, 64, 64));
-        assert_eq!(Shape { vocab_size: 32_768, precision: DType::BF16, ..SHAPE }.most_rows(), 512);
+        let most = |precision| [32_768, 151_936, 262_144, 1 << 40].map(|vocab_size| most_rows(vocab_size, precision));
+        assert_eq!(most(DType::F32), [256, 160, 96, 64]);
+        assert_eq!(most(DType::BF16), [512, 256, 192, 64]);
     }
 
     #[test]

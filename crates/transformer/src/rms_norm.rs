@@ -17,7 +17,7 @@ use device::{Elements, parallel};
 use crate::blocks::{rows_per_block, sum_columns, zip_rows_mut};
 use crate::error::check_len;
 use crate::reduce::{dot, dot3};
-use crate::widen::Widened;
+use crate::widen::{Widened, with_f32};
 use crate::{Gradient, Result};
 
 const OP: &str = "rms_norm";
@@ -50,7 +50,7 @@ impl Shape {
 #[derive(Debug)]
 pub struct Forward<'a> {
     /// `[rows, hidden]`
-    pub x: &'a [f32],
+    pub x: Elements<'a>,
     /// `[hidden]`
     pub weight: Elements<'a>,
     /// `[rows, hidden]`, written.
@@ -70,8 +70,9 @@ pub fn forward(shape: Shape, args: Forward<'_>) -> Result<()> {
     let factor = shape.factor(args.weight)?;
     let (weight, hidden) = (factor.as_slice()?, shape.hidden);
     zip_rows_mut((args.y, hidden), (args.rstd, 1), |start, y, rstd| {
-        let x = &args.x[start * hidden..start * hidden + y.len()];
-        dispatch(ForwardRows { x, weight, eps: shape.eps, y, rstd });
+        with_f32(args.x, start * hidden..start * hidden + y.len(), |x| {
+            dispatch(ForwardRows { x, weight, eps: shape.eps, y, rstd });
+        });
     });
     Ok(())
 }
@@ -102,8 +103,8 @@ impl Kernel for ForwardRows<'_> {
 /// Arguments of [`backward`].
 #[derive(Debug)]
 pub struct Backward<'a> {
-    /// `[rows, hidden]`, as given to [`forward`].
-    pub x: &'a [f32],
+    /// `[rows, hidden]`, as given to [`forward`], or rounded.
+    pub x: Elements<'a>,
     /// `[hidden]`, as given to [`forward`].
     pub weight: Elements<'a>,
     /// `[rows]`, as [`forward`] wrote it.
@@ -137,14 +138,15 @@ pub fn backward(shape: Shape, args: Backward<'_>) -> Result<()> {
         let weight = factor.as_slice()?;
         parallel::rows_mut(dx.values, hidden, rows_per_block(hidden), |start, out| {
             let part = start * hidden..start * hidden + out.len();
-            let (x, dy) = (&x[part.clone()], &dy[part]);
-            dispatch(BackwardRows { x, weight, rstd: &rstd[start..], dy, dx: out, add: dx.add });
+            let (rstd, dy) = (&rstd[start..], &dy[part.clone()]);
+            with_f32(x, part, |x| dispatch(BackwardRows { x, weight, rstd, dy, dx: out, add: dx.add }));
         });
     }
     if let Some(dweight) = dweight {
         sum_columns(shape.rows, hidden, dweight, |rows, sums| {
             let part = rows.start * hidden..rows.end * hidden;
-            dispatch(WeightRows { x: &x[part.clone()], rstd: &rstd[rows], dy: &dy[part], sums });
+            let (rstd, dy) = (&rstd[rows], &dy[part.clone()]);
+            with_f32(x, part, |x| dispatch(WeightRows { x, rstd, dy, sums }));
         })?;
     }
     Ok(())
@@ -214,7 +216,7 @@ mod tests {
 
     fn run(shape: Shape, x: &[f32], weight: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let (mut y, mut rstd) = (vec![f32::NAN; x.len()], vec![f32::NAN; shape.rows]);
-        forward(shape, Forward { x, weight: weight.into(), y: &mut y, rstd: &mut rstd }).unwrap();
+        forward(shape, Forward { x: x.into(), weight: weight.into(), y: &mut y, rstd: &mut rstd }).unwrap();
         (y, rstd)
     }
 
@@ -233,7 +235,7 @@ mod tests {
             let (mut dx, mut dweight) = (vec![f32::NAN; x.len()], vec![1.0; hidden]);
             let (gradient_x, gradient_w) = (Gradient::overwrite(&mut dx), Gradient::accumulate(&mut dweight));
             backward(shape, Backward {
-                x: &x, weight: (&weight[..]).into(), rstd: &rstd, dy: &dy, dx: Some(gradient_x), dweight: Some(gradient_w),
+                x: x[..].into(), weight: (&weight[..]).into(), rstd: &rstd, dy: &dy, dx: Some(gradient_x), dweight: Some(gradient_w),
             }).unwrap();
             let numeric = numeric_gradient(&wide_x, |x| inner(&reference(shape, x, &wide_w), &wide_dy));
             // Relative to the largest: tiny rows have gradients up to 1 / sqrt(eps), with cancelling terms of that size.
@@ -255,8 +257,11 @@ mod tests {
             let (gradient_x, gradient_w) = (Gradient::overwrite(&mut dx), Gradient::overwrite(&mut dweight));
             let weight = (&weight[..]).into();
             let (dx_out, dweight_out) = (Some(gradient_x), Some(gradient_w));
-            backward(shape, Backward { x: &x, weight, rstd: &rstd, dy: &dy, dx: dx_out, dweight: dweight_out })
-                .unwrap();
+            backward(
+                shape,
+                Backward { x: x[..].into(), weight, rstd: &rstd, dy: &dy, dx: dx_out, dweight: dweight_out },
+            )
+            .unwrap();
             (y, dx, dweight)
         });
         assert!(one == four);
@@ -268,7 +273,7 @@ mod tests {
         let x = values(10, 1, 1.0);
         let stored: Vec<bf16> = values(5, 2, 1.0).into_iter().map(bf16::from_f32).collect();
         let (mut y, mut rstd) = (vec![0.0; 10], vec![0.0; 2]);
-        forward(shape, Forward { x: &x, weight: stored[..].into(), y: &mut y, rstd: &mut rstd }).unwrap();
+        forward(shape, Forward { x: x[..].into(), weight: stored[..].into(), y: &mut y, rstd: &mut rstd }).unwrap();
         assert_eq!(y, run(shape, &x, &stored.iter().map(|w| w.to_f32()).collect::<Vec<_>>()).0);
     }
 
@@ -276,7 +281,7 @@ mod tests {
     fn lengths_are_checked_before_anything_is_written() {
         let shape = Shape { rows: 2, hidden: 3, eps: 1e-6, unit_offset: false };
         let (weight, mut y, mut rstd) = ([1.0f32; 3], [7.0; 6], [7.0; 2]);
-        let args = Forward { x: &[1.0; 5], weight: (&weight[..]).into(), y: &mut y, rstd: &mut rstd };
+        let args = Forward { x: Elements::F32(&[1.0; 5]), weight: (&weight[..]).into(), y: &mut y, rstd: &mut rstd };
         let refused = forward(shape, args);
         assert!(matches!(refused, Err(TransformerError::Length { argument: "x", expected: 6, got: 5, .. })));
         assert_eq!((y, rstd), ([7.0; 6], [7.0; 2]));

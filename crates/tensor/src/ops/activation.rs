@@ -22,9 +22,9 @@ pub fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
     let saved = Saved::new(x)?;
     let again = saved.clone();
     let y = Tensor::record(OP, x.shape(), y, &[x], move |mut grad_y, sink| {
-        let saved = saved.get()?;
+        let saved = saved.stored()?;
         match saved.device() {
-            Device::Cpu => kernel::backward(function, saved.read().f32(OP, "x")?, grad_y.f32_mut()?),
+            Device::Cpu => kernel::backward(function, saved.read().on_cpu(OP)?, grad_y.f32_mut()?),
             _ => {
                 let x = saved.on_device(OP, "x", dtype)?;
                 launch::activation::backward(dtype, function, len, &x, grad_y.memory_mut()?)
@@ -34,7 +34,7 @@ pub fn activation(x: &Tensor, function: Activation) -> Result<Tensor> {
         sink.give(0, grad_y)
     })?;
     Ok(y.with_recipe(move || {
-        let x = again.get()?;
+        let x = again.stored()?;
         Tensor::new(x.shape(), activated(&x, function)?)
     }))
 }
@@ -43,7 +43,7 @@ fn activated(x: &Tensor, function: Activation) -> Result<Buffer> {
     let (dtype, len) = (x.compute_dtype(), x.count());
     let mut y = Buffer::scratch(x.device(), dtype, len)?;
     match x.device() {
-        Device::Cpu => kernel::forward(function, x.read().f32(OP, "x")?, y.f32_mut()?),
+        Device::Cpu => kernel::forward(function, x.read().on_cpu(OP)?, y.f32_mut()?),
         _ => launch::activation::forward(dtype, function, len, &x.on_device(OP, "x", dtype)?, y.memory_mut()?),
     }
     .map_err(TensorError::kernel(OP))?;

@@ -29,13 +29,13 @@ pub fn gated_activation(gate: &Tensor, up: &Tensor, function: Activation) -> Res
     let saved = (Saved::new(gate)?, Saved::new(up)?);
     let again = saved.clone();
     let y = Tensor::record(OP, gate.shape(), y, &[gate, up], move |grad_y, sink| {
-        let saved = (saved.0.get()?, saved.1.get()?);
+        let saved = (saved.0.stored()?, saved.1.stored()?);
         let scratch = || Buffer::scratch(saved.0.device(), dtype, saved.0.count());
         let (mut dgate, mut dup) = (scratch()?, scratch()?);
         match saved.0.device() {
             Device::Cpu => {
                 let (gate, up) = (saved.0.read(), saved.1.read());
-                let gate_up = GateUp::Separate { gate: gate.f32(OP, "gate")?, up: up.f32(OP, "up")? };
+                let gate_up = GateUp::Separate { gate: gate.on_cpu(OP)?, up: up.on_cpu(OP)? };
                 let gradient = GateUpMut::Separate { dgate: dgate.f32_mut()?, dup: dup.f32_mut()? };
                 backward(shape, function, Backward { gate_up, dy: grad_y.f32()?, gradient })
             }
@@ -50,7 +50,9 @@ pub fn gated_activation(gate: &Tensor, up: &Tensor, function: Activation) -> Res
         sink.give(0, dgate)?;
         sink.give(1, dup)
     })?;
-    Ok(y.with_recipe(move || Tensor::new([rows, features], gated(shape, &again.0.get()?, &again.1.get()?, function)?)))
+    Ok(y.with_recipe(move || {
+        Tensor::new([rows, features], gated(shape, &again.0.stored()?, &again.1.stored()?, function)?)
+    }))
 }
 
 fn gated(shape: Shape, gate: &Tensor, up: &Tensor, function: Activation) -> Result<Buffer> {
@@ -59,7 +61,7 @@ fn gated(shape: Shape, gate: &Tensor, up: &Tensor, function: Activation) -> Resu
     match gate.device() {
         Device::Cpu => {
             let (gate, up) = (gate.read(), up.read());
-            let gate_up = GateUp::Separate { gate: gate.f32(OP, "gate")?, up: up.f32(OP, "up")? };
+            let gate_up = GateUp::Separate { gate: gate.on_cpu(OP)?, up: up.on_cpu(OP)? };
             forward(shape, function, gate_up, y.f32_mut()?)
         }
         _ => {
@@ -87,12 +89,12 @@ pub fn gated_activation_fused(gate_up: &Tensor, function: Activation) -> Result<
     let saved = Saved::new(gate_up)?;
     let again = saved.clone();
     let y = Tensor::record(OP, [rows, shape.features], y, &[gate_up], move |grad_y, sink| {
-        let saved = saved.get()?;
+        let saved = saved.stored()?;
         let mut gradient = Buffer::scratch(saved.device(), dtype, saved.count())?;
         match saved.device() {
             Device::Cpu => {
                 let halves = saved.read();
-                let gate_up = GateUp::Fused(halves.f32(OP, "gate_up")?);
+                let gate_up = GateUp::Fused(halves.on_cpu(OP)?);
                 let gradient = GateUpMut::Fused(gradient.f32_mut()?);
                 backward(shape, function, Backward { gate_up, dy: grad_y.f32()?, gradient })
             }
@@ -106,7 +108,7 @@ pub fn gated_activation_fused(gate_up: &Tensor, function: Activation) -> Result<
         .map_err(TensorError::kernel(OP))?;
         sink.give(0, gradient)
     })?;
-    Ok(y.with_recipe(move || Tensor::new([rows, shape.features], gated_fused(shape, &again.get()?, function)?)))
+    Ok(y.with_recipe(move || Tensor::new([rows, shape.features], gated_fused(shape, &again.stored()?, function)?)))
 }
 
 fn gated_fused(shape: Shape, gate_up: &Tensor, function: Activation) -> Result<Buffer> {
@@ -115,7 +117,7 @@ fn gated_fused(shape: Shape, gate_up: &Tensor, function: Activation) -> Result<B
     match gate_up.device() {
         Device::Cpu => {
             let halves = gate_up.read();
-            forward(shape, function, GateUp::Fused(halves.f32(OP, "gate_up")?), y.f32_mut()?)
+            forward(shape, function, GateUp::Fused(halves.on_cpu(OP)?), y.f32_mut()?)
         }
         _ => {
             let halves = gate_up.on_device(OP, "gate_up", dtype)?;

@@ -51,14 +51,14 @@ fn scaled(shape: Shape, inputs: &[&Tensor], ia3_l: &Tensor, function: Activation
     let (again, factors, factors_again) = (saved.clone(), ia3_l.detach(), ia3_l.detach());
     let parents: Vec<_> = inputs.iter().copied().chain([ia3_l]).collect();
     let y = Tensor::record(OP, size, y, &parents, move |grad_y, sink| {
-        let inputs = saved.iter().map(Saved::get).collect::<Result<Vec<_>>>()?;
+        let inputs = saved.iter().map(Saved::stored).collect::<Result<Vec<_>>>()?;
         let (gradients, grad_l) = gradients(shape, &inputs, &factors, &grad_y, function)?;
         let count = gradients.len();
         gradients.into_iter().enumerate().try_for_each(|(index, gradient)| sink.give(index, gradient))?;
         sink.give(count, grad_l)
     })?;
     Ok(y.with_recipe(move || {
-        let inputs = again.iter().map(Saved::get).collect::<Result<Vec<_>>>()?;
+        let inputs = again.iter().map(Saved::stored).collect::<Result<Vec<_>>>()?;
         let inputs: Vec<_> = inputs.iter().collect();
         Tensor::new(size, product(shape, &inputs, &factors_again, function)?)
     }))
@@ -70,7 +70,7 @@ fn product(shape: Shape, inputs: &[&Tensor], ia3_l: &Tensor, function: Activatio
     match device {
         Device::Cpu => {
             let (reads, factors) = (inputs.iter().map(|x| x.read()).collect::<Vec<_>>(), ia3_l.read());
-            let values = reads.iter().map(|read| read.f32(OP, "gate_up")).collect::<Result<Vec<_>>>()?;
+            let values = reads.iter().map(|read| read.on_cpu(OP)).collect::<Result<Vec<_>>>()?;
             let gate_up = match values[..] {
                 [gate, up] => GateUp::Separate { gate, up },
                 _ => GateUp::Fused(values[0]),
@@ -106,9 +106,9 @@ fn gradients(
     match device {
         Device::Cpu => {
             let (reads, factors) = (inputs.iter().map(Tensor::read).collect::<Vec<_>>(), ia3_l.read());
-            let values = reads.iter().map(|read| read.f32(OP, "gate_up")).collect::<Result<Vec<_>>>()?;
+            let values = reads.iter().map(|read| read.on_cpu(OP)).collect::<Result<Vec<_>>>()?;
             let (gate_up, gradient) = match (&values[..], &mut gradients[..]) {
-                ([gate, up], [dgate, dup]) => (
+                (&[gate, up], [dgate, dup]) => (
                     GateUp::Separate { gate, up },
                     GateUpMut::Separate { dgate: dgate.f32_mut()?, dup: dup.f32_mut()? },
                 ),

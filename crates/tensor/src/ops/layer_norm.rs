@@ -30,7 +30,7 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f32) 
     // Without a bias its place is taken by a constant, which needs no gradient.
     let constant = x.detach();
     let y = Tensor::record(OP, x.shape(), y, &[x, weight, bias.unwrap_or(&constant)], move |grad_y, sink| {
-        let saved = (saved.0.get()?, saved.1);
+        let saved = (saved.0.stored()?, saved.1);
         if grad_y.device() != Device::Cpu {
             let (x, weight) = (saved.0.on_device(OP, "x", dtype)?, saved.1.on_device(OP, "weight", dtype)?);
             let (x, weight, statistics, dy) = (&x, &weight, statistics.memory()?, grad_y.memory()?);
@@ -48,7 +48,7 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f32) 
             });
         }
         let (x, weight) = (saved.0.read(), saved.1.read());
-        let (x, weight, statistics, dy) = (x.f32(OP, "x")?, weight.elements(), statistics.f32()?, grad_y.f32()?);
+        let (x, weight, statistics, dy) = (x.on_cpu(OP)?, weight.elements(), statistics.f32()?, grad_y.f32()?);
         let nothing = || Backward { x, weight, statistics, dy, dx: None, dweight: None, dbias: None };
         let run = |args: Backward<'_>| backward(shape, args).map_err(TensorError::kernel(OP));
         sink.accumulate(0, |values, add| run(Backward { dx: Some(Gradient { values, add }), ..nothing() }))?;
@@ -57,7 +57,7 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f32) 
     })?;
     Ok(y.with_recipe(move || {
         let ((x, weight), bias) = &again;
-        let x = x.get()?;
+        let x = x.stored()?;
         Tensor::new(x.shape(), normalised(shape, &x, weight, bias.as_ref())?.0)
     }))
 }
@@ -72,7 +72,7 @@ fn normalised(shape: Shape, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) 
             let (x, weight, bias) = (x.read(), weight.read(), bias.map(Tensor::read));
             let (y, statistics) = (y.f32_mut()?, statistics.f32_mut()?);
             let bias = bias.as_ref().map(|bias| bias.elements());
-            let args = Forward { x: x.f32(OP, "x")?, weight: weight.elements(), bias, y, statistics };
+            let args = Forward { x: x.on_cpu(OP)?, weight: weight.elements(), bias, y, statistics };
             forward(shape, args).map_err(TensorError::kernel(OP))?;
         }
         _ => {

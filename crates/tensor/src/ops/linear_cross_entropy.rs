@@ -13,6 +13,9 @@ use transformer::linear_cross_entropy::{Arguments, Shape, forward_backward};
 use super::linear::add_parent;
 use crate::{Layout, Result, Tensor, TensorError, Weight, tape};
 
+/// The most rows whose logits the CPU computes at a time, given the size of the vocabulary and what products round to.
+pub use transformer::linear_cross_entropy::most_rows as linear_cross_entropy_rows;
+
 const OP: &str = "linear_cross_entropy";
 
 /// The loss sum of `hidden`, `[num_tokens, hidden_size]`, as a scalar. `labels[i]` is what row `i` should predict; rows

@@ -55,7 +55,7 @@ pub use gated_activation_scaled::{gated_activation_fused_scaled, gated_activatio
 pub use ia3_scale::ia3_scale;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
-pub use linear_cross_entropy::{linear_cross_entropy, linear_cross_entropy_statistics};
+pub use linear_cross_entropy::{linear_cross_entropy, linear_cross_entropy_rows, linear_cross_entropy_statistics};
 pub use linear_scaled::linear_scaled;
 pub use lora_linear::{LoraOperands, LoraProjection, lora_linear, lora_linears};
 pub use low_rank_norm::{OutputSquares, low_rank_norm, output_squares};

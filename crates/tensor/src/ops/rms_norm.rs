@@ -28,7 +28,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32, unit_offset: bool) -> Res
     let saved = (Saved::new(x)?, weight.detach());
     let again = saved.clone();
     let y = Tensor::record(OP, x.shape(), y, &[x, weight], move |grad_y, sink| {
-        let saved = (saved.0.get()?, saved.1);
+        let saved = (saved.0.stored()?, saved.1);
         if grad_y.device() != Device::Cpu {
             let (x, weight) = (saved.0.on_device(OP, "x", dtype)?, saved.1.on_device(OP, "weight", dtype)?);
             let (x, weight, rstd, dy) = (&x, &weight, rstd.memory()?, grad_y.memory()?);
@@ -42,14 +42,14 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32, unit_offset: bool) -> Res
             });
         }
         let (x, weight) = (saved.0.read(), saved.1.read());
-        let (x, weight, rstd, dy) = (x.f32(OP, "x")?, weight.elements(), rstd.f32()?, grad_y.f32()?);
+        let (x, weight, rstd, dy) = (x.on_cpu(OP)?, weight.elements(), rstd.f32()?, grad_y.f32()?);
         let nothing = || Backward { x, weight, rstd, dy, dx: None, dweight: None };
         let run = |args: Backward<'_>| backward(shape, args).map_err(TensorError::kernel(OP));
         sink.accumulate(0, |values, add| run(Backward { dx: Some(Gradient { values, add }), ..nothing() }))?;
         sink.accumulate(1, |values, add| run(Backward { dweight: Some(Gradient { values, add }), ..nothing() }))
     })?;
     Ok(y.with_recipe(move || {
-        let x = again.0.get()?;
+        let x = again.0.stored()?;
         Tensor::new(x.shape(), normalised(shape, &x, &again.1)?.0)
     }))
 }
@@ -63,7 +63,7 @@ fn normalised(shape: Shape, x: &Tensor, weight: &Tensor) -> Result<(Buffer, Buff
         Device::Cpu => {
             let (x, weight) = (x.read(), weight.read());
             let (y, rstd) = (y.f32_mut()?, rstd.f32_mut()?);
-            let args = Forward { x: x.f32(OP, "x")?, weight: weight.elements(), y, rstd };
+            let args = Forward { x: x.on_cpu(OP)?, weight: weight.elements(), y, rstd };
             forward(shape, args).map_err(TensorError::kernel(OP))?;
         }
         _ => {

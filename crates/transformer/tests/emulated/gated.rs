@@ -47,10 +47,10 @@ proptest! {
         let (both_buffer, _) = stored(&executor, dtype, both);
 
         let mut y = vec![0.0; len];
-        gated::forward(shape, activation, gated::GateUp::Separate { gate: &gate, up: &up }, &mut y).unwrap();
+        gated::forward(shape, activation, gated::GateUp::Separate { gate: gate[..].into(), up: up[..].into() }, &mut y).unwrap();
         let (mut dgate, mut dup) = (vec![0.0; len], vec![0.0; len]);
         gated::backward(shape, activation, gated::Backward {
-            gate_up: gated::GateUp::Separate { gate: &gate, up: &up },
+            gate_up: gated::GateUp::Separate { gate: gate[..].into(), up: up[..].into() },
             dy: &dy,
             gradient: gated::GateUpMut::Separate { dgate: &mut dgate, dup: &mut dup },
         }).unwrap();

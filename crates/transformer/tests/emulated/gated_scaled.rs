@@ -34,7 +34,7 @@ proptest! {
         let both = rows_of(&gate).into_iter().zip(rows_of(&up)).flat_map(|(gate, up)| [gate, up].concat()).collect();
         let (both_buffer, _) = stored(&executor, dtype, both);
 
-        let gate_up = GateUp::Separate { gate: &gate, up: &up };
+        let gate_up = GateUp::Separate { gate: gate[..].into(), up: up[..].into() };
         let [mut y, mut dgate, mut dup] = [(); 3].map(|()| vec![0.0; len]);
         gated_scaled::forward(shape, activation, gate_up, &scale, &mut y).unwrap();
         let start = values(features, seed, 4);

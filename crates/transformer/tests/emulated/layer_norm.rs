@@ -30,7 +30,7 @@ proptest! {
 
         let (mut y, mut statistics) = (vec![0.0; len], vec![0.0; 2 * rows]);
         layer_norm::forward(shape, layer_norm::Forward {
-            x: &x,
+            x: x[..].into(),
             weight: weight[..].into(),
             bias: with_bias.then_some(bias[..].into()),
             y: &mut y,
@@ -72,7 +72,7 @@ proptest! {
         // Both backwards start from one set of statistics.
         let statistics = read(DType::F32, &on_device_statistics);
         layer_norm::backward(shape, layer_norm::Backward {
-            x: &x,
+            x: x[..].into(),
             weight: weight[..].into(),
             statistics: &statistics,
             dy: &dy,

@@ -34,8 +34,8 @@ proptest! {
         let (x_buffer, x) = stored(&executor, dtype, values(len, seed, 0).into_iter().map(|x| 3.0 * x).collect());
         let (mut dy_buffer, dy) = stored(&executor, dtype, values(len, seed, 1));
         let (mut y, mut dx) = (vec![0.0; len], dy.clone());
-        activation::forward(function, &x, &mut y).unwrap();
-        activation::backward(function, &x, &mut dx).unwrap();
+        activation::forward(function, &x[..], &mut y).unwrap();
+        activation::backward(function, &x[..], &mut dx).unwrap();
         let mut y_buffer = executor.allocate(len * dtype.size_bytes()).unwrap();
         launch::activation::forward(dtype, function, len, &x_buffer, &mut y_buffer).unwrap();
         launch::activation::backward(dtype, function, len, &x_buffer, &mut dy_buffer).unwrap();

@@ -28,7 +28,7 @@ proptest! {
         let (on_device_dy, dy) = stored(&executor, dtype, values(len, seed, 2));
 
         let (mut y, mut rstd) = (vec![0.0; len], vec![0.0; rows]);
-        rms_norm::forward(shape, rms_norm::Forward { x: &x, weight: weight[..].into(), y: &mut y, rstd: &mut rstd }).unwrap();
+        rms_norm::forward(shape, rms_norm::Forward { x: x[..].into(), weight: weight[..].into(), y: &mut y, rstd: &mut rstd }).unwrap();
         let mut on_device_y = executor.allocate(len * dtype.size_bytes()).unwrap();
         let mut on_device_rstd = executor.allocate(rows * size_of::<f32>()).unwrap();
         launch::rms_norm::forward(shape, launch::rms_norm::Forward {
@@ -48,7 +48,7 @@ proptest! {
         // Both backwards start from one rstd.
         let rstd = read(DType::F32, &on_device_rstd);
         rms_norm::backward(shape, rms_norm::Backward {
-            x: &x,
+            x: x[..].into(),
             weight: weight[..].into(),
             rstd: &rstd,
             dy: &dy,

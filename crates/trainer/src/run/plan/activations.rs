@@ -17,11 +17,10 @@
 use device::DType;
 use model::config::{BlockConfig, DecoderConfig, MlpInput, Projection, Residual};
 use model::{Dimensions, Module, Modules};
+use tensor::ops;
 
 use super::{F32_BYTES, Trained};
 
-/// The fewest rows of logits that the loss computes at a time.
-const LOGITS_ROWS: u64 = 64;
 /// What a product packs of one operand at a time.
 const PACKED_BYTES: u64 = 8 << 20;
 /// Intermediate results that live at once where a block runs backward, in widths of the hidden states and of the MLP.
@@ -79,11 +78,6 @@ impl Keeping {
     /// Bytes of an activation that is kept.
     pub(super) fn element(self) -> u64 {
         if self.dtype == DType::BF16 { 2 } else { F32_BYTES }
-    }
-
-    /// Logits that the loss computes at a time.
-    fn logits_bytes(self) -> u64 {
-        if self.dtype == DType::BF16 { 64 << 20 } else { 32 << 20 }
     }
 
     /// Whether results of products are made again where norms and activations are: on the CPU, unless it is bf16.
@@ -155,7 +149,7 @@ pub(super) fn head_bytes(
     if trained.adapts(head.id) {
         return 3 * tokens * row;
     }
-    let logits = tokens.min((keeping.logits_bytes() / row).max(LOGITS_ROWS)) * row;
+    let logits = tokens.min(ops::linear_cross_entropy_rows(config.vocab_size, keeping.dtype) as u64) * row;
     let packed = logits.min(PACKED_BYTES) + (tokens * config.intermediate_size as u64 * F32_BYTES).min(PACKED_BYTES);
     let gradient = if trained.is_trained(head.weight) { vocab * config.hidden_size as u64 * F32_BYTES } else { 0 };
     logits + packed + gradient
