@@ -1,11 +1,32 @@
 //! What the model is given.
 
+use std::num::NonZeroUsize;
+
 use rayon::prelude::*;
 
 use crate::example::num_targets;
 use crate::{DataError, Dataset, Example, IGNORE_INDEX, Task};
 
-/// Sequences side by side, without padding.
+/// Any token: nothing is made of it.
+const PADDING: u32 = 0;
+
+/// How far sequences are [padded](Batch::padded).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Padding {
+    /// To the next multiple of this many tokens,
+    pub multiple: NonZeroUsize,
+    /// or to this many, if that comes first.
+    pub longest: usize,
+}
+
+impl Padding {
+    /// Tokens that a sequence of `length` has then.
+    pub fn length(self, length: usize) -> usize {
+        length.next_multiple_of(self.multiple.get()).min(self.longest).max(length)
+    }
+}
+
+/// Sequences side by side, without padding but where it is [asked for](Batch::padded).
 ///
 /// | field | shape |
 /// |---|---|
@@ -37,6 +58,8 @@ pub struct Batch {
     pub token_type_ids: Vec<u32>,
     /// Starts of the sequences' labels, then their number.
     pub cu_label_seqlens: Vec<u32>,
+    /// How many tokens are no row's: see [`Batch::padded`].
+    pub num_padding: usize,
     /// How many labels the loss is taken over: those that are not -100 and, for `CAUSAL_LM`, not a sequence's first.
     pub num_targets: usize,
 }
@@ -86,6 +109,7 @@ impl Batch {
             values: Vec::new(),
             token_type_ids: Vec::new(),
             cu_label_seqlens: vec![0],
+            num_padding: 0,
             num_targets: 0,
         }
     }
@@ -147,10 +171,30 @@ impl Batch {
         self.cu_seqlens.len() - 1
     }
 
-    /// How many tokens there are, those of a decoder beside its encoder's too.
+    /// How many tokens of rows there are, those of a decoder beside its encoder's too.
     pub fn num_tokens(&self) -> usize {
         let decoded = if self.task == Task::Seq2SeqLm { self.labels.len() } else { 0 };
-        self.num_input_tokens() + decoded
+        self.num_input_tokens() + decoded - self.num_padding
+    }
+
+    /// Each sequence followed by tokens without labels: batches have few sizes then. A causal model computes the same for the tokens
+    /// before.
+    ///
+    /// # Panics
+    /// If the task is not [`Task::CausalLm`], or if the batch has 2^32 tokens or more.
+    pub fn padded(&self, padding: Padding) -> Self {
+        assert_eq!(self.task, Task::CausalLm, "what follows a sequence must not change it");
+        let mut padded = Self::empty(self.task);
+        for pair in self.cu_seqlens.windows(2) {
+            let sequence = pair[0] as usize..pair[1] as usize;
+            let more = padding.length(sequence.len()) - sequence.len();
+            let input_ids = [&self.input_ids[sequence.clone()], &vec![PADDING; more]].concat();
+            let labels = [&self.labels[sequence.clone()], &vec![IGNORE_INDEX; more]].concat();
+            let token_type_ids = self.token_type_ids.get(sequence).unwrap_or_default();
+            padded.push(&input_ids, &labels, token_type_ids);
+            padded.num_padding += more;
+        }
+        padded
     }
 
     /// The labels of a causal model, moved to the token that predicts them: `[num_tokens]`, -100 at the end of every
@@ -192,6 +236,24 @@ mod tests {
         assert_eq!(batch.cu_seqlens, [0, 3, 4, 6]);
         assert_eq!(batch.targets(), [-100, 7, -100, -100, 4, -100]);
         assert_eq!((batch.num_sequences(), batch.num_tokens(), batch.num_targets), (3, 6, 2));
+    }
+
+    #[test]
+    fn sequences_are_padded_to_multiples() {
+        let rows =
+            [example(&[5, 6, 7], &[5, -100, 7]), example(&[8, 9, 10, 11, 12], &[8; 5]), example(&[4; 4], &[4; 4])];
+        let batch = Batch::from_examples(Task::CausalLm, &rows);
+        let padding = |multiple, longest| Padding { multiple: NonZeroUsize::new(multiple).unwrap(), longest };
+        let padded = batch.padded(padding(4, 6));
+        assert_eq!(padded.cu_seqlens, [0, 4, 10, 14]);
+        assert_eq!(padded.input_ids, [5, 6, 7, 0, 8, 9, 10, 11, 12, 0, 4, 4, 4, 4]);
+        assert_eq!(padded.positions[..4], [0, 1, 2, 3]);
+        assert_eq!(padded.targets()[..4], [-100, 7, -100, -100]);
+        let counts = |batch: &Batch| (batch.num_tokens(), batch.num_targets, batch.num_targets_after(2));
+        assert_eq!((counts(&padded), padded.num_padding), (counts(&batch), 2));
+        assert_eq!(batch.padded(padding(1, 100)), batch);
+        // What is longer stays.
+        assert_eq!(batch.padded(padding(4, 2)), batch);
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! | the order of rows in an epoch | [`Permutation`] |
 //! | which rows make up which optimizer step | [`BatchPlan`], [`Step`] |
 //! | several rows in one place of a batch | [`Bins`] |
-//! | what the model is given | [`Batch`] |
+//! | what the model is given | [`Batch`], padded by [`Padding`] if asked for |
 //!
 //! Everything here is a function of its arguments: the same file, seed and step give the same batch, whatever ran before
 //! and on however many threads.
@@ -47,7 +47,7 @@ mod tokenizer;
 #[cfg(test)]
 mod testing;
 
-pub use batch::Batch;
+pub use batch::{Batch, Padding};
 pub use chat::{ChatTemplate, Rendered};
 pub use conversation::Conversation;
 pub use dataset::{Dataset, Feed, FeedOptions, TokenCache};

@@ -1,5 +1,6 @@
 //! `[data]`: what is trained on.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -20,6 +21,10 @@ pub struct Data {
     pub max_length: usize,
     /// Fill each sequence of a batch with several rows that do not see each other. Default false.
     pub packing: bool,
+    /// Follow each sequence with tokens that are not trained on, up to a multiple of this many: a GPU is given batches of few sizes
+    /// then, whose launches come again as CUDA graphs. For `CAUSAL_LM`. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pad_to_multiple_of: Option<NonZeroUsize>,
     /// A new order each epoch, drawn from `training.seed`. Default true.
     pub shuffle: bool,
     /// Train on completions and the assistant's turns only; otherwise on prompts and user turns too. Default true.
@@ -58,6 +63,7 @@ impl Data {
             eval: s.get_path("eval"),
             max_length: s.within("max_length", 512, 1..=1 << 24),
             packing: s.or("packing", false),
+            pad_to_multiple_of: s.get_within("pad_to_multiple_of", 1..=1 << 16).and_then(NonZeroUsize::new),
             shuffle: s.or("shuffle", true),
             completion_only_loss: s.or("completion_only_loss", true),
             chat_template: s.get_path("chat_template"),

@@ -119,6 +119,10 @@ impl Config {
         if quantization == Quantization::Int8 && config.training.device == DeviceChoice::Auto {
             config.training.device = DeviceChoice::Named(Device::Cpu);
         }
+        if config.data.pad_to_multiple_of.is_some() && config.model.task_type != TaskType::CausalLm {
+            let reason = "is for model.task_type = \"CAUSAL_LM\": other models see what follows a sequence";
+            reader.section("data").contradiction("pad_to_multiple_of", reason);
+        }
         let adapter = &config.adapter;
         if adapter.method == Method::AdaLora && adapter.adalora.total_step.or(config.training.max_steps).is_none() {
             let reason =

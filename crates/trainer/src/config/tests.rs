@@ -1,5 +1,7 @@
 //! Settings read, and every kind of mistake told.
 
+use std::num::NonZeroUsize;
+
 use super::*;
 
 const FULL: &str = r#"
@@ -243,6 +245,14 @@ fn what_a_device_does_not_use_is_told() {
     assert!(told[0].starts_with("training.activation_offload has no effect on device cpu"), "{told:?}");
     assert!(told[1].starts_with("training.device_memory_mib has no effect on device cpu"), "{told:?}");
     assert!(of(&both, Device::Cuda(0)).is_empty() && of(&[], Device::Cpu).is_empty());
+}
+
+#[test]
+fn padding_is_for_causal_models() {
+    let pad = "data.pad_to_multiple_of=64";
+    assert_eq!(with_set(SHORT, &[pad]).unwrap().data.pad_to_multiple_of.map(NonZeroUsize::get), Some(64));
+    let refused = with_set(SHORT, &[pad, "model.task_type=SEQ_CLS"]).unwrap_err().to_string();
+    assert!(refused.contains("`data.pad_to_multiple_of` is for model.task_type = \"CAUSAL_LM\""), "{refused}");
 }
 
 #[test]

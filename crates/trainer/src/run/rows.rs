@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::OnceLock;
 
-use data::{Batch, BatchPlan, Bins, Feed, PlanOptions, first_fit};
+use data::{Batch, BatchPlan, Bins, Feed, Padding, PlanOptions, first_fit};
 use model::Input;
 
 use crate::Error;
@@ -17,6 +17,7 @@ pub struct Rows {
     num_sequences: usize,
     /// Lengths of all rows, the longest first, once they are known.
     longest: OnceLock<Vec<usize>>,
+    padding: Option<Padding>,
 }
 
 impl Rows {
@@ -25,8 +26,10 @@ impl Rows {
     /// # Errors
     /// A batch size of zero; a bad row, where it is waited for.
     pub fn new(feed: Feed, config: &Config) -> Result<Self, Error> {
+        let longest = config.data.max_length;
+        let padding = config.data.pad_to_multiple_of.map(|multiple| Padding { multiple, longest });
         let bins = match config.data.packing {
-            true => first_fit(feed.finish()?.lengths(), config.data.max_length),
+            true => first_fit(feed.finish()?.lengths().map(|length| padded(padding, length)), longest),
             false => Bins::singles(feed.len()),
         };
         let options = PlanOptions {
@@ -36,7 +39,7 @@ impl Rows {
             seed: config.training.seed,
         };
         let num_sequences = bins.len();
-        Ok(Self { plan: BatchPlan::new(bins, options)?, num_sequences, longest: OnceLock::new(), feed })
+        Ok(Self { plan: BatchPlan::new(bins, options)?, num_sequences, longest: OnceLock::new(), padding, feed })
     }
 
     /// Steps of the run that `config` describes.
@@ -51,7 +54,15 @@ impl Rows {
     /// An image that cannot be read any more, or whose pixels are broken; a bad row that was found meanwhile.
     pub fn micro_batches(&self, step: u64) -> Result<Vec<Batch>, Error> {
         let step = self.plan.step(step.saturating_sub(1));
-        step.micro_batches.iter().map(|rows| Ok(self.feed.gather(rows)?)).collect()
+        step.micro_batches.iter().map(|rows| self.gather(rows)).collect()
+    }
+
+    fn gather(&self, rows: &[usize]) -> Result<Batch, Error> {
+        let batch = self.feed.gather(rows)?;
+        Ok(match self.padding {
+            Some(padding) => batch.padded(padding),
+            None => batch,
+        })
     }
 
     /// The micro-batch that takes most: the longest rows, or those of the first step, whose bins are about full. While rows are on
@@ -63,9 +74,9 @@ impl Rows {
         if config.data.packing {
             let batches = self.micro_batches(1)?;
             let largest = batches.into_iter().max_by_key(Batch::num_tokens);
-            return largest.map_or_else(|| Ok(self.feed.gather(&[])?), Ok);
+            return largest.map_or_else(|| self.gather(&[]), Ok);
         }
-        Ok(self.feed.gather(&self.feed.longest(config.training.per_device_train_batch_size)?)?)
+        self.gather(&self.feed.longest(config.training.per_device_train_batch_size)?)
     }
 
     /// Passes over the rows once `steps` steps are done.
@@ -95,15 +106,22 @@ impl Rows {
         let full = sequences.saturating_mul(config.data.max_length);
         let Some(dataset) = self.feed.dataset()? else { return Ok(full) };
         if config.data.packing {
-            return Ok(full.min(usize::try_from(dataset.statistics().tokens).unwrap_or(usize::MAX)));
+            let tokens = usize::try_from(dataset.statistics().tokens).unwrap_or(usize::MAX);
+            // Padding may fill the bins of a few rows.
+            return Ok(if self.padding.is_some() { full } else { full.min(tokens) });
         }
         let longest = self.longest.get_or_init(|| {
-            let mut longest: Vec<usize> = dataset.lengths().collect();
+            let mut longest: Vec<usize> = dataset.lengths().map(|length| padded(self.padding, length)).collect();
             longest.sort_unstable_by_key(|&length| Reverse(length));
             longest
         });
         Ok(longest.iter().take(sequences).sum())
     }
+}
+
+/// Tokens of a sequence of `length` in a batch.
+fn padded(padding: Option<Padding>, length: usize) -> usize {
+    padding.map_or(length, |padding| padding.length(length))
 }
 
 /// `batch` as the model takes it.

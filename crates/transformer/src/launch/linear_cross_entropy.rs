@@ -17,6 +17,10 @@ const OP: &str = "linear_cross_entropy";
 /// Bytes of logits that exist at once: enough rows for a product that reads the head once to be bound by arithmetic.
 const LOGITS_BYTES: usize = 256 << 20;
 
+/// Rows are multiplied in multiples of these, a tile of the product: so batches with about as many labels are launched alike, and
+/// [graphs](Executor::in_graphs) of them come again.
+const ROWS: usize = 128;
+
 /// Arguments of [`forward_backward`], all but the labels on one device.
 #[derive(Debug)]
 pub struct Arguments<'a> {
@@ -62,12 +66,14 @@ pub fn in_chunks(shape: Shape, args: Arguments<'_>, logits_bytes: usize) -> Resu
         check_len(OP, "dhead", &[vocab_size, width], DType::F32, dhead)?;
     }
     let executor = Executor::of(hidden, dhidden.as_deref().into_iter().chain(dhead.as_deref()))?;
-    let supervised: Vec<u32> = (0..rows as u32).filter(|&row| labels[row as usize] != IGNORE_INDEX).collect();
+    // A row that is no number must not come into the gradient of a head.
+    let multiple = if dhead.is_none() { ROWS } else { 1 };
+    let multiplied = multiplied(labels, multiple);
     let most_rows = (logits_bytes / (vocab_size * dtype.size_bytes()).max(1)).max(1);
     // Chunks of equal size: a short last one would read the whole head for a few rows.
-    let chunk = supervised.len().div_ceil(supervised.len().div_ceil(most_rows).max(1));
+    let chunk = multiplied.len().div_ceil(multiplied.len().div_ceil(most_rows).max(1));
 
-    for chosen in supervised.chunks(chunk.max(1)) {
+    for chosen in multiplied.chunks(chunk.max(1)) {
         let n = chosen.len();
         let labels: Vec<i64> = chosen.iter().map(|&row| labels[row as usize]).collect();
         let labels = Labels::new(executor, &labels, vocab_size)?;
@@ -95,4 +101,32 @@ pub fn in_chunks(shape: Shape, args: Arguments<'_>, logits_bytes: usize) -> Resu
         }
     }
     Ok(())
+}
+
+/// The rows that have a label, and as many more of the first ones without as make them a multiple of `multiple`. Those add nothing.
+fn multiplied(labels: &[i64], multiple: usize) -> Vec<u32> {
+    let is_supervised = |row: u32| labels[row as usize] != IGNORE_INDEX;
+    let rows = 0..labels.len() as u32;
+    let supervised = rows.clone().filter(|&row| is_supervised(row)).count();
+    let mut more = supervised.next_multiple_of(multiple) - supervised;
+    let is_taken = |row: &u32| {
+        let is_filling = !is_supervised(*row) && more > 0;
+        more -= usize::from(is_filling);
+        is_filling || is_supervised(*row)
+    };
+    rows.filter(is_taken).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_without_a_label_fill_a_tile() {
+        let labels = [IGNORE_INDEX, 5, IGNORE_INDEX, IGNORE_INDEX, 7, 8];
+        assert_eq!(multiplied(&labels, 1), [1, 4, 5]);
+        assert_eq!(multiplied(&labels, 4), [0, 1, 4, 5]);
+        assert_eq!(multiplied(&labels, 100), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(multiplied(&[IGNORE_INDEX; 3], 4), [0u32; 0]);
+    }
 }
