@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::ModelArgs;
+use crate::generation::BATCH_SIZE;
 
 /// `eval`.
 #[derive(Args, Debug)]
@@ -69,7 +70,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "FILE")]
     pub prompts: Option<PathBuf>,
     /// Texts that are written at once, those of one adapter together; keys and values are kept for so many.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    #[arg(long, default_value_t = BATCH_SIZE as u32, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub batch_size: u32,
     /// Give the prompt as a user's message through the model's chat template.
     #[arg(long)]

@@ -12,8 +12,9 @@ use crate::sampling::Sampling;
 pub use text_model::{TextModel, Writing};
 use texts::Texts;
 
-/// Texts that are written at once unless somebody says otherwise: as many as products read the weights once for.
-pub const BATCH_SIZE: usize = 8;
+/// Texts that are written at once unless somebody says otherwise: a pass over the weights costs little more for so many, while
+/// keys and values are still a few hundred MB for a thousand tokens of each in a model of a billion parameters.
+pub const BATCH_SIZE: usize = 16;
 /// Tokens of prompts that are read in one pass, unless a single prompt has more: what bounds its memory.
 const PROMPT_TOKENS: usize = 2048;
 
@@ -111,3 +112,6 @@ pub fn encode_prompt(prompt: &str, tokenizer: &Tokenizer, template: Option<&Chat
     }
     Ok(ids)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,11 +8,13 @@ use model::Pass;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::generation::{BATCH_SIZE, Continuation, Generation, Prompt, TextModel, encode_prompt};
+use crate::generation::{Continuation, Generation, Prompt, TextModel, encode_prompt};
 use crate::sampling::Sampling;
 
 /// Tokens that a model may use for an answer; the longest record takes fewer than half.
 const MAX_NEW_TOKENS: usize = 48;
+/// Rows that are answered at once: all weights of so small a model stay in the cache.
+const BATCH_SIZE: usize = 32;
 /// The largest file of rows that is read.
 const LIMIT: u64 = 16 << 20;
 
