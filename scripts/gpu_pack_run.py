@@ -20,7 +20,7 @@ class Runner:
 
     def __init__(self, results, minutes):
         self.results = results
-        self.end = time.monotonic() + 60 * minutes if minutes else None
+        self.end = time.monotonic() + 60 * minutes if minutes is not None else None
         self.failed = []
 
     def left(self):
@@ -99,6 +99,8 @@ def main():
     for program in tests:
         runner.run(f"test-{program.name}", [program], **environment)
     times, others = results / "tunesmith.jsonl", results / "peers.jsonl"
+    for earlier in (times, others):
+        earlier.unlink(missing_ok=True)
     device = "cuda:0" if arguments.device == "cuda" else arguments.device
     environment = {"TUNESMITH_BENCH_DEVICE": device, "TUNESMITH_BENCH_RESULTS": str(times)}
     measured = [f"--warm-up-time={0.3 * arguments.seconds}", f"--measurement-time={arguments.seconds}", "--sample-size=20", "--nresamples=1000"]

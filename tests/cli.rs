@@ -23,6 +23,18 @@ fn help_and_mistakes_on_the_command_line() {
 }
 
 #[test]
+fn padding_that_a_model_would_notice_is_refused() {
+    let workspace = Workspace::new(4);
+    let path = workspace.path("model/config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    workspace.train("plain", &["training.max_steps=1", "data.pad_to_multiple_of=8"]).expect(0);
+    config["rope_scaling"] = json!({"rope_type": "dynamic", "factor": 2.0});
+    std::fs::write(&path, config.to_string()).unwrap();
+    let refused = workspace.train("out", &["training.max_steps=1", "data.pad_to_multiple_of=8"]).expect(2);
+    assert!(refused.stderr.contains("data.pad_to_multiple_of: the rotations of this model"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_wrong_config_is_told_with_carets() {
     let workspace = Workspace::new(4);
     workspace.write(

@@ -50,6 +50,8 @@ pub struct Dimensions {
     pub heads: Heads,
     /// Rows of a table of learned positions; `None` where a text may be of any length.
     pub learned_positions: Option<usize>,
+    /// Whether the rotations of a token depend on how long its sequence is: dynamic and longrope scaling.
+    pub rotations_follow_length: bool,
     /// Channels, height and width of an image, of a model of images.
     pub image: Option<[usize; 3]>,
 }

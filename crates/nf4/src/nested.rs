@@ -137,3 +137,24 @@ impl Absmax<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_and_undefined_values() {
+        let run = |absmax: &[f32]| {
+            let (mut codes, mut nested) = (vec![9; absmax.len()], vec![9.0; absmax.len().div_ceil(256)]);
+            let offset =
+                quantize_absmax(QuantizeAbsmax { absmax, codes: &mut codes, nested_absmax: &mut nested }).unwrap();
+            (offset, codes, nested)
+        };
+        assert_eq!(run(&[0.5; 3]), (0.5, vec![0; 3], vec![0.0]));
+        let (offset, codes, nested) = run(&[f32::NAN, 1.0]);
+        assert!(offset.is_nan() && codes == [0, 0] && nested == [0.0]);
+        assert_eq!(run(&[]), (0.0, vec![], vec![]));
+        let short = QuantizeAbsmax { absmax: &[1.0; 257], codes: &mut [0; 257], nested_absmax: &mut [0.0] };
+        assert!(matches!(quantize_absmax(short), Err(Nf4Error::Length { argument: "nested_absmax", expected: 2, .. })));
+    }
+}

@@ -132,16 +132,18 @@ impl RowBuffers {
         first.start..parts.next_back().unwrap_or(first).end
     }
 
-    /// Moves all rows to memory like that of `x`, where every matrix has room for twice what it will have after `counts`. Views of
-    /// the old memory keep it.
+    /// Moves all rows to memory like that of `x`, where every matrix has room for twice what it will have after `counts`, and one
+    /// without rows for what the others have on average, which it will have soon. Views of the old memory keep it.
     fn grow(&mut self, x: &Tensor, counts: &[(usize, usize)]) -> Result<()> {
         let mut rows: Vec<usize> = (0..self.parts.len()).map(|part| self.rows(part)).collect();
         counts.iter().for_each(|&(part, more)| rows[part] += more);
+        let begun = rows.iter().filter(|&&rows| rows > 0).count();
+        let expected = rows.iter().sum::<usize>().div_ceil(begun.max(1));
         let mut end = 0;
         let moved: Vec<Part> = (0..self.parts.len())
             .map(|part| {
                 let place = end;
-                end += (2 * rows[part]).max(FEWEST_ROWS);
+                end += if rows[part] > 0 { 2 * rows[part] } else { expected }.max(FEWEST_ROWS);
                 Part { place, start: place, end: place + self.rows(part), limit: end }
             })
             .collect();
@@ -214,6 +216,11 @@ mod tests {
         assert_eq!(part(&buffers, 0), [0.0, 1.0, 12.0, 13.0]);
         assert_eq!(part(&buffers, 1)[..4], [10.0, 11.0, 100.0, 101.0]);
         assert_eq!((part(&buffers, 2), part(&buffers, 3)), (vec![4.0, 5.0], vec![240.0, 241.0]));
+        // Those that have not begun have room for what the others have.
+        buffers.add_up_to(6);
+        buffers.push(&rows(0.0, 300), &[(4, 300)]).unwrap();
+        let Part { place, limit, .. } = buffers.parts[5];
+        assert!(limit - place >= (2 + 71 + 3 + 1 + 300) / 5, "{place}..{limit}");
         // A place is used again.
         buffers.clear(0);
         buffers.push(&rows(7.0, 1), &[(0, 1)]).unwrap();

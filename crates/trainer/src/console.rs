@@ -30,12 +30,15 @@ impl Console {
         if self.json { write(&mut io::stderr(), &text) } else { write(&mut io::stdout(), &text) }
     }
 
-    /// A part of a line for people, shown at once: streamed text.
-    pub fn fragment(&self, text: &str) {
+    /// A part of a line for people, shown at once: streamed text, which the command was called for.
+    ///
+    /// # Errors
+    /// As [`Console::result`].
+    pub fn fragment(&self, text: &str) -> Result<(), Error> {
         let mut stdout = io::stdout();
-        if !self.json {
-            // Nobody is left to be told about a reader that went away.
-            let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        match self.json {
+            true => Ok(()),
+            false => unless_reader_left(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())),
         }
     }
 
@@ -52,15 +55,22 @@ impl Console {
     pub fn result(&self, value: &impl Serialize) -> Result<(), Error> {
         let json = serde_json::to_string(value).map_err(io::Error::from);
         let mut stdout = io::stdout();
-        match json.and_then(|json| stdout.write_all(format!("{json}\n").as_bytes()).and_then(|()| stdout.flush())) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
-            _ => Ok(()),
-        }
+        unless_reader_left(json.and_then(|json| {
+            stdout.write_all(format!("{json}\n").as_bytes())?;
+            stdout.flush()
+        }))
     }
 
     /// Whether a bar that redraws itself makes sense.
     pub fn is_interactive(&self) -> bool {
         !self.json && io::stderr().is_terminal() && io::stdout().is_terminal()
+    }
+}
+
+fn unless_reader_left(written: io::Result<()>) -> Result<(), Error> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
+        _ => Ok(()),
     }
 }
 
@@ -72,4 +82,16 @@ pub fn error(text: impl Display) {
 fn write(out: &mut impl Write, text: &dyn Display) {
     // One write per line, so that lines of several processes do not mix; its failure has no one to be told to.
     let _ = out.write_all(format!("{text}\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_and_a_reader_that_left_is_not() {
+        let failed = |kind: io::ErrorKind| unless_reader_left(Err(kind.into()));
+        assert!(matches!(failed(io::ErrorKind::StorageFull), Err(Error::Stdout(_))));
+        assert!(failed(io::ErrorKind::BrokenPipe).is_ok() && unless_reader_left(Ok(())).is_ok());
+    }
 }

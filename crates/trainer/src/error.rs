@@ -29,6 +29,12 @@ pub enum Error {
         /// Of the run.
         max_steps: u64,
     },
+    /// Padding would change what the model computes.
+    #[error(
+        "data.pad_to_multiple_of: the rotations of this model, of rope_type \"dynamic\" or \"longrope\", depend on the length of \
+         a row, padding included: leave it out"
+    )]
+    PaddingFollowed,
     /// A row has more tokens than the model has positions.
     #[error(
         "{} has a row of {longest} tokens; the model has learned {positions} positions, of which {} are left for a row{}",

@@ -31,6 +31,7 @@ impl Error {
         match self {
             Error::Config(_)
             | Error::WarmupTooLong { .. }
+            | Error::PaddingFollowed
             | Error::RowTooLong { .. }
             | Error::FullQuantized { .. }
             | Error::FullFromAdapter

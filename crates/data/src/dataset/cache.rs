@@ -1,9 +1,11 @@
 //! Encoded rows in files, so that they are encoded once and take no memory.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
 
 use checkpoint::{atomic_write, hexdigest, read_json, sha256_file, sha256_hex};
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,8 @@ const DESCRIPTION: &str = "dataset.json";
 const DESCRIPTION_LIMIT: u64 = 1 << 20;
 /// How the name of an entry in the making ends, after that of the entry and the number of the process.
 const STAGING: &str = "tmp";
+/// How long to wait before another process is looked for again that makes the same entry.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// Of the layout of an entry, and of the rules by which rows are encoded: another version never reads it.
 const VERSION: u32 = 1;
 
@@ -120,7 +124,15 @@ impl TokenCache {
         fs::create_dir_all(&self.dir).map_err(failed)?;
         let lock = File::create(entry.with_extension("lock")).map_err(failed)?;
         // A file system without locks cannot keep two processes apart; the slower one then finds the name taken.
-        if lock.lock().is_ok() {
+        let is_locked = loop {
+            match lock.try_lock() {
+                Ok(()) => break true,
+                Err(TryLockError::Error(_)) => break false,
+                Err(TryLockError::WouldBlock) if !go_on() => return Ok(None),
+                Err(TryLockError::WouldBlock) => thread::sleep(BETWEEN_LOOKS),
+            }
+        };
+        if is_locked {
             // Another process may have made it meanwhile, or was stopped while it did.
             if let Some(dataset) = open(&entry, encoder.options) {
                 return Ok(Some(dataset));

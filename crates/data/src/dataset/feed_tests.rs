@@ -204,5 +204,9 @@ fn whoever_goes_leaves_nothing_unfinished() {
             .count()
     };
     assert_eq!(left(rows.cache().dir()), 0);
+    // Nor waits for another process that makes the same entry.
+    let (lock, held_up) = rows.held_up();
+    drop(held_up);
+    drop(lock);
     assert_eq!(rows.start().unwrap().finish().unwrap().len(), 20_000);
 }

@@ -142,6 +142,7 @@ impl EncoderConfig {
             num_layers: self.layers.len(),
             heads: self.block.heads,
             learned_positions: Some(self.max_position_embeddings),
+            rotations_follow_length: false,
             image: None,
         }
     }

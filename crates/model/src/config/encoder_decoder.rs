@@ -100,6 +100,7 @@ impl EncoderDecoderConfig {
             num_layers: self.num_layers,
             heads: self.heads,
             learned_positions: None,
+            rotations_follow_length: false,
             image: None,
         }
     }

@@ -126,6 +126,7 @@ impl DecoderConfig {
                 Positions::Learned { .. } => Some(self.max_position_embeddings),
                 Positions::Rotary(_) => None,
             },
+            rotations_follow_length: self.ropes().iter().any(|rope| rope.variant(usize::MAX) != rope.variant(0)),
             image: None,
         }
     }

@@ -118,6 +118,7 @@ impl VisionConfig {
             num_layers: self.layers.len(),
             heads: self.block.heads,
             learned_positions: None,
+            rotations_follow_length: false,
             image: Some(self.image_shape()),
         }
     }

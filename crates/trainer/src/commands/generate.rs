@@ -97,7 +97,7 @@ impl Writer<'_> {
         let prompts = (0..).zip(asked).map(encode).collect::<Result<Vec<_>, Error>>()?;
         let repeats = model.continues() && !args.chat;
         let begin = |one: &data::Prompt| if repeats { one.text.clone() } else { String::new() };
-        let mut shown = Shown::new(self.console, tokenizer, asked.iter().map(begin));
+        let mut shown = Shown::new(self.console, tokenizer, asked.iter().map(begin))?;
         let mut rows = vec![Map::new(); asked.len()];
         let mut left: Vec<usize> = (0..asked.len()).collect();
         while let Some(&first) = left.first() {

@@ -207,16 +207,16 @@ impl Run {
                 Ok(signal.exit_code())
             }
             Ended::Finished => {
-                let mut facts = facts.to_vec();
-                if are_growing {
-                    self.tell_rows(&mut facts)?;
-                }
                 let after = self.continue_prompts(&method, &prompts)?;
                 let samples = samples(&training.sample_prompts, before, after);
-                self.finish(method.as_ref(), &journal, &facts, &samples, started.elapsed())?;
+                self.finish(method.as_ref(), &journal, facts, &samples, started.elapsed())?;
                 if let Some(peak) = memory::peak_rss_bytes() {
                     let planned = Bytes(plan.memory.total());
                     self.console.line(format_args!("peak memory: {} (planned {planned})", Bytes(peak)));
+                }
+                // What was trained is saved by now, whatever is wrong with rows that no step has used.
+                if are_growing {
+                    self.tell_rows()?;
                 }
                 Ok(EXIT_DONE)
             }
@@ -230,7 +230,7 @@ impl Run {
     }
 
     /// Waits for rows that were on their way, none of which may be bad even if no step used it, and tells what is known of them now.
-    fn tell_rows(&self, facts: &mut [Fact]) -> Result<(), Error> {
+    fn tell_rows(&self) -> Result<(), Error> {
         let feed = &self.setup.rows.feed;
         if feed.dataset()?.is_none() {
             self.console.line("waiting for the rest of the rows, which are checked and kept for the next run");
@@ -238,7 +238,6 @@ impl Run {
         let dataset = feed.finish()?;
         let (name, value) = facts::rows(dataset.statistics());
         self.console.line(format_args!("{name}: {value}"));
-        facts.iter_mut().filter(|fact| fact.0 == name).for_each(|fact| fact.1.clone_from(&value));
         self.warnings(dataset).into_iter().for_each(|warning| self.console.warning(warning));
         Ok(())
     }

@@ -88,7 +88,10 @@ impl Generation<'_> {
         each: impl FnMut(usize, News) -> Result<(), Error>,
     ) -> Result<Vec<Continuation>, Error> {
         let mut texts = Texts::new(self, prompts, each)?;
-        while texts.read()? || texts.write()? {}
+        while texts.read()? || texts.write()? {
+            // What keys and values have outgrown goes back to the system.
+            device::pool::advance();
+        }
         Ok(texts.into_continuations())
     }
 }

@@ -46,7 +46,7 @@ impl Setup {
     /// What `config` names, for a run that began at `started_at` in seconds since 1970.
     ///
     /// # Errors
-    /// Files that cannot be read or do not fit each other, and [`Error::WarmupTooLong`].
+    /// Files that cannot be read or do not fit each other, [`Error::WarmupTooLong`] and [`Error::PaddingFollowed`].
     pub fn load(config: &Config, started_at: i64, access: Access, console: Console) -> Result<Self, Error> {
         let purpose = Purpose::of_config(config)?;
         let base = BaseModel::open(&config.model.path, config.model.dtype.dtype(), purpose)?;
@@ -69,6 +69,9 @@ impl Setup {
             }
             cache
         };
+        if config.data.pad_to_multiple_of.is_some() && base.task.base().dimensions().rotations_follow_length {
+            return Err(Error::PaddingFollowed);
+        }
         let task = base.purpose.task;
         let train = purpose::rows_of(task, Split::Train, &config.data.train)?;
         let cache = cache_of(&train);

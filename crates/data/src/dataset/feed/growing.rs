@@ -74,17 +74,16 @@ impl Growing {
             return Ok(dataset);
         }
         let made = worker.take().map(JoinHandle::join);
+        let (path, FeedOptions { tokenizer, template, options }) = (self.scanned.path(), &self.how);
+        let (tokenizer, template) = (tokenizer.as_deref(), template.as_deref());
         let dataset = match made {
-            Some(Ok(made)) => made?,
-            Some(Err(_)) | None => None,
-        };
-        let path = self.scanned.path();
-        // A thread that panicked, or told of an error before, has left nothing: its work is done again here.
-        let dataset = match dataset {
-            Some(dataset) => dataset,
-            None => {
-                let FeedOptions { tokenizer, template, options } = &self.how;
-                Dataset::load_cached(path, tokenizer.as_deref(), template.as_deref(), options, &self.cache)?
+            Some(Ok(Ok(Some(dataset)))) => dataset,
+            // A disk that is full ends no run that goes on without a cache.
+            Some(Ok(Err(DataError::Cache { .. }))) => Dataset::load(path, tokenizer, template, options)?,
+            Some(Ok(Err(error))) => return Err(error),
+            // A thread that panicked, or told of an error before, has left nothing: its work is done again here.
+            Some(Ok(Ok(None)) | Err(_)) | None => {
+                Dataset::load_cached(path, tokenizer, template, options, &self.cache)?
             }
         };
         match self.scanned.lines() == &dataset.columns.lines[..] {
