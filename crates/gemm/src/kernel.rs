@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use device::{DType, Element};
 
+use crate::GemmError;
 use crate::problem::{Addend, Output, Problem};
 use crate::simd::Source;
 
@@ -57,11 +58,23 @@ pub(crate) trait Kernel: Copy + Send + Sync + 'static {
     /// Whether the product is better computed as `C^T = B^T A^T`.
     fn prefers_transposed(self, p: &Problem) -> bool;
 
+    /// What computes the product without packing `B`, where that is better.
+    fn in_place(self, _p: &Problem) -> Option<Compute<Self>> {
+        None
+    }
+
     /// Runs `body`, in which this thread may compute tiles.
     fn session<R>(self, body: impl FnOnce() -> R) -> R {
         body()
     }
 }
+
+/// Computes a product and writes `C` once.
+///
+/// # Safety
+/// `p.c` is valid for `m` rows of `n` elements, which nothing else accesses meanwhile; it is f32 unless there is nothing in
+/// it to add to.
+pub(crate) type Compute<K> = unsafe fn(kernel: K, p: &Problem) -> Result<(), GemmError>;
 
 /// Which operand a panel belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

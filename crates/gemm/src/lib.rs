@@ -13,8 +13,8 @@
 //! of `C`.
 //!
 //! The blocking (`blocked.rs`) is that of Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication",
-//! and Van Zee and van de Geijn 2015, "BLIS". Products of at most eight rows read `B` in place instead (`narrow.rs`). The
-//! kernels are chosen when the program runs: AMX tiles fed with exact pieces of the operands (`amx`), AVX-512F, AVX2 or
+//! and Van Zee and van de Geijn 2015, "BLIS". Products of at most eight rows read `B` in place instead (`narrow`), and those of
+//! up to 64 rows where its columns are tiles as they lie (`amx/in_place`). The kernels are chosen when the program runs: AMX tiles fed with exact pieces of the operands (`amx`), AVX-512F, AVX2 or
 //! plain Rust (`simd`). The result depends on that choice but not on the number of threads. An operand of several products
 //! may be packed once for all of them ([`Packed`]), which changes no bit.
 //!
@@ -161,20 +161,27 @@ fn sum_with<K: Kernel, I: Isa>(
     }
     let output = c.output();
     let problem = Problem { m, n, alpha, terms: &terms, addend: Addend::new(update, output), scale, c: output };
-    let is_narrow = m <= narrow::MAX_ROWS;
-    let turned: Vec<Term<'_>> = match !is_narrow && kernel.prefers_transposed(&problem) {
+    let in_place = kernel.in_place(&problem);
+    let is_narrow = in_place.is_none() && m <= narrow::MAX_ROWS;
+    let turned: Vec<Term<'_>> = match in_place.is_none() && !is_narrow && kernel.prefers_transposed(&problem) {
         true => terms.iter().map(Term::transposed).collect(),
         false => Vec::new(),
     };
     let problem = if turned.is_empty() { problem } else { problem.transposed(&turned) };
     if output.dtype != DType::F32 {
-        let is_written_once = !is_narrow && update != Update::Accumulate && blocked::is_single_pass(kernel, &problem);
-        if !is_written_once {
+        let is_single_pass = in_place.is_some() || !is_narrow && blocked::is_single_pass(kernel, &problem);
+        if !is_single_pass || update == Update::Accumulate {
             return c.through_f32(|c| sum_with(kernel, isa, alpha, products, update, scale, c));
         }
     }
     // SAFETY: `check` proved that `C` holds `m` rows of `n` elements, and its borrow is exclusive.
-    unsafe { if is_narrow { narrow::run(isa, &problem) } else { blocked::run(kernel, &problem) } }
+    unsafe {
+        match in_place {
+            Some(compute) => compute(kernel, &problem),
+            None if is_narrow => narrow::run(isa, &problem),
+            None => blocked::run(kernel, &problem),
+        }
+    }
 }
 
 /// What an empty sum leaves.

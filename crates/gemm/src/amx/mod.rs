@@ -10,6 +10,7 @@
 //! Tiles treat subnormal numbers as zero, so pieces below `2^-126` are lost: an error of that size, not a relative one.
 //! Numbers that round to more than the largest bf16, `3.39e38`, count as infinite, and infinities give NaN.
 
+mod in_place;
 mod pack;
 mod tile;
 
@@ -17,7 +18,7 @@ use device::DType;
 use device::tiles::Tiles;
 use half::bf16;
 
-use crate::kernel::{Kernel, Panel, Side, Sums, Tile};
+use crate::kernel::{Compute, Kernel, Panel, Side, Sums, Tile};
 use crate::problem::Problem;
 use crate::simd::{Isa, Source, avx512};
 
@@ -105,6 +106,10 @@ impl Kernel for Amx {
     /// A long `A` whose rows would have to be transposed goes the other way, where it need not be.
     fn prefers_transposed(self, p: &Problem) -> bool {
         p.n <= LINES && p.n < p.m && !p.terms.iter().any(|term| term.a.depth_is_contiguous)
+    }
+
+    fn in_place(self, p: &Problem) -> Option<Compute<Self>> {
+        in_place::is_for(p).then_some(in_place::run)
     }
 
     fn session<R>(self, body: impl FnOnce() -> R) -> R {

@@ -135,7 +135,7 @@ unsafe fn run_term<I: Isa>(isa: I, p: &Problem, term: &Term, addend: Addend) -> 
 }
 
 /// Calls `body` with `parts` consecutive ranges that cover `0..count`: in parallel, for loops of microseconds.
-fn in_parts(
+pub(crate) fn in_parts(
     count: usize,
     parts: usize,
     body: impl Fn(Range<usize>) -> Result<(), GemmError> + Sync,
