@@ -10,7 +10,7 @@ mod cuda;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use device::{Buffer, Device};
+use device::{Buffer, DType, Device};
 use prefix_attention::{
     AttentionShape, AttentionSpec, Backward, Forward, GradKeyValue, Prefix, TokenRows, backward, forward,
 };
@@ -26,6 +26,7 @@ struct Case {
     q_len: usize,
     kv_len: usize,
     prefix_len: usize,
+    precision: DType,
 }
 
 impl Case {
@@ -72,8 +73,8 @@ impl Case {
         });
         group.bench_function(format!("forward, {}", self.name), |bench| {
             bench.iter(|| {
-                let (o, softmax_lse) = (&mut o, &mut softmax_lse);
-                let args = Forward { q: black_box(q), k, v, prefix, bias: None, o, softmax_lse };
+                let (o, softmax_lse, precision) = (&mut o, &mut softmax_lse, self.precision);
+                let args = Forward { q: black_box(q), k, v, prefix, bias: None, precision, o, softmax_lse };
                 forward(&shape, args)
             });
         });
@@ -123,9 +124,12 @@ fn attention(criterion: &mut Criterion) {
         q_len: 1024,
         kv_len: 1024,
         prefix_len: 0,
+        precision: DType::F32,
     };
     let cases = [
         Case { name: "bert, 1024 tokens, bidirectional", causal: false, ..gpt2 },
+        Case { name: "bert, 1024 tokens, bidirectional, bfloat16", causal: false, precision: DType::BF16, ..gpt2 },
+        Case { name: "gpt2, 1024 tokens, bfloat16", precision: DType::BF16, ..gpt2 },
         Case { name: "gpt2, 1024 tokens, prefix of 64", prefix_len: 64, ..gpt2 },
         Case { name: "smollm2, 4 x 256 tokens", heads: [9, 3], num_sequences: 4, q_len: 256, kv_len: 256, ..gpt2 },
         Case { name: "llama-3-8b, 1024 tokens", heads: [32, 8], head_dim: 128, ..gpt2 },

@@ -14,7 +14,9 @@
 //! | `cu_seqlens_q`, `cu_seqlens_kv` | `[num_sequences + 1]`: starts, then the number of tokens | u32 |
 //!
 //! [`launch`] does the same on a GPU, or emulated, for f32 and bf16. On the CPU the forward pass of many queries runs on AMX
-//! tiles where there are some, fed with exact pieces of the operands, and on vectors elsewhere.
+//! tiles where there are some, fed with exact pieces of the operands, and on vectors elsewhere. Asked for precision bf16
+//! ([`Forward::precision`]), tiles take queries, keys, values and probabilities as the nearest bf16 instead; scores, softmax and
+//! all sums stay f32.
 //!
 //! Sources: Dao 2023, "FlashAttention-2"; Li and Liang 2021, "Prefix-Tuning"; soft-capping: Gemma team 2024, "Gemma 2".
 //!
@@ -22,7 +24,8 @@
 //! - memory beyond the arguments is linear in the number of tokens; no score matrix is formed;
 //! - a sequence's result is the same bit for bit alone and packed with others, on any number of threads;
 //! - `o` and `softmax_lse` agree with an f64 evaluation within 5e-6 of the largest value, or of 1 if that is larger,
-//!   gradients within 2e-5, for scores up to 36 (`src/tests/oracle.rs`);
+//!   gradients within 2e-5, for scores up to 36 (`src/tests/oracle.rs`); in bf16 the same holds of operands in bf16 but for `2^-8`
+//!   of each probability, and of each gradient of a score, that is multiplied;
 //! - a NaN among the operands reaches every result that depends on it.
 
 mod arguments;

@@ -10,6 +10,21 @@ use device::simd::{Isa, Kernel};
 
 use crate::tile::ROWS;
 
+/// Scores from products of queries as they are: times [`crate::forward::score_factor`].
+pub(crate) struct Scale<'a> {
+    pub(crate) scores: &'a mut [f32],
+    pub(crate) factor: f32,
+}
+
+impl Kernel for Scale<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        self.scores.iter_mut().for_each(|s| *s *= self.factor);
+    }
+}
+
 /// `s = softcap * log2 e * tanh(s)`, for scores that were scaled by `softmax_scale / softcap`.
 pub(crate) struct Softcap<'a> {
     pub(crate) scores: &'a mut [f32],

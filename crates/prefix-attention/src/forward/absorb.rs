@@ -13,7 +13,7 @@ use crate::tile::ROWS;
 const SLACK: f32 = 8.0;
 
 /// Takes a block into the running softmax and packs `2^(s - max)` as columns of pieces.
-pub(super) struct AbsorbInPieces<'a> {
+pub(super) struct AbsorbInPieces<'a, const PIECES: usize> {
     /// `[keys, width]`, whole chunks of keys.
     pub(super) scores: &'a [f32],
     pub(super) width: usize,
@@ -22,7 +22,7 @@ pub(super) struct AbsorbInPieces<'a> {
     pub(super) weights: &'a mut [u32],
 }
 
-impl Kernel for AbsorbInPieces<'_> {
+impl<const PIECES: usize> Kernel for AbsorbInPieces<'_, PIECES> {
     type Output = ();
 
     #[inline(always)]
@@ -36,7 +36,7 @@ impl Kernel for AbsorbInPieces<'_> {
     }
 }
 
-impl AbsorbInPieces<'_> {
+impl<const PIECES: usize> AbsorbInPieces<'_, PIECES> {
     #[inline(always)]
     fn absorb<I: Isa, const WIDTH: usize>(self) {
         let Self { scores, softmax, weights, .. } = self;
@@ -57,7 +57,8 @@ impl AbsorbInPieces<'_> {
                         }
                     }
                     let [low, high] = &halves;
-                    split(low, high, &mut weights[place(chunks.len(), line, chunk, row)..], truncated);
+                    let weights = &mut weights[place::<PIECES>(chunks.len(), line, chunk, row)..];
+                    split::<PIECES>(low, high, weights, truncated);
                 }
             }
             softmax.sum[line..][..TILE].copy_from_slice(&sum);

@@ -11,8 +11,11 @@ use std::f32::consts::LN_2;
 
 pub(crate) use wide::{compute_scores, multiply_keys, score_factor};
 
+use device::DType;
+
 use crate::blocks::Operands;
 use crate::isa::{InstructionSet, prefetch};
+use crate::pieces::{EXACT, NEAREST};
 use crate::relative_bias::Expanded;
 use crate::scores::Softmax;
 use crate::spec::Sequence;
@@ -47,7 +50,10 @@ pub(crate) fn forward_with(
     let (narrow, wide): (Vec<_>, Vec<_>) =
         (0..shape.num_sequences()).map(|i| shape.sequence(i)).partition(|sequence| narrow::suits(shape, sequence));
     match isa.amx() {
-        Some(amx) => tiled::forward(amx, &layout, &operands, &wide, &results)?,
+        Some(amx) if args.precision == DType::BF16 => {
+            tiled::forward::<NEAREST>(amx, &layout, &operands, &wide, &results)?;
+        }
+        Some(amx) => tiled::forward::<EXACT>(amx, &layout, &operands, &wide, &results)?,
         None => wide::forward(&layout, &operands, &wide, &results)?,
     }
     narrow::forward(&layout, &operands, &narrow, &results)

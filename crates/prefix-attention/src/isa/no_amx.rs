@@ -22,7 +22,7 @@ pub(crate) struct TileSession(Amx);
 
 impl TileSession {
     /// Never called.
-    pub(crate) fn multiply(&self, product: TileProduct<'_>) {
+    pub(crate) fn multiply<const PIECES: usize>(&self, product: TileProduct<'_, PIECES>) {
         product.check();
         match self.0 {}
     }

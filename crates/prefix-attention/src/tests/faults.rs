@@ -1,5 +1,7 @@
 //! Arguments that do not fit, gradients that are not asked for, and sizes of zero.
 
+use device::DType;
+
 use super::Case;
 use crate::{
     AttentionError, AttentionShape, AttentionSpec, Backward, Forward, GradKeyValue, RelativeBias, RelativeBuckets,
@@ -28,7 +30,8 @@ fn arguments_are_checked_before_anything_is_written() {
     let (q, kv) = ([0.5; 4 * 32], [0.5; 4 * 16]);
     let run = |shape: &AttentionShape<'_>, q, k, o_len, lse_len| {
         let (mut o, mut lse) = (vec![7.0; o_len], vec![7.0; lse_len]);
-        let args = Forward { q, k, v: rows(&kv, 16), prefix: None, bias: None, o: &mut o, softmax_lse: &mut lse };
+        let (v, precision) = (rows(&kv, 16), DType::F32);
+        let args = Forward { q, k, v, prefix: None, bias: None, precision, o: &mut o, softmax_lse: &mut lse };
         let error = forward(shape, args).unwrap_err();
         assert!(o.iter().chain(&lse).all(|&x| x == 7.0));
         error
@@ -53,7 +56,8 @@ fn a_bias_has_a_row_for_each_bucket_and_goes_with_no_bound() {
         let (q, kv) = ([0.5; 2 * 32], [0.5; 2 * 16]);
         let (q, k, v, bias) = (rows(&q, 32), rows(&kv, 16), rows(&kv, 16), Some(RelativeBias { table, buckets }));
         let (mut o, mut lse) = ([0.0; 64], [0.0; 4]);
-        forward(&shape, Forward { q, k, v, prefix: None, bias, o: &mut o, softmax_lse: &mut lse })
+        let precision = DType::F32;
+        forward(&shape, Forward { q, k, v, prefix: None, bias, precision, o: &mut o, softmax_lse: &mut lse })
             .unwrap_err()
             .to_string()
     };
@@ -64,7 +68,8 @@ fn a_bias_has_a_row_for_each_bucket_and_goes_with_no_bound() {
 #[test]
 fn gradients_that_are_not_asked_for_do_not_change_the_others() {
     let buckets = RelativeBuckets::new(32, 128, false).ok();
-    let case = Case { spec: SPEC, q_lens: vec![70, 9], kv_lens: vec![70, 20], prefix_len: 3, buckets };
+    let (q_lens, kv_lens, precision) = (vec![70, 9], vec![70, 20], DType::F32);
+    let case = Case { spec: SPEC, q_lens, kv_lens, prefix_len: 3, precision, buckets };
     let problem = case.problem(5);
     let all = problem.run(super::best());
     let [q, k, v] = problem.rows();
@@ -112,7 +117,8 @@ fn nothing_to_do_is_done() {
     for starts in [&[][..], &[0][..], &[0, 0, 0][..]] {
         let shape = AttentionShape::new(SPEC, starts, starts, 0).unwrap();
         let empty = rows(&[], 32);
-        let args = Forward { q: empty, k: empty, v: empty, prefix: None, bias: None, o: &mut [], softmax_lse: &mut [] };
+        let (o, softmax_lse, precision) = (&mut [], &mut [], DType::F32);
+        let args = Forward { q: empty, k: empty, v: empty, prefix: None, bias: None, precision, o, softmax_lse };
         forward(&shape, args).unwrap();
     }
     // Keys and a prefix, but no query: their gradients are zero.
@@ -121,6 +127,7 @@ fn nothing_to_do_is_done() {
         q_lens: vec![0],
         kv_lens: vec![3],
         prefix_len: 2,
+        precision: DType::F32,
         buckets: RelativeBuckets::new(4, 5, true).ok(),
     };
     let got = case.problem(0).run(super::best());

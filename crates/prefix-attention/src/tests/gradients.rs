@@ -1,5 +1,7 @@
 //! Gradients against finite differences of the forward.
 
+use device::DType;
+
 use super::{Case, Problem, best};
 use crate::{AttentionSpec, RelativeBuckets};
 
@@ -39,7 +41,8 @@ fn finite_differences() {
     ] {
         let spec =
             AttentionSpec { num_heads: 4, num_kv_heads: 2, head_dim: 5, softmax_scale: 0.3, causal, window, softcap };
-        let case = Case { spec, q_lens: vec![5, 4], kv_lens: vec![5, 7], prefix_len: 2, buckets };
+        let case =
+            Case { spec, q_lens: vec![5, 4], kv_lens: vec![5, 7], prefix_len: 2, precision: DType::F32, buckets };
         let problem = case.problem(11);
         let got = problem.run(best());
         let (kv_row, stride) = (case.kv_row(), 2 * case.kv_row() + super::GAP);

@@ -5,6 +5,7 @@ mod gradients;
 mod laws;
 mod oracle;
 
+use device::DType;
 use device::philox::Stream;
 use proptest::prelude::*;
 
@@ -22,6 +23,7 @@ struct Case {
     q_lens: Vec<usize>,
     kv_lens: Vec<usize>,
     prefix_len: usize,
+    precision: DType,
     buckets: Option<RelativeBuckets>,
 }
 
@@ -124,8 +126,8 @@ impl Problem {
         // NaN stands for what must be overwritten.
         let mut o = vec![f32::NAN; self.q.len()];
         let mut softmax_lse = vec![f32::NAN; self.case.num_q() * self.case.spec.num_heads];
-        let (prefix, bias) = (self.prefix(), self.bias());
-        let args = Forward { q, k, v, prefix, bias, o: &mut o, softmax_lse: &mut softmax_lse };
+        let (prefix, bias, precision) = (self.prefix(), self.bias(), self.case.precision);
+        let args = Forward { q, k, v, prefix, bias, precision, o: &mut o, softmax_lse: &mut softmax_lse };
         self.case.with_shape(|shape| forward_with(isa, shape, args)).unwrap();
         (o, softmax_lse)
     }
@@ -153,6 +155,20 @@ impl Problem {
         };
         self.case.with_shape(|shape| backward_with(isa, shape, args)).unwrap();
         Results { o, softmax_lse, grad_q, grad_k, grad_v, grad_prefix_k, grad_prefix_v, grad_bias }
+    }
+
+    /// The problem with the operands of products rounded to bf16.
+    fn rounded(&self) -> Self {
+        let rounded = |values: &[f32]| values.iter().map(|&x| half::bf16::from_f32(x).to_f32()).collect();
+        Self {
+            case: self.case.clone(),
+            q: rounded(&self.q),
+            kv: rounded(&self.kv),
+            prefix_k: rounded(&self.prefix_k),
+            prefix_v: rounded(&self.prefix_v),
+            bias: self.bias.clone(),
+            grad_o: rounded(&self.grad_o),
+        }
     }
 
     /// The problem of sequence `index` alone.
@@ -202,8 +218,9 @@ fn cases() -> impl Strategy<Value = Case> {
     let len = || prop_oneof![3 => 0usize..6, 3 => 1usize..150, 1 => Just(64), 1 => Just(128)];
     let lens = prop::collection::vec((len(), len(), any::<bool>()), 1..4);
     let prefix = prop_oneof![Just(0usize), 1usize..10, Just(64), Just(70)];
-    (head_dim, 1usize..3, group, lens, prefix, masks(), transforms()).prop_map(
-        |(head_dim, num_kv_heads, group, lens, prefix_len, (causal, window), (softcap, buckets))| Case {
+    let precision = prop_oneof![Just(DType::F32), Just(DType::BF16)];
+    (head_dim, 1usize..3, group, lens, prefix, precision, masks(), transforms()).prop_map(
+        |(head_dim, num_kv_heads, group, lens, prefix_len, precision, (causal, window), (softcap, buckets))| Case {
             spec: AttentionSpec {
                 num_heads: num_kv_heads * group,
                 num_kv_heads,
@@ -217,6 +234,7 @@ fn cases() -> impl Strategy<Value = Case> {
             // As in training, or as with a cache.
             kv_lens: lens.iter().map(|&(q, kv, same)| if same { q } else { kv }).collect(),
             prefix_len,
+            precision,
             buckets,
         },
     )

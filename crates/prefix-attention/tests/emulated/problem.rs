@@ -100,8 +100,8 @@ impl Problem {
         let mut o = vec![f32::NAN; self.q.len()];
         let mut softmax_lse = vec![f32::NAN; self.case.num_q() * self.case.spec.num_heads];
         let [q, k, v] = self.rows();
-        let args =
-            Forward { q, k, v, prefix: self.prefix(), bias: self.bias(), o: &mut o, softmax_lse: &mut softmax_lse };
+        let (prefix, bias, precision) = (self.prefix(), self.bias(), DType::F32);
+        let args = Forward { q, k, v, prefix, bias, precision, o: &mut o, softmax_lse: &mut softmax_lse };
         self.case.with_shape(|shape| forward(shape, args)).unwrap();
         (o, softmax_lse)
     }

@@ -72,16 +72,18 @@ pub fn attention_with_bias(
     let bias = bias.map(|(table, buckets)| Bias::new(table, buckets, spec)).transpose()?;
     let operands = Operands { bias, ..operands };
     let shape = operands.shape()?;
+    let precision = q.precision();
     let mut o = Buffer::scratch(q.device(), DType::F32, q.count())?;
     let mut softmax_lse = Buffer::scratch(q.device(), DType::F32, shape.num_q_tokens() * spec.num_heads)?;
     {
         let read = operands.read();
         let [q, k, v] = read.rows(spec)?;
         let (prefix, bias) = (read.prefix(spec)?, operands.bias());
-        let args = Forward { q, k, v, prefix, bias, o: o.f32_mut()?, softmax_lse: softmax_lse.f32_mut()? };
+        let (o, softmax_lse) = (o.f32_mut()?, softmax_lse.f32_mut()?);
+        let args = Forward { q, k, v, prefix, bias, precision, o, softmax_lse };
         forward(&shape, args).map_err(TensorError::kernel(OP))?;
     }
-    let o = Tensor::new(q.shape(), o)?.with_precision(q.precision());
+    let o = Tensor::new(q.shape(), o)?.with_precision(precision);
     let (saved_q, saved_k, saved_v, saved_o) = (Saved::new(q)?, Saved::new(k)?, Saved::new(v)?, Saved::new(&o)?);
     let Operands { prefix, bias, spec, sequences, .. } = operands;
     Ok(Tensor::record_output(OP, &o, &parents, move |grad_o, sink| {
