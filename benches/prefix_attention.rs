@@ -94,6 +94,7 @@ impl Case {
                     v,
                     prefix,
                     bias: None,
+                    precision: self.precision,
                     o: &o,
                     softmax_lse: &softmax_lse,
                     grad_o: f32s(&grad_o),

@@ -68,6 +68,8 @@ pub struct Backward<'a> {
     pub prefix: Option<Prefix<'a>>,
     /// As in [`Forward`].
     pub bias: Option<RelativeBias<'a>>,
+    /// As in [`Forward`], for the gradients of `o` and of the scores too.
+    pub precision: DType,
     /// What [`crate::forward()`] wrote.
     pub o: &'a [f32],
     /// What [`crate::forward()`] wrote.

@@ -14,9 +14,9 @@
 //! | `cu_seqlens_q`, `cu_seqlens_kv` | `[num_sequences + 1]`: starts, then the number of tokens | u32 |
 //!
 //! [`launch`] does the same on a GPU, or emulated, for f32 and bf16. On the CPU the forward pass of many queries runs on AMX
-//! tiles where there are some, fed with exact pieces of the operands, and on vectors elsewhere. Asked for precision bf16
-//! ([`Forward::precision`]), tiles take queries, keys, values and probabilities as the nearest bf16 instead; scores, softmax and
-//! all sums stay f32.
+//! tiles where there are some, fed with exact pieces of the operands, and everything else on vectors. In precision bf16
+//! ([`Forward::precision`]) both directions run on tiles, which take the operands of products as the nearest bf16: queries, keys,
+//! values, probabilities and gradients. Scores, softmax and all sums stay f32.
 //!
 //! Sources: Dao 2023, "FlashAttention-2"; Li and Liang 2021, "Prefix-Tuning"; soft-capping: Gemma team 2024, "Gemma 2".
 //!
@@ -36,6 +36,7 @@ mod error;
 mod forward;
 mod isa;
 pub mod launch;
+mod panels;
 mod pieces;
 mod product;
 mod relative_bias;

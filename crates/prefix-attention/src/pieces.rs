@@ -77,7 +77,7 @@ impl<const PIECES: usize> TileProduct<'_, PIECES> {
 
 /// Packs rows: lines along which the depth is contiguous.
 pub(crate) struct PackRows<'a, const PIECES: usize> {
-    /// `[lines, depth]`, both whole tiles and chunks.
+    /// `[lines, depth]`, both whole tiles. Where the depth ends within a chunk, zeros follow.
     pub(crate) from: &'a [f32],
     /// From line to line of `from`.
     pub(crate) from_row: usize,
@@ -91,11 +91,16 @@ impl<const PIECES: usize> Kernel for PackRows<'_, PIECES> {
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let chunks = self.depth / DEPTH;
+        let chunks = self.depth.div_ceil(DEPTH);
         for (line, from) in self.from.chunks(self.from_row).take(self.lines).enumerate() {
-            for (chunk, pairs) in from[..self.depth].as_chunks::<DEPTH>().0.iter().enumerate() {
-                let (low, high) = pairs.split_at(TILE);
-                split::<PIECES>(low, high, &mut self.out[place::<PIECES>(chunks, line, chunk, line % TILE)..], rounded);
+            let place = |chunk| place::<PIECES>(chunks, line, chunk, line % TILE);
+            let (pairs, rest) = from[..self.depth].as_chunks::<DEPTH>();
+            for (chunk, pair) in pairs.iter().enumerate() {
+                let (low, high) = pair.split_at(TILE);
+                split::<PIECES>(low, high, &mut self.out[place(chunk)..], rounded);
+            }
+            if !rest.is_empty() {
+                split::<PIECES>(rest, &[0.0; TILE], &mut self.out[place(pairs.len())..], rounded);
             }
         }
     }
@@ -199,7 +204,7 @@ mod tests {
 
     #[test]
     fn one_piece_is_the_nearest_bf16() {
-        let bits = |i: u32| i.wrapping_mul(0x9e37_79b9) & if i % 3 == 0 { 0xffff_8000 } else { u32::MAX };
+        let bits = |i: u32| i.wrapping_mul(0x9e37_79b9) & if i.is_multiple_of(3) { 0xffff_8000 } else { u32::MAX };
         for start in (0..64_000).step_by(TILE) {
             let numbers: Vec<f32> = (start..).take(TILE).map(|i| f32::from_bits(bits(i))).collect();
             let [got] = pieces::<NEAREST>(&numbers, rounded);

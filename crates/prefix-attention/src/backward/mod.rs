@@ -5,18 +5,24 @@
 //! Probabilities are computed again from the saved log-sum-exp. Source: Dao 2023, "FlashAttention-2", algorithm 2.
 //!
 //! A task owns the gradients of its queries and sums those of the keys it meets in memory of its own; the sums are then
-//! added in order. How rows are cut into tasks depends on the sizes of their sequence only.
+//! added in order. How rows are cut into tasks depends on the sizes of their sequence only. Products run on vectors (`wide.rs`), in
+//! precision bf16 on tiles (`tiled.rs`).
 
+mod pass;
 mod reduce;
-mod task;
+mod tiled;
+mod wide;
 
+use std::f32::consts::LN_2;
 use std::ops::Range;
 
 use device::{Buffer, DType, Device};
+use pass::Pass;
 use rayon::prelude::*;
 
 use crate::blocks::Operands;
 use crate::isa::InstructionSet;
+use crate::pieces::{DEPTH, LINES};
 use crate::relative_bias::{Differences, Expanded};
 use crate::tile::{Layout, ROWS, Tile, tiles};
 use crate::workspace::{Shared, Workspaces, carve};
@@ -45,11 +51,16 @@ pub(crate) fn backward_with(
     args: Backward<'_>,
 ) -> Result<(), AttentionError> {
     args.check(shape)?;
-    let layout = Layout::new(isa, shape);
-    let Backward { q, k, v, prefix, bias, o, softmax_lse, grad_o, grad_q, grad_kv, grad_prefix, grad_bias } = args;
+    let Backward { q, k, v, prefix, bias, precision, o, softmax_lse, grad_o, grad_q, grad_kv, grad_prefix, grad_bias } =
+        args;
     let expanded = bias.map(|bias| Expanded::new(shape, &bias)).transpose()?;
-    let pass = task::Pass {
-        layout,
+    let tiles = isa.amx().filter(|_| precision == DType::BF16);
+    let (layout, spec) = (Layout::new(isa, shape), shape.spec());
+    let pass = Pass {
+        layout: match tiles {
+            Some(_) => Layout { padded_dim: spec.head_dim.next_multiple_of(DEPTH), ..layout },
+            None => layout,
+        },
         operands: Operands { q, k, v, prefix, bias: expanded.as_ref().map(Expanded::view).transpose()? },
         o,
         softmax_lse,
@@ -58,15 +69,25 @@ pub(crate) fn backward_with(
         needs_kv: grad_kv.is_some(),
         needs_prefix: grad_prefix.is_some() && prefix.is_some(),
         needs_bias: grad_bias.is_some() && bias.is_some(),
+        keys_at_once: if tiles.is_some() { LINES } else { 1 },
+        key_factor: match tiles {
+            Some(_) => spec.softmax_scale,
+            // Vectors multiply queries times `score_factor`.
+            None => spec.softcap.unwrap_or(LN_2),
+        },
     };
     let chunks = chunks(&pass);
     let mut sums = Buffer::scratch(Device::Cpu, DType::F32, chunks.iter().map(|c| c.sums_len(&pass)).sum())?;
     let mut rest = sums.f32_mut()?;
     let mut tasks: Vec<_> = chunks.iter().map(|chunk| (chunk, carve(&mut rest, chunk.sums_len(&pass)))).collect();
     if !tasks.is_empty() {
-        let workspaces = Workspaces::new(task::working_len(&pass.layout))?;
+        let working_len = if tiles.is_some() { tiled::working_len } else { wide::working_len };
+        let workspaces = Workspaces::new(working_len(&pass.layout))?;
         tasks.par_iter_mut().with_max_len(1).for_each(|(chunk, sums)| {
-            workspaces.with(|memory| task::run(&pass, chunk, sums, memory));
+            workspaces.with(|memory| match tiles {
+                Some(amx) => tiled::run(&amx.session(), &pass, chunk, sums, memory),
+                None => wide::run(&pass, chunk, sums, memory),
+            });
         });
     }
     let sums = reduce::Sums::new(&pass, tasks);
@@ -90,8 +111,8 @@ struct Chunk {
     tiles: Vec<Tile>,
     /// Keys of its own sequence whose sums it keeps.
     keys: Range<usize>,
-    /// Keys of the prefix whose sums it keeps.
-    prefix_len: usize,
+    /// Rows of sums for the keys of the prefix.
+    prefix_rows: usize,
     /// Differences of positions whose sums it keeps.
     differences: Option<Differences>,
 }
@@ -99,21 +120,21 @@ struct Chunk {
 impl Chunk {
     /// Rows of the sums of keys, and as many of values.
     fn sums_rows(&self) -> usize {
-        self.prefix_len + self.keys.len()
+        self.prefix_rows + self.keys.len()
     }
 
     /// Elements of the sums of keys and values, which those of differences follow.
-    fn key_value_len(&self, pass: &task::Pass<'_>) -> usize {
+    fn key_value_len(&self, pass: &Pass<'_>) -> usize {
         2 * self.sums_rows() * pass.layout.padded_dim
     }
 
-    fn sums_len(&self, pass: &task::Pass<'_>) -> usize {
+    fn sums_len(&self, pass: &Pass<'_>) -> usize {
         self.key_value_len(pass) + self.differences.map_or(0, |differences| differences.len())
     }
 }
 
 /// Every chunk, by sequence, then by head, then by row.
-fn chunks(pass: &task::Pass<'_>) -> Vec<Chunk> {
+fn chunks(pass: &Pass<'_>) -> Vec<Chunk> {
     let shape = pass.layout.shape;
     let num_kv_heads = shape.spec().num_kv_heads;
     let mut chunks = Vec::new();
@@ -127,9 +148,11 @@ fn chunks(pass: &task::Pass<'_>) -> Vec<Chunk> {
             for first_row in (0..rows).step_by(len) {
                 let tiles = tiles(sequence, kv_head, first_row..rows.min(first_row + len));
                 let visible = tiles[0].visible(shape).start..tiles[tiles.len() - 1].visible(shape).end;
-                let keys = if pass.needs_kv { visible } else { 0..0 };
-                let prefix_len = if pass.needs_prefix { shape.prefix_len() } else { 0 };
-                chunks.push(Chunk { index, kv_head, tiles, keys, prefix_len, differences });
+                let unit = pass.keys_at_once;
+                let whole = visible.start / unit * unit..visible.end.next_multiple_of(unit);
+                let keys = if pass.needs_kv { whole } else { 0..0 };
+                let prefix_rows = if pass.needs_prefix { shape.prefix_len().next_multiple_of(unit) } else { 0 };
+                chunks.push(Chunk { index, kv_head, tiles, keys, prefix_rows, differences });
             }
         }
     }

@@ -4,7 +4,7 @@ use device::parallel;
 use rayon::prelude::*;
 
 use super::Chunk;
-use super::task::Pass;
+use super::pass::Pass;
 use crate::GradKeyValue;
 use crate::tile::KEYS;
 use crate::workspace::carve;
@@ -40,7 +40,7 @@ impl<'a> Sums<'a> {
                     for (j, row) in rows.chunks_exact_mut(row_len).enumerate() {
                         self.add(of, tasks, row, |chunk| {
                             let key = first + j;
-                            chunk.keys.contains(&key).then(|| chunk.prefix_len + key - chunk.keys.start)
+                            chunk.keys.contains(&key).then(|| chunk.prefix_rows + key - chunk.keys.start)
                         });
                     }
                 });
@@ -54,7 +54,7 @@ impl<'a> Sums<'a> {
         let row_len = spec.num_kv_heads * spec.head_dim;
         for (of, rows) in [(Of::Keys, grad.k), (Of::Values, grad.v)] {
             parallel::rows_mut(rows, row_len, 1, |key, row| {
-                self.add(of, &self.tasks, row, |chunk| (key < chunk.prefix_len).then_some(key));
+                self.add(of, &self.tasks, row, |chunk| (key < chunk.prefix_rows).then_some(key));
             });
         }
     }
@@ -93,9 +93,7 @@ impl<'a> Sums<'a> {
             row.iter_mut().zip(sums).for_each(|(y, x)| *y += x);
         }
         if of == Of::Keys {
-            // The sums are over queries that were multiplied with `score_factor` instead of the scale.
-            let factor = spec.softcap.unwrap_or(std::f32::consts::LN_2);
-            row.iter_mut().for_each(|y| *y *= factor);
+            row.iter_mut().for_each(|y| *y *= self.pass.key_factor);
         }
     }
 }

@@ -9,7 +9,7 @@ mod wide;
 
 use std::f32::consts::LN_2;
 
-pub(crate) use wide::{compute_scores, multiply_keys, score_factor};
+pub(crate) use wide::{compute_scores, multiply_keys, score_factor, transform_scores};
 
 use device::DType;
 

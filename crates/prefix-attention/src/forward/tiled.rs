@@ -11,12 +11,12 @@ use super::{Results, tasks, tiles_of};
 use crate::AttentionError;
 use crate::blocks::{KeyBlock, Operands, key_blocks};
 use crate::isa::{Amx, TileSession};
-use crate::pieces::{DEPTH, LINES, NEAREST, PackColumns, PackRows, TileProduct, chunk_words, packed_words};
+use crate::panels::{self, words};
+use crate::pieces::{DEPTH, NEAREST, PackColumns, packed_words};
 use crate::scores::{Scale, Softmax};
 use crate::spec::Sequence;
 use crate::tile::{KEYS, Layout, ROWS, STATES, Tile};
-use crate::transpose::Transpose;
-use crate::visible::{Part, Visible};
+use crate::visible::Visible;
 use crate::workspace::{Workspaces, carve};
 
 /// Operands of products are `PIECES` bf16.
@@ -142,14 +142,15 @@ impl<'a, const PIECES: usize> Working<'a, PIECES> {
                     continue;
                 }
                 let visible = Visible::new(layout.shape, &state.tile, &block);
-                state.multiply_keys(layout, session, &visible, self.block.k, self.scores);
-                let scores = &mut self.scores[..block.keys.len() * state.tile.width()];
+                let width = state.tile.width();
+                panels::multiply_keys::<PIECES>(layout, session, width, &visible, [self.block.k, state.q], self.scores);
+                let scores = &mut self.scores[..block.keys.len() * width];
                 if PIECES == NEAREST {
                     layout.isa.run(Scale { scores, factor: score_factor(layout.shape) });
                 }
                 transform_scores(layout, operands.bias, &state.tile, &block, &visible, scores);
                 state.absorb(layout, block.keys.len(), self.scores, self.weights);
-                state.add_values(layout, session, &visible, self.block.v, self.weights);
+                panels::add_values::<PIECES>(layout, session, width, &visible, [self.block.v, self.weights], state.o);
             }
         }
         for State { tile, o, softmax, .. } in states {
@@ -161,14 +162,9 @@ impl<'a, const PIECES: usize> Working<'a, PIECES> {
 
 impl<const PIECES: usize> Packed<'_, PIECES> {
     fn load(&mut self, layout: &Layout<'_>, block: &KeyBlock<'_>, [rows, columns]: [&mut [f32]; 2]) {
-        let (dim, head_dim) = (layout.padded_dim, layout.shape.spec().head_dim);
-        let (len, keys) = (block.keys.len(), block.keys.len().next_multiple_of(DEPTH));
-        let (there, padded) = ([len, head_dim], [keys, dim]);
-        let (from, from_row) = padded_rows((block.k, block.k_stride), there, padded, rows);
-        layout.isa.run(PackRows::<PIECES> { from, from_row, lines: keys, depth: dim, out: self.k });
-        let (from, from_row) = padded_rows((block.v, block.v_stride), there, padded, rows);
-        layout.isa.transpose(Transpose { rows: keys, cols: dim, from, from_row, out_row: keys }, columns);
-        layout.isa.run(PackRows::<PIECES> { from: columns, from_row: keys, lines: dim, depth: keys, out: self.v });
+        let keys = block.keys.len();
+        panels::pack_rows::<PIECES>(layout, (block.k, block.k_stride), keys, rows, self.k);
+        panels::pack_transposed::<PIECES>(layout, (block.v, block.v_stride), keys, [rows, columns], self.v);
     }
 }
 
@@ -195,32 +191,6 @@ impl<'a, const PIECES: usize> State<'a, PIECES> {
         Self { tile: *tile, q, o, softmax: Softmax::new() }
     }
 
-    /// Scores `[keys, width]` of the visible pairs, and of some beside them.
-    fn multiply_keys(
-        &self,
-        layout: &Layout<'_>,
-        session: &TileSession,
-        visible: &Visible,
-        k: &[u32],
-        scores: &mut [f32],
-    ) {
-        let (width, chunks) = (self.tile.width(), layout.padded_dim / DEPTH);
-        let panel = |index: usize| index * chunks * chunk_words(PIECES);
-        for (col, cols, keys) in columns(visible) {
-            for key_panel in keys.start / LINES..keys.end.div_ceil(LINES) {
-                session.multiply(TileProduct::<PIECES> {
-                    a: &k[panel(key_panel)..],
-                    b: &self.q[panel(col / LINES)..],
-                    chunks,
-                    out: &mut scores[key_panel * LINES * width + col..],
-                    out_row: width,
-                    cols,
-                    adds: false,
-                });
-            }
-        }
-    }
-
     /// Takes the scores of a block into the running softmax.
     fn absorb(&mut self, layout: &Layout<'_>, keys: usize, scores: &mut [f32], weights: &mut [u32]) {
         let width = self.tile.width();
@@ -231,64 +201,4 @@ impl<'a, const PIECES: usize> State<'a, PIECES> {
             layout.isa.run(Rescale { values: self.o, width, factors: &self.softmax.rescale });
         }
     }
-
-    /// Adds the products of weights and values.
-    fn add_values(
-        &mut self,
-        layout: &Layout<'_>,
-        session: &TileSession,
-        visible: &Visible,
-        v: &[u32],
-        weights: &[u32],
-    ) {
-        let width = self.tile.width();
-        let chunks_of_block = visible.keys().div_ceil(DEPTH);
-        let part = |panel: usize, chunk: usize| (panel * chunks_of_block + chunk) * chunk_words(PIECES);
-        for (col, cols, keys) in columns(visible) {
-            let chunks = keys.start / DEPTH..keys.end.div_ceil(DEPTH);
-            for panel in 0..layout.padded_dim / LINES {
-                session.multiply(TileProduct::<PIECES> {
-                    a: &v[part(panel, chunks.start)..],
-                    b: &weights[part(col / LINES, chunks.start)..],
-                    chunks: chunks.len(),
-                    out: &mut self.o[panel * LINES * width + col..],
-                    out_row: width,
-                    cols,
-                    adds: true,
-                });
-            }
-        }
-    }
-}
-
-/// The columns of products that hold every visible pair: the first, how many, and the keys that they see.
-fn columns(visible: &Visible) -> impl Iterator<Item = (usize, usize, std::ops::Range<usize>)> {
-    visible.parts().flat_map(|Part { queries, keys }| {
-        queries.clone().step_by(LINES).map(move |col| (col, LINES.min(queries.end - col), keys.clone()))
-    })
-}
-
-/// Rows with zeros behind and below: `from` itself, rows `stride` apart, where none are missing, else copied to `to`.
-fn padded_rows<'a>(
-    (from, stride): (&'a [f32], usize),
-    [rows, len]: [usize; 2],
-    [padded_rows, padded_len]: [usize; 2],
-    to: &'a mut [f32],
-) -> (&'a [f32], usize) {
-    if [rows, len] == [padded_rows, padded_len] {
-        return (from, stride);
-    }
-    let to = &mut to[..padded_rows * padded_len];
-    let (copied, rest) = to.split_at_mut(rows * padded_len);
-    for (to, from) in copied.chunks_exact_mut(padded_len).zip(from.chunks(stride)) {
-        to[..len].copy_from_slice(&from[..len]);
-        to[len..].fill(0.0);
-    }
-    rest.fill(0.0);
-    (to, padded_len)
-}
-
-/// Memory for words, where it was allocated for f32.
-fn words(memory: &mut [f32]) -> &mut [u32] {
-    bytemuck::cast_slice_mut(memory)
 }

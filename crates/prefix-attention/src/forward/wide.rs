@@ -160,7 +160,7 @@ pub(crate) fn compute_scores(
 }
 
 /// Caps scores `[keys, width]` of a block or adds their bias, and masks them.
-pub(super) fn transform_scores(
+pub(crate) fn transform_scores(
     layout: &Layout<'_>,
     bias: Option<Bias<'_>>,
     tile: &Tile,

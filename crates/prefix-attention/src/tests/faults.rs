@@ -68,47 +68,51 @@ fn a_bias_has_a_row_for_each_bucket_and_goes_with_no_bound() {
 #[test]
 fn gradients_that_are_not_asked_for_do_not_change_the_others() {
     let buckets = RelativeBuckets::new(32, 128, false).ok();
-    let (q_lens, kv_lens, precision) = (vec![70, 9], vec![70, 20], DType::F32);
-    let case = Case { spec: SPEC, q_lens, kv_lens, prefix_len: 3, precision, buckets };
-    let problem = case.problem(5);
-    let all = problem.run(super::best());
-    let [q, k, v] = problem.rows();
-    let run = |mask: [bool; 4]| {
-        let (mut grad_q, mut grad_k, mut grad_v) = (all.grad_q.clone(), all.grad_k.clone(), all.grad_v.clone());
-        let (mut grad_pk, mut grad_pv) = (all.grad_prefix_k.clone(), all.grad_prefix_v.clone());
-        let mut grad_bias = all.grad_bias.clone();
-        for (buffer, wanted) in [
-            (&mut grad_q, mask[0]),
-            (&mut grad_k, mask[1]),
-            (&mut grad_v, mask[1]),
-            (&mut grad_pk, mask[2]),
-            (&mut grad_pv, mask[2]),
-            (&mut grad_bias, mask[3]),
-        ] {
-            if wanted {
-                buffer.fill(f32::NAN);
+    let (q_lens, kv_lens) = (vec![70, 9], vec![70, 20]);
+    let in_f32 = Case { spec: SPEC, q_lens, kv_lens, prefix_len: 3, precision: DType::F32, buckets };
+    for case in [Case { precision: DType::BF16, ..in_f32.clone() }, in_f32] {
+        let problem = case.problem(5);
+        let all = problem.run(super::best());
+        let [q, k, v] = problem.rows();
+        let run = |mask: [bool; 4]| {
+            let (mut grad_q, mut grad_k, mut grad_v) = (all.grad_q.clone(), all.grad_k.clone(), all.grad_v.clone());
+            let (mut grad_pk, mut grad_pv) = (all.grad_prefix_k.clone(), all.grad_prefix_v.clone());
+            let mut grad_bias = all.grad_bias.clone();
+            for (buffer, wanted) in [
+                (&mut grad_q, mask[0]),
+                (&mut grad_k, mask[1]),
+                (&mut grad_v, mask[1]),
+                (&mut grad_pk, mask[2]),
+                (&mut grad_pv, mask[2]),
+                (&mut grad_bias, mask[3]),
+            ] {
+                if wanted {
+                    buffer.fill(f32::NAN);
+                }
             }
-        }
-        let args = Backward {
-            q,
-            k,
-            v,
-            prefix: problem.prefix(),
-            bias: problem.bias(),
-            o: &all.o,
-            softmax_lse: &all.softmax_lse,
-            grad_o: &problem.grad_o,
-            grad_q: mask[0].then_some(&mut grad_q[..]),
-            grad_kv: mask[1].then_some(GradKeyValue { k: &mut grad_k, v: &mut grad_v }),
-            grad_prefix: mask[2].then_some(GradKeyValue { k: &mut grad_pk, v: &mut grad_pv }),
-            grad_bias: mask[3].then_some(&mut grad_bias[..]),
+            let args = Backward {
+                q,
+                k,
+                v,
+                prefix: problem.prefix(),
+                bias: problem.bias(),
+                precision: case.precision,
+                o: &all.o,
+                softmax_lse: &all.softmax_lse,
+                grad_o: &problem.grad_o,
+                grad_q: mask[0].then_some(&mut grad_q[..]),
+                grad_kv: mask[1].then_some(GradKeyValue { k: &mut grad_k, v: &mut grad_v }),
+                grad_prefix: mask[2].then_some(GradKeyValue { k: &mut grad_pk, v: &mut grad_pv }),
+                grad_bias: mask[3].then_some(&mut grad_bias[..]),
+            };
+            case.with_shape(|shape| backward(shape, args)).unwrap();
+            let same =
+                grad_bias == all.grad_bias && grad_q == all.grad_q && grad_k == all.grad_k && grad_v == all.grad_v;
+            assert!(same && grad_pk == all.grad_prefix_k && grad_pv == all.grad_prefix_v, "{mask:?}");
         };
-        case.with_shape(|shape| backward(shape, args)).unwrap();
-        let same = grad_bias == all.grad_bias && grad_q == all.grad_q && grad_k == all.grad_k && grad_v == all.grad_v;
-        assert!(same && grad_pk == all.grad_prefix_k && grad_pv == all.grad_prefix_v, "{mask:?}");
-    };
-    for bits in 0..16 {
-        run([bits & 1 != 0, bits & 2 != 0, bits & 4 != 0, bits & 8 != 0]);
+        for bits in 0..16 {
+            run([bits & 1 != 0, bits & 2 != 0, bits & 4 != 0, bits & 8 != 0]);
+        }
     }
 }
 

@@ -227,6 +227,10 @@ fn nan_reaches_the_result() {
             let (o, lse) = problem.forward(isa);
             assert!(o[last - 15..].iter().all(|x| x.is_nan()) && lse[q_len - 1].is_nan(), "{isa:?} {q_len}");
             assert!(o[..last - 15].iter().all(|x| x.is_finite()));
+            let results = problem.run(isa);
+            let reached = [&results.grad_k, &results.grad_v, &results.grad_q[last - 15..].to_vec()];
+            assert!(reached.iter().all(|gradient| gradient.iter().all(|x| x.is_nan())), "{isa:?} {q_len}");
+            assert!(results.grad_q[..last - 15].iter().all(|x| x.is_finite()));
         }
     }
 }
@@ -245,11 +249,14 @@ fn operands_are_read_as_the_nearest_bf16() {
     let problem =
         Case { spec, q_lens: vec![90], kv_lens: vec![130], prefix_len: 7, precision: DType::BF16, buckets: None }
             .problem(6);
-    let (o, lse) = problem.forward(best());
-    let (rounded_o, rounded_lse) = problem.rounded().forward(best());
+    // `delta` is no product of tiles, and takes the gradients of the result as they are.
+    let rounded = problem.rounded();
+    let of_rounded = Problem { grad_o: problem.grad_o.clone(), ..rounded.clone() }.run(best());
+    let exact = Problem { case: Case { precision: DType::F32, ..problem.case.clone() }, ..problem.clone() }.run(best());
+    let results = problem.run(best());
     // Where there are tiles: the precision is a permission.
-    let same = bits(&o) == bits(&rounded_o) && bits(&lse) == bits(&rounded_lse);
-    assert_eq!(same, best().amx().is_some());
-    let exact = Problem { case: Case { precision: DType::F32, ..problem.case.clone() }, ..problem.clone() };
-    assert_eq!(bits(&exact.forward(best()).0) == bits(&o), best().amx().is_none());
+    let tiles = best().amx().is_some();
+    assert_eq!(same(&results, &of_rounded), tiles);
+    assert_eq!(bits(&results.grad_v) == bits(&rounded.run(best()).grad_v), tiles);
+    assert_eq!(same(&results, &exact), !tiles);
 }

@@ -145,6 +145,7 @@ impl Problem {
             v,
             prefix: self.prefix(),
             bias: self.bias(),
+            precision: self.case.precision,
             o: &o,
             softmax_lse: &softmax_lse,
             grad_o: &self.grad_o,

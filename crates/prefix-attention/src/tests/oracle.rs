@@ -10,15 +10,15 @@ use crate::isa::InstructionSet;
 
 /// What the crate computes, in f64.
 #[derive(Default)]
-struct Exact {
-    o: Vec<f64>,
-    softmax_lse: Vec<f64>,
-    grad_q: Vec<f64>,
-    grad_k: Vec<f64>,
-    grad_v: Vec<f64>,
-    grad_prefix_k: Vec<f64>,
-    grad_prefix_v: Vec<f64>,
-    grad_bias: Vec<f64>,
+pub(super) struct Exact {
+    pub(super) o: Vec<f64>,
+    pub(super) softmax_lse: Vec<f64>,
+    pub(super) grad_q: Vec<f64>,
+    pub(super) grad_k: Vec<f64>,
+    pub(super) grad_v: Vec<f64>,
+    pub(super) grad_prefix_k: Vec<f64>,
+    pub(super) grad_prefix_v: Vec<f64>,
+    pub(super) grad_bias: Vec<f64>,
 }
 
 impl Exact {
@@ -33,7 +33,7 @@ impl Exact {
 
 /// The results, and how far each may move where probabilities and gradients of scores are rounded before they are multiplied, in
 /// units of that rounding and to first order: the magnitudes of what it is a sum of.
-fn exact(problem: &Problem) -> [Exact; 2] {
+pub(super) fn exact(problem: &Problem) -> [Exact; 2] {
     let Problem { case, .. } = problem;
     let (spec, dim) = (&case.spec, case.spec.head_dim);
     let zeros = |len| vec![0.0; len];

@@ -120,6 +120,7 @@ impl Problem {
             v,
             prefix: self.prefix(),
             bias: self.bias(),
+            precision: DType::F32,
             o: &results.o,
             softmax_lse: &results.softmax_lse,
             grad_o: &self.grad_o,

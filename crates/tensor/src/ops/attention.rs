@@ -163,7 +163,7 @@ impl Operands {
             _ => None,
         };
         {
-            let (read, o) = (self.read(), o.read());
+            let (read, precision, o) = (self.read(), o.precision(), o.read());
             let [q, k, v] = read.rows(&self.spec)?;
             let args = Backward {
                 q,
@@ -171,6 +171,7 @@ impl Operands {
                 v,
                 prefix: read.prefix(&self.spec)?,
                 bias: self.bias(),
+                precision,
                 o: o.f32(OP, "o")?,
                 softmax_lse: softmax_lse.f32()?,
                 grad_o: grad_o.f32()?,

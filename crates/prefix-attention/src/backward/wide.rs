@@ -1,39 +1,14 @@
 //! One task: the queries of a chunk, tile by tile, against the keys that they see, block by block.
 
-use std::f32::consts::LOG2_E;
-
 use super::Chunk;
-use crate::TokenRows;
-use crate::blocks::{KeyBlock, Operands, Source, key_blocks};
+use super::pass::{Pass, Statistics};
+use crate::blocks::{KeyBlock, key_blocks};
 use crate::forward::{compute_scores, multiply_keys, score_factor};
 use crate::product::{Product, Start};
-use crate::relative_bias::{Differences, SumBias};
 use crate::scores::Differentiate;
 use crate::tile::{KEYS, Layout, ROWS, Tile};
 use crate::visible::{Part, Visible};
-use crate::workspace::{Shared, carve};
-
-/// What all tasks share.
-pub(super) struct Pass<'a> {
-    pub(super) layout: Layout<'a>,
-    pub(super) operands: Operands<'a>,
-    pub(super) o: &'a [f32],
-    pub(super) softmax_lse: &'a [f32],
-    pub(super) grad_o: &'a [f32],
-    pub(super) grad_q: Option<Shared<'a>>,
-    pub(super) needs_kv: bool,
-    pub(super) needs_prefix: bool,
-    pub(super) needs_bias: bool,
-}
-
-impl Pass<'_> {
-    fn needs_key_grads(&self, source: Source) -> bool {
-        match source {
-            Source::Prefix => self.needs_prefix,
-            Source::Own => self.needs_kv,
-        }
-    }
-}
+use crate::workspace::carve;
 
 /// What a tile keeps, in arrays of `[padded_dim, width]`: see [`State`].
 const ARRAYS: usize = 5;
@@ -60,10 +35,7 @@ struct State<'a> {
     grad_o: &'a mut [f32],
     /// `[padded_dim, width]`: `sum_j ds_ij k_j` so far.
     grad_q: &'a mut [f32],
-    /// By row, in units of `ln 2`.
-    lse: [f32; ROWS],
-    /// By row.
-    delta: [f32; ROWS],
+    statistics: Statistics,
 }
 
 pub(super) fn working_len(layout: &Layout<'_>) -> usize {
@@ -94,7 +66,7 @@ impl Working<'_> {
         let mut states: Vec<_> =
             tiles.iter().zip(memory).map(|(tile, memory)| State::load(pass, tile, memory)).collect();
         for block in key_blocks(layout.shape, &pass.operands, tiles) {
-            if pass.grad_q.is_none() && !pass.needs_bias && !pass.needs_key_grads(block.source) {
+            if !pass.needs(block.source) {
                 continue;
             }
             let block = layout.pack(block, self.packed);
@@ -107,37 +79,27 @@ impl Working<'_> {
                     }
                     if let Some(differences) = &chunk.differences {
                         let sums = &mut sums[chunk.key_value_len(pass)..];
-                        state.add_to_bias(pass, differences, &block, &visible, self.grads, sums);
+                        pass.add_to_bias(&state.tile, differences, &block, &visible, self.grads, sums);
                     }
                 }
             }
         }
-        states.into_iter().for_each(|state| state.write_grad_q(pass));
+        states.into_iter().for_each(|state| pass.write_grad_q(&state.tile, state.grad_q, state.q_rows));
     }
 }
 
 impl<'a> State<'a> {
     fn load(pass: &Pass<'_>, tile: &Tile, mut memory: &'a mut [f32]) -> Self {
-        let (layout, shape) = (&pass.layout, pass.layout.shape);
-        let (spec, len) = (shape.spec(), tile.width() * layout.padded_dim);
+        let (layout, len) = (&pass.layout, tile.width() * pass.layout.padded_dim);
         let mut part = || carve(&mut memory, ROWS * layout.padded_dim);
         let [q_rows, q, grad_o_rows, grad_o, grad_q] = [part(), part(), part(), part(), part()];
-        let grad_of_rows = TokenRows::contiguous(pass.grad_o, spec.num_heads * spec.head_dim);
-        layout.gather(tile, pass.operands.q, score_factor(shape), &mut q_rows[..len]);
-        layout.gather(tile, grad_of_rows, 1.0, &mut grad_o_rows[..len]);
+        layout.gather(tile, pass.operands.q, score_factor(layout.shape), &mut q_rows[..len]);
+        layout.gather(tile, pass.grad_o(), 1.0, &mut grad_o_rows[..len]);
         layout.rows_to_columns(tile, q_rows, q);
         layout.rows_to_columns(tile, grad_o_rows, grad_o);
         grad_q.fill(0.0);
-        let (mut lse, mut delta) = ([0.0; ROWS], [0.0; ROWS]);
-        for (r, grad_o) in grad_o_rows.chunks_exact(layout.padded_dim).take(tile.rows).enumerate() {
-            let (token, head) = tile.token_and_head(shape, r);
-            let o = &pass.o[(token * spec.num_heads + head) * spec.head_dim..][..spec.head_dim];
-            delta[r] = dot(o, grad_o);
-            let saved = pass.softmax_lse[head * shape.num_q_tokens() + token];
-            // A row that sees nothing: 2^(s - inf) = 0 whatever the score.
-            lse[r] = if saved == f32::NEG_INFINITY { f32::INFINITY } else { saved * LOG2_E };
-        }
-        Self { tile: *tile, q_rows, q, grad_o_rows, grad_o, grad_q, lse, delta }
+        let statistics = pass.statistics(tile, grad_o_rows);
+        Self { tile: *tile, q_rows, q, grad_o_rows, grad_o, grad_q, statistics }
     }
 
     /// Probabilities and gradients of the scores of one block, and what these add to the gradients of the queries.
@@ -155,7 +117,8 @@ impl<'a> State<'a> {
         let (scores, grads) = (&mut scores[..count], &mut grads[..count]);
         compute_scores(layout, pass.operands.bias, &self.tile, block, visible, self.q, scores);
         multiply_keys(layout, width, visible, (block.v, block.v_stride), self.grad_o, grads);
-        isa.run(Differentiate { scores, grads, width, lse: &self.lse, delta: &self.delta, softcap: spec.softcap });
+        let Statistics { lse, delta } = &self.statistics;
+        isa.run(Differentiate { scores, grads, width, lse, delta, softcap: spec.softcap });
         if pass.grad_q.is_none() {
             return;
         }
@@ -187,10 +150,6 @@ impl<'a> State<'a> {
         sums: &mut [f32],
     ) {
         let (width, dim) = (self.tile.width(), pass.layout.padded_dim);
-        let first = match block.source {
-            Source::Prefix => block.keys.start,
-            Source::Own => chunk.prefix_len + block.keys.start - chunk.keys.start,
-        };
         let (sums_k, sums_v) = sums[..chunk.key_value_len(pass)].split_at_mut(chunk.sums_rows() * dim);
         for (weights, rows, sums) in [(grads, &*self.q_rows, sums_k), (scores, &*self.grad_o_rows, sums_v)] {
             for Part { queries, keys } in visible.parts() {
@@ -203,53 +162,11 @@ impl<'a> State<'a> {
                     a_step: 1,
                     b: &rows[queries.start * dim..],
                     b_row: dim,
-                    out: &mut sums[(first + keys.start) * dim..],
+                    out: &mut sums[pass.sums_row(chunk, block, keys.start) * dim..],
                     out_row: dim,
                     start: Start::Add,
                 });
             }
         }
     }
-
-    /// Adds what one block's gradients of scores, `[keys, width]`, contribute to the sums of differences of positions.
-    fn add_to_bias(
-        &self,
-        pass: &Pass<'_>,
-        differences: &Differences,
-        block: &KeyBlock<'_>,
-        visible: &Visible,
-        grads: &[f32],
-        sums: &mut [f32],
-    ) {
-        let sums = &mut sums[differences.start(&self.tile, block)..];
-        let (width, rows, keys) = (self.tile.width(), self.tile.rows, block.keys.len());
-        for part in visible.parts() {
-            let key_step = pass.layout.shape.group();
-            pass.layout.isa.run(SumBias { grads, width, keys, rows, part, key_step, sums });
-        }
-    }
-
-    fn write_grad_q(self, pass: &Pass<'_>) {
-        let Some(grad_q) = pass.grad_q else { return };
-        let Self { tile, q_rows: rows, grad_q: columns, .. } = self;
-        let spec = pass.layout.shape.spec();
-        pass.layout.columns_to_rows(&tile, columns, rows);
-        for (r, row) in rows.chunks_exact(pass.layout.padded_dim).take(tile.rows).enumerate() {
-            let (token, head) = tile.token_and_head(pass.layout.shape, r);
-            // SAFETY: every (token, head) is one row of one tile of one task.
-            let to = unsafe { grad_q.part((token * spec.num_heads + head) * spec.head_dim, spec.head_dim) };
-            to.iter_mut().zip(row).for_each(|(g, x)| *g = spec.softmax_scale * x);
-        }
-    }
-}
-
-/// The inner product of the shorter argument with as much of the other, in sixteen accumulators.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0; 16];
-    for (a, b) in a.chunks(16).zip(b.chunks(16)) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
-    }
-    lanes.iter().sum()
 }
