@@ -232,10 +232,15 @@ fn rows_of_a_batch_have_adapters_of_their_own() {
         let (mut sum, mut tokens) = (0.0, 0);
         for name in ["lora", "ia3", third] {
             let rows = named_rows(&workspace, &names).into_iter().filter(|row| row["adapter"] == name);
-            workspace.write_rows("one.jsonl", rows);
+            workspace.write_rows("named-one.jsonl", rows.clone());
+            // Where no adapter has a name, rows choose none.
+            let unnamed = |mut row: Value| row.as_object_mut().unwrap().remove("adapter").map(|_| row);
+            workspace.write_rows("one.jsonl", rows.filter_map(unnamed));
             let dir = if name == "lora" { "out" } else { name };
             let own = if name == "base" { vec![] } else { vec!["--adapter", dir] };
             let alone = workspace.run(&[&base[..], &["one.jsonl"], &own].concat()).expect(0).json();
+            let refused = workspace.run(&[&base[..], &["named-one.jsonl"], &own].concat()).expect(3).stderr;
+            assert!(refused.contains("named-one.jsonl:1: the row names an `adapter`"), "{refused}");
             let count = alone["tokens"].as_u64().unwrap();
             sum += alone["loss"].as_f64().unwrap() * count as f64;
             tokens += count;

@@ -35,6 +35,47 @@ fn padding_that_a_model_would_notice_is_refused() {
 }
 
 #[test]
+fn packed_rows_are_padded_alike() {
+    let workspace = Workspace::new(9);
+    let losses = |out: &str, more: &[&str]| -> Vec<f64> {
+        let settings = ["data.packing=true", "data.max_length=40", "training.max_steps=3"];
+        workspace.train(out, &[&settings[..], more].concat()).expect(0);
+        metrics(&workspace.path(out)).iter().filter_map(|step| step["loss"].as_f64()).collect()
+    };
+    // As many rows of a bin as fit without padding: the batches are the same then, whose padding nobody sees.
+    let (packed, padded) = (losses("packed", &[]), losses("padded", &["data.pad_to_multiple_of=2"]));
+    assert_eq!((packed.len(), padded.len()), (3, 3));
+    for (padded, packed) in padded.iter().zip(&packed) {
+        // Sums of rows that are cut elsewhere.
+        assert!((padded - packed).abs() <= 1e-5 * packed, "{padded}, expected {packed}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_prompt_is_told_with_its_line() {
+    let workspace = Workspace::new(4);
+    workspace.write("model/tokenizer_config.json", "{}");
+    // No token begins a text.
+    for (file, key) in [("tokenizer.json", "post_processor"), ("config.json", "bos_token_id")] {
+        let path = workspace.path("model").join(file);
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        config[key] = Value::Null;
+        std::fs::write(&path, config.to_string()).unwrap();
+    }
+    let told = |rows: &str| {
+        workspace.write("prompts.jsonl", rows);
+        workspace.run(&["generate", "--model", "model", "--prompts", "prompts.jsonl"]).expect(3).stderr
+    };
+    let empty = told("{\"prompt\": \"w5\"}\n\n{\"prompt\": \"\"}\n");
+    assert!(empty.contains("prompts.jsonl:3: the prompt `` has no tokens"), "{empty}");
+    let text = told("{\"text\": \"w5\"}\n");
+    assert!(text.contains("prompts.jsonl:1: the row has the keys `text`"), "{text}");
+    let named = told("{\"prompt\": \"w5\", \"adapter\": \"x\"}\n");
+    assert!(named.contains("prompts.jsonl:1: the row names an `adapter`"), "{named}");
+    workspace.run(&["generate", "--model", "model", "--prompt", ""]).expect(2);
+}
+
+#[test]
 fn a_wrong_config_is_told_with_carets() {
     let workspace = Workspace::new(4);
     workspace.write(

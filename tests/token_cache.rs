@@ -1,5 +1,8 @@
 //! Rows that are kept encoded train as rows that are not.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
 use tunesmith_tests::{Workspace, metrics};
 
 const STEPS: &str = "training.max_steps=4";
@@ -56,15 +59,56 @@ fn a_bad_row_far_behind_is_told_before_the_first_step() {
 }
 
 #[test]
+fn a_signal_while_rows_are_waited_for_ends_a_run_whose_result_is_saved() {
+    let workspace = Workspace::new(13);
+    let cache_dir = format!("data.cache_dir={}", workspace.path("tokens").display());
+    let settings = [STEPS, "data.cache=always", &cache_dir];
+    workspace.train("first", &settings).expect(0);
+    let entries = std::fs::read_dir(workspace.path("tokens")).unwrap().map(|entry| entry.unwrap().path());
+    let (entries, locks): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    std::fs::remove_dir_all(&entries[0]).unwrap();
+    // As if another process encoded them.
+    let lock = std::fs::File::open(&locks[0]).unwrap();
+    lock.lock().unwrap();
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let mut child = workspace.train_command(name, &settings).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let waits = |line: Result<String, _>| line.unwrap().starts_with("waiting for the rest of the rows");
+        assert!(lines.into_iter().any(waits), "the run waits for its rows");
+        let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{name}");
+        let adapter = |out: &str| std::fs::read(workspace.path(out).join("adapter_model.safetensors")).unwrap();
+        assert!(adapter(name) == adapter("first"));
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_an_output() {
+    let workspace = Workspace::new(13);
+    let cache_dir = format!("data.cache_dir={}", workspace.path("train.jsonl").display());
+    let settings = [STEPS, "data.cache=always", "data.packing=true", &cache_dir];
+    let refused = workspace.train("out", &settings).expect(1).stderr;
+    assert!(refused.contains("train.jsonl") && refused.contains("data.cache"), "{refused}");
+}
+
+#[test]
 fn a_plan_counts_no_memory_for_rows_that_will_be_kept_in_files() {
     let workspace = Workspace::new(13);
+    const ROWS: u64 = 50;
+    const TOKENS: u64 = 400;
+    let ids: Vec<u64> = (0..TOKENS).map(|i| 3 + i % 60).collect();
+    workspace.write_rows("train.jsonl", (0..ROWS).map(|_| serde_json::json!({ "input_ids": ids })));
     let data = |cache: &str| {
         let settings = ["--set", cache, "--set", "training.output_dir=out", "--json"];
         let plan = [&["plan", "--model", "model", "--data", "train.jsonl"][..], &settings].concat();
         workspace.run(&plan).expect(0).json()["memory"]["data"].as_u64().unwrap()
     };
     let (kept, in_memory) = (data("data.cache=always"), data("data.cache=never"));
-    // Four bytes for the id of a token and four for its label, and at least one token a row.
-    assert!(kept + 13 * 8 <= in_memory, "{kept} and {in_memory}");
+    // Four bytes for the id of a token and four for its label; where examples, their labels and lines begin, and the last end.
+    let tokens = ROWS * (TOKENS * 8 + 3 * 8) + 2 * 8;
+    // Where rows are, and what is made of a block of them.
+    let file = std::fs::metadata(workspace.path("train.jsonl")).unwrap().len();
+    assert_eq!(in_memory - tokens, kept - (ROWS * 16 + file * 9), "{kept} and {in_memory}");
     assert!(!workspace.path("out").exists(), "a plan leaves the disk as it is");
 }

@@ -87,7 +87,7 @@ impl MappedFile {
 impl MappedFile {
     /// Gives the memory of a part back to the system, which reads it again from the file when it is next used. Refused
     /// advice changes nothing.
-    pub(crate) fn release(&self, start: usize, len: usize) {
+    pub fn release(&self, start: usize, len: usize) {
         if let Bytes::Mapped { map, .. } = &self.bytes {
             // SAFETY: the mapping is private and never written, so what its pages hold is in the file.
             let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };

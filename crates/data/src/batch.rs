@@ -82,6 +82,7 @@ impl Batch {
             }
             batch.values.extend(dataset.value(index));
         }
+        dataset.release();
         Ok(batch)
     }
 

@@ -72,9 +72,14 @@ impl Dataset {
         cache: &TokenCache,
     ) -> Result<Self, DataError> {
         options.check()?;
-        match cache.load(path, &sha256_file(path)?, &Encoder { tokenizer, template, options })? {
+        Self::of_content(path, &sha256_file(path)?, &Encoder { tokenizer, template, options }, cache)
+    }
+
+    /// As [`load_cached`](Self::load_cached), where `content` is the SHA-256 of the file.
+    fn of_content(path: &Path, content: &str, encoder: &Encoder<'_>, cache: &TokenCache) -> Result<Self, DataError> {
+        match cache.load(path, content, encoder)? {
             Some(dataset) => Ok(dataset),
-            None => Self::load(path, tokenizer, template, options),
+            None => Self::load(path, encoder.tokenizer, encoder.template, encoder.options),
         }
     }
 
@@ -122,6 +127,12 @@ impl Dataset {
     /// Tokens that the model makes of an image; 0 if examples are no images.
     pub fn image_tokens(&self) -> usize {
         self.images.as_ref().map_or(0, Images::num_tokens)
+    }
+
+    /// Gives the memory of what was read of mapped examples back to the system, which maps pages around what is read: after a while
+    /// those of the whole file.
+    pub(crate) fn release(&self) {
+        self.columns.release();
     }
 
     /// What the examples are for.

@@ -146,7 +146,7 @@ impl Encoder<'_> {
     /// The adapter that a row names, taken out of it.
     ///
     /// # Errors
-    /// [`DataError::Adapter`] for a name that is missing or unknown.
+    /// [`DataError::Adapter`] for a name that is missing or unknown, [`DataError::NoAdapters`] where none have names.
     pub(crate) fn adapter(&self, object: &mut Map<String, Value>) -> Result<Option<u32>, DataError> {
         chosen_adapter(object, &self.options.adapters)
     }
@@ -177,12 +177,12 @@ impl Encoder<'_> {
     }
 }
 
-/// The place among `known` of the adapter that a row names, taken out of it; `None` where there are none to choose from.
+/// The place among `known` of the adapter that a row names, taken out of it; `None` where there are none to choose from, and the
+/// row names none.
 pub(crate) fn chosen_adapter(object: &mut Map<String, Value>, known: &[String]) -> Result<Option<u32>, DataError> {
-    if known.is_empty() {
-        return Ok(None);
-    }
     let name = match object.remove(ADAPTER).filter(|value| !value.is_null()) {
+        None if known.is_empty() => return Ok(None),
+        Some(_) if known.is_empty() => return Err(DataError::NoAdapters),
         None => None,
         Some(Value::String(name)) => Some(name),
         Some(other) => return Err(DataError::WrongType { key: ADAPTER, expected: "a string", got: kind(&other) }),

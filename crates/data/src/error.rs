@@ -229,6 +229,17 @@ pub enum DataError {
         /// The adapters that are given.
         known: Vec<String>,
     },
+    /// A row that chooses an adapter where it cannot.
+    #[error(
+        "the row names an `adapter`, and none is given by name; give --adapter NAME=DIR to eval or generate, or leave the key out"
+    )]
+    NoAdapters,
+    /// A row without a text to continue.
+    #[error("the row has the keys {}; a row of prompts is one of {{prompt}}, {{prompt, adapter}}", listed(keys))]
+    NoPrompt {
+        /// What it has.
+        keys: Vec<String>,
+    },
     /// A list of no messages.
     #[error("`{key}` has no messages")]
     NoMessages {

@@ -56,6 +56,7 @@ pub use example::{Example, IGNORE_INDEX};
 pub use image::ImageProcessor;
 pub use image_folder::is_image_folder;
 pub use label_names::label_names;
+pub use lines::BLOCK_BYTES;
 pub use options::{DataOptions, ImageOptions, Task};
 pub use order::Permutation;
 pub use packing::{Bins, first_fit};

@@ -8,9 +8,11 @@ use serde_json::{Map, Value};
 use crate::DataError;
 use crate::row::kind;
 
-/// A block ends after so many lines, or bytes.
+/// A block ends after so many lines, or [bytes](BLOCK_BYTES).
 const BLOCK_LINES: usize = 1024;
-const BLOCK_BYTES: usize = 8 << 20;
+/// Bytes of a file that are encoded at once, but for a last line that may be longer. What is made of them in memory is several times
+/// as much, and so many keep all cores busy for a while.
+pub const BLOCK_BYTES: usize = 1 << 20;
 
 /// One line that is not blank.
 pub(crate) struct Line {

@@ -25,6 +25,11 @@ impl Bins {
         self.len() == 0
     }
 
+    /// Bytes of memory that they take.
+    pub(crate) fn bytes_in_memory(&self) -> usize {
+        size_of_val(self.members.as_slice()) + size_of_val(self.starts.as_slice())
+    }
+
     /// The examples of bin `index`, in the order of the file.
     ///
     /// # Panics

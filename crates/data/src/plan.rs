@@ -60,6 +60,11 @@ impl BatchPlan {
         self.bins.len().div_ceil(self.options.per_device_train_batch_size)
     }
 
+    /// Bytes of memory that it takes.
+    pub fn bytes_in_memory(&self) -> usize {
+        self.bins.bytes_in_memory()
+    }
+
     /// Optimizer steps of an epoch.
     pub fn steps_per_epoch(&self) -> usize {
         self.micro_batches_per_epoch().div_ceil(self.options.gradient_accumulation_steps)

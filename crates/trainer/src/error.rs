@@ -245,6 +245,24 @@ pub enum Error {
         /// As given.
         prompt: String,
     },
+    /// One of several prompts.
+    #[error("prompt {}: {source}", .index + 1)]
+    Prompt {
+        /// From 0.
+        index: usize,
+        /// What is wrong with it, or with what the model makes of it.
+        source: Box<Error>,
+    },
+    /// A prompt in a file.
+    #[error("{}:{line}: {source}", .path.display())]
+    PromptOfFile {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong with it, or with what the model makes of it.
+        source: Box<Error>,
+    },
     /// A head that is in no file, and would be written as it was drawn.
     #[error(
         "neither {} nor {} has {}, which would be written with random values; name an adapter that was trained with its head, or \

@@ -50,6 +50,11 @@ impl Error {
             | Error::AdapterName { .. }
             | Error::OtherPurpose { .. }
             | Error::Toml(_) => EXIT_USAGE,
+            Error::Prompt { source, .. } => source.exit_code(),
+            Error::PromptOfFile { source, .. } => match source.exit_code() {
+                EXIT_USAGE => EXIT_INPUT,
+                code => code,
+            },
             Error::Output(error) => of_output(error),
             Error::Save(_) | Error::Stdout(_) => EXIT_OUTPUT,
             Error::Checkpoint(error) => of_checkpoint(error),
@@ -110,6 +115,7 @@ fn of_data(error: &DataError) -> u8 {
     match error {
         DataError::File(error) => of_checkpoint(error),
         DataError::Setting { .. } => EXIT_USAGE,
+        DataError::Cache { .. } => EXIT_OUTPUT,
         _ => EXIT_INPUT,
     }
 }

@@ -76,6 +76,12 @@ impl Signals {
         self.ends.store(false, Ordering::Relaxed);
     }
 
+    /// Nobody looks any more: SIGINT and SIGTERM end the process at once again. One that was [`received`](Self::received) before is
+    /// for the caller to obey.
+    pub fn end_at_once(&self) {
+        self.ends.store(true, Ordering::Relaxed);
+    }
+
     /// The signal to obey, if one was received.
     pub fn received(&self) -> Option<Signal> {
         match self.received.load(Ordering::Relaxed) as i32 {

@@ -1,6 +1,7 @@
 //! Encoded rows in files, so that they are encoded once and take no memory.
 
 use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -21,7 +22,7 @@ use crate::{DataError, DataOptions, Statistics};
 const DESCRIPTION: &str = "dataset.json";
 /// The largest description, many times over.
 const DESCRIPTION_LIMIT: u64 = 1 << 20;
-/// How the name of an entry in the making ends, after that of the entry and the number of the process.
+/// How the name of an entry in the making ends, after that of the entry and a number that no other has.
 const STAGING: &str = "tmp";
 /// How long to wait before another process is looked for again that makes the same entry.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
@@ -153,8 +154,7 @@ impl TokenCache {
         go_on: impl Fn() -> bool,
     ) -> Result<Option<Dataset>, DataError> {
         let failed = |source| DataError::Cache { dir: self.dir.clone(), source };
-        let staging =
-            Staging::new(entry.with_extension(format!("{}.{STAGING}", std::process::id()))).map_err(failed)?;
+        let staging = Staging::new(entry).map_err(failed)?;
         let mut builder = Builder::new(encoder, GrowingColumns::in_files(&staging.0).map_err(failed)?);
         let is_whole = encode_lines(super::reader(path)?, path, encoder, &mut builder, |columns| {
             columns.spill().map_err(failed)?;
@@ -202,10 +202,18 @@ fn open(entry: &Path, options: &DataOptions) -> Option<Dataset> {
 struct Staging(PathBuf);
 
 impl Staging {
-    fn new(path: PathBuf) -> io::Result<Self> {
-        remove(&path)?;
-        fs::create_dir(&path)?;
-        Ok(Self(path))
+    /// A new directory beside `entry`, under a name that neither another thread has nor a process in another container, whose
+    /// number may be the same.
+    fn new(entry: &Path) -> io::Result<Self> {
+        loop {
+            // The keys of every `RandomState` are drawn anew.
+            let number = RandomState::new().build_hasher().finish();
+            let path = entry.with_extension(format!("{number:016x}.{STAGING}"));
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => return created.map(|()| Self(path)),
+            }
+        }
     }
 }
 
@@ -240,5 +248,23 @@ fn remove(path: &Path) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_may_make_an_entry_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = dir.path().join("0123456789abcdef");
+        let [one, other] = [(); 2].map(|()| Staging::new(&entry).unwrap());
+        assert!(one.0 != other.0 && one.0.is_dir() && other.0.is_dir());
+        drop(other);
+        assert!(one.0.is_dir());
+        // Who holds the lock knows that what is left is nobody's.
+        remove_staging(&entry).unwrap();
+        assert!(!one.0.exists());
     }
 }

@@ -8,8 +8,12 @@ use std::sync::Arc;
 
 use bytemuck::Pod;
 use checkpoint::MappedFile;
+use sha2::{Digest, Sha256};
 
 use crate::DataError;
+
+/// Bytes of a mapped file that are held at once while it is read through.
+const HELD: usize = 1 << 20;
 
 /// Numbers that do not change any more.
 #[derive(Clone, Debug)]
@@ -34,9 +38,28 @@ impl<T: Pod> Column<T> {
         let is_whole = bytemuck::try_cast_slice::<u8, T>(file.as_ref()).is_ok_and(|numbers| numbers.len() == len);
         Ok(is_whole.then(|| Self::Mapped(Arc::new(file))))
     }
+
+    /// Adds all numbers to `hasher`. Of a mapped file no more than a little is in memory meanwhile, and nothing afterwards.
+    pub(super) fn hash(&self, hasher: &mut Sha256) {
+        let Self::Mapped(file) = self else {
+            return hasher.update(bytemuck::cast_slice::<T, u8>(self));
+        };
+        let bytes: &[u8] = (**file).as_ref();
+        for (index, part) in bytes.chunks(HELD).enumerate() {
+            hasher.update(part);
+            file.release(index * HELD, part.len());
+        }
+    }
 }
 
 impl<T> Column<T> {
+    /// Gives the memory of what was read of a mapped file back to the system.
+    pub(super) fn release(&self) {
+        if let Self::Mapped(file) = self {
+            file.release(0, (**file).as_ref().len());
+        }
+    }
+
     pub(super) fn bytes_in_memory(&self) -> usize {
         match self {
             Self::Memory(numbers) => size_of_val(numbers.as_slice()),

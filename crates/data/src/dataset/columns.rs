@@ -40,7 +40,12 @@ macro_rules! columns {
 
             /// Adds all that is in files to `hasher`. Lengths are not told: see [`Lengths`].
             pub(super) fn hash_files(&self, hasher: &mut Sha256) {
-                $(hasher.update(bytemuck::cast_slice::<$number, u8>(&self.$name));)*
+                $(self.$name.hash(hasher);)*
+            }
+
+            /// Gives the memory of what was read of files back to the system.
+            pub(super) fn release(&self) {
+                $(self.$name.release();)*
             }
 
             /// What is not in files.
@@ -124,12 +129,12 @@ impl Columns {
     pub(super) fn hash(&self, hasher: &mut Sha256) {
         for starts in [&self.starts, &self.label_starts] {
             hasher.update((starts.len() as u64).to_ne_bytes());
-            hasher.update(bytemuck::cast_slice::<u64, u8>(starts));
+            starts.hash(hasher);
         }
-        hasher.update(bytemuck::cast_slice::<u32, u8>(&self.input_ids));
-        hasher.update(bytemuck::cast_slice::<i32, u8>(&self.labels));
-        hasher.update(bytemuck::cast_slice::<f32, u8>(&self.values));
-        hasher.update(bytemuck::cast_slice::<u32, u8>(&self.token_type_ids));
+        self.input_ids.hash(hasher);
+        self.labels.hash(hasher);
+        self.values.hash(hasher);
+        self.token_type_ids.hash(hasher);
     }
 }
 

@@ -34,13 +34,14 @@ impl FeedOptions {
 
 /// The rows of a run: all of them encoded, or on their way into a [`TokenCache`].
 ///
-/// While they are on their way, whoever asks for rows has these encoded at once. So nobody waits, and since an example is a
+/// While they are on their way, whoever asks for rows has these encoded at once. So nobody waits but in
+/// [`finish`](Self::finish), and since an example is a
 /// function of its row alone, the batches are those of the encoded dataset, whenever that is ready. How many examples there are
 /// is found by reading every row without encoding it, some twenty times faster; where a row makes none or several (a conversation
 /// that its template splits), or only tokens tell, all are encoded first.
 ///
-/// What is wrong with a row is told with its line: before the first batch if it shows without tokens, else by the first call after
-/// it is found, and in any case by [`finish`](Self::finish).
+/// What is wrong with a row is told with its line: before the first batch if it shows without tokens, else when it is asked for or
+/// by the first call after it is found, and in any case by [`finish`](Self::finish), which alone tells the first of several.
 #[derive(Debug)]
 pub struct Feed {
     rows: Rows,
@@ -65,17 +66,28 @@ impl Feed {
     /// # Errors
     /// Those of [`Dataset::load_cached`].
     pub fn load(path: &Path, how: &FeedOptions, cache: Option<&TokenCache>) -> Result<Self, DataError> {
-        let Encoder { tokenizer, template, options } = how.encoder();
-        let dataset = match cache {
-            Some(cache) => Dataset::load_cached(path, tokenizer, template, options, cache)?,
-            None => Dataset::load(path, tokenizer, template, options)?,
-        };
+        how.options.check()?;
         // What can be read only once has no content to be known by.
         if !path.is_file() {
-            return Ok(Self::whole(dataset));
+            let Encoder { tokenizer, template, options } = how.encoder();
+            return Ok(Self::whole(Dataset::load(path, tokenizer, template, options)?));
         }
-        let fingerprint = how.encoder().fingerprint(&sha256_file(path)?);
-        Ok(Self { rows: Rows::Whole(dataset), fingerprint })
+        Self::of_content(path, &sha256_file(path)?, how, cache)
+    }
+
+    /// As [`load`](Self::load), where `content` is the SHA-256 of the file.
+    fn of_content(
+        path: &Path,
+        content: &str,
+        how: &FeedOptions,
+        cache: Option<&TokenCache>,
+    ) -> Result<Self, DataError> {
+        let encoder = how.encoder();
+        let dataset = match cache {
+            Some(cache) => Dataset::of_content(path, content, &encoder, cache)?,
+            None => Dataset::load(path, encoder.tokenizer, encoder.template, encoder.options)?,
+        };
+        Ok(Self { rows: Rows::Whole(dataset), fingerprint: encoder.fingerprint(content) })
     }
 
     /// As [`load`](Self::load) from a `cache`, but rows that it does not have are encoded beside whoever uses them, by half of the
@@ -92,7 +104,7 @@ impl Feed {
         }
         let scanned = if cache.is_writable() { Scanned::new(path, &how.encoder())? } else { None };
         match scanned {
-            None => Self::load(path, &how, Some(cache)),
+            None => Self::of_content(path, &content, &how, Some(cache)),
             Some(scanned) => {
                 let growing = Growing::start(scanned, how, content, cache)?;
                 Ok(Self { rows: Rows::Growing(growing), fingerprint })
@@ -115,33 +127,48 @@ impl Feed {
         }
     }
 
-    /// All examples, if they are encoded by now.
+    /// All examples, if they are encoded by now. Does not wait.
     ///
     /// # Errors
     /// Those of [`finish`](Self::finish), where something is found by now.
     pub fn dataset(&self) -> Result<Option<&Dataset>, DataError> {
         match &self.rows {
-            Rows::Growing(growing) if !growing.has_ended() => Ok(None),
-            _ => self.finish().map(Some),
+            Rows::Whole(dataset) => Ok(Some(dataset)),
+            Rows::Growing(growing) => growing.dataset(),
         }
     }
 
-    /// The examples `indices` as a batch, the same whether all are encoded or not.
+    /// The examples `indices` as a batch, the same whether all are encoded or not. Does not wait for others.
     ///
     /// # Errors
-    /// Those of [`Batch::gather`] and of [`finish`](Self::finish).
+    /// Those of [`Batch::gather`] and of [`finish`](Self::finish), which tells whether another row comes before a bad one.
     ///
     /// # Panics
     /// As [`Batch::gather`].
     pub fn gather(&self, indices: &[usize]) -> Result<Batch, DataError> {
         match (&self.rows, self.dataset()?) {
-            (Rows::Growing(Growing { scanned, how, .. }), None) => match scanned.encode(indices, &how.encoder()) {
-                Ok(examples) => Ok(Batch::from_examples(how.options.task, &examples)),
-                // The first bad row of the file is told, whichever was asked for first.
-                Err(error) => self.finish().and(Err(error)),
-            },
+            (Rows::Growing(Growing { scanned, how, .. }), None) => {
+                Ok(Batch::from_examples(how.options.task, &scanned.encode(indices, &how.encoder())?))
+            }
             _ => Batch::gather(self.finish()?, indices),
         }
+    }
+
+    /// What to tell where [`gather`](Self::gather) has told `error`: that of the first bad row of the file, whichever was asked for
+    /// first. Waits for the rows before it.
+    pub fn first_error(&self, error: DataError) -> DataError {
+        match &self.rows {
+            Rows::Growing(growing) if !growing.has_failed() => growing.finish().err().unwrap_or(error),
+            _ => error,
+        }
+    }
+
+    /// Whether some examples are on their way still.
+    ///
+    /// # Errors
+    /// Those of [`dataset`](Self::dataset).
+    pub fn is_growing(&self) -> Result<bool, DataError> {
+        Ok(self.dataset()?.is_none())
     }
 
     /// Up to `count` examples that are longest: in tokens, or in bytes while tokens are not known.
@@ -157,6 +184,14 @@ impl Feed {
         longest.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
         longest.truncate(count);
         Ok(longest)
+    }
+
+    /// Bytes of memory that the examples take, or while they are on their way what is known of them; none of those in files.
+    pub fn bytes_in_memory(&self) -> u64 {
+        match &self.rows {
+            Rows::Whole(dataset) => dataset.bytes_in_memory(),
+            Rows::Growing(growing) => growing.scanned.bytes_in_memory(),
+        }
     }
 
     /// All examples, once they are encoded.

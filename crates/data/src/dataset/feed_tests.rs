@@ -137,10 +137,40 @@ fn what_only_tokens_show_is_told_with_the_first_line_that_shows_it() {
     let (lock, feed) = rows.held_up();
     assert_eq!(feed.gather(&[9]).unwrap().cu_seqlens.len(), 2);
     drop(lock);
-    // Whichever is asked for, the first of the file is told; and again.
-    for error in [feed.gather(&[11]).unwrap_err(), feed.dataset().unwrap_err(), feed.finish().unwrap_err()] {
+    // Whichever is asked for, the first of the file can be told; and again.
+    let first = feed.first_error(feed.gather(&[11]).unwrap_err());
+    for error in [first, feed.gather(&[0]).unwrap_err(), feed.dataset().unwrap_err(), feed.finish().unwrap_err()] {
         assert!(matches!(error, DataError::Row { line: 16, .. }), "{error}");
     }
+}
+
+#[test]
+fn a_bad_row_is_told_without_waiting_for_others() {
+    let rows = Rows::new("{\"text\": \"ab\"}\n{\"text\": \"abc\"}\n");
+    let (_lock, feed) = rows.held_up();
+    // Of as many bytes, so that the other row is where it was.
+    fs::write(rows.path(), "{\"text\": \"ab\"}\n{\"text\": 3.141}\n").unwrap();
+    assert!(feed.gather(&[0]).is_ok());
+    assert!(matches!(feed.gather(&[1]), Err(DataError::Row { line: 2, .. })));
+    assert!(feed.is_growing().unwrap());
+}
+
+#[test]
+fn rows_that_cannot_be_kept_are_encoded_when_they_are_asked_for() {
+    let rows = Rows::new(&texts(50));
+    let (lock, feed) = rows.held_up();
+    // There is no folder to make an entry in any more.
+    fs::remove_dir_all(rows.cache().dir()).unwrap();
+    fs::write(rows.cache().dir(), "").unwrap();
+    drop(lock);
+    let dataset = rows.dataset();
+    for _ in 0..20 {
+        assert_eq!(feed.gather(&[49, 3]).unwrap(), Batch::gather(&dataset, &[49, 3]).unwrap());
+        assert!(feed.is_growing().unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(feed.finish().unwrap().sha256(), dataset.sha256());
+    assert!(!feed.is_growing().unwrap());
 }
 
 #[test]

@@ -78,6 +78,11 @@ impl Scanned {
         self.starts.iter().zip(ends).map(|(start, end)| (end - start) as usize)
     }
 
+    /// Bytes of memory of what is known of the rows.
+    pub(super) fn bytes_in_memory(&self) -> u64 {
+        (size_of_val(self.starts.as_slice()) + size_of_val(self.lines.as_slice())) as u64
+    }
+
     /// The examples of `rows`, encoded now, in parallel.
     ///
     /// # Errors

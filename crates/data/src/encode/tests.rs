@@ -275,7 +275,10 @@ fn rows_choose_adapters_by_name() {
         let Value::Object(mut object) = row else { unreachable!() };
         encoder.adapter(&mut object).map_err(|error| error.to_string())
     };
-    assert_eq!(chosen(&[], json!({"adapter": "x"})), Ok(None));
+    assert_eq!([json!({}), json!({"adapter": null})].map(|row| chosen(&[], row)), [Ok(None), Ok(None)]);
+    for row in [json!({"adapter": "x"}), json!({"adapter": 3})] {
+        assert!(chosen(&[], row).unwrap_err().contains("none is given by name"));
+    }
     assert!(chosen(&["x"], json!({"adapter": null})).unwrap_err().contains("names no `adapter`"));
     assert_eq!(chosen(&["x", "y"], json!({"adapter": "y"})), Ok(Some(1)));
     assert_eq!(chosen(&["x", "y"], json!({})), Err("the row names no `adapter`; there are x, y".to_owned()));

@@ -42,7 +42,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Error> {
         }
         None => {
             let text = args.prompt.clone().unwrap_or_default();
-            vec![data::Prompt { text, adapter: chosen(args, &adapters)? }]
+            vec![data::Prompt { text, adapter: chosen(args, &adapters)?, line: None }]
         }
     };
     let rows = writer.write(&asked, &adapters)?;
@@ -92,7 +92,8 @@ impl Writer<'_> {
     fn write(&self, asked: &[data::Prompt], adapters: &Adapters) -> Result<Vec<Map<String, Value>>, Error> {
         let Self { args, model, tokenizer, .. } = *self;
         let encode = |(number, one): (u32, &data::Prompt)| {
-            Ok(Prompt { token_ids: encode_prompt(&one.text, tokenizer, self.template)?, number })
+            let token_ids = encode_prompt(&one.text, tokenizer, self.template).map_err(|error| self.at(one, error))?;
+            Ok(Prompt { token_ids, number })
         };
         let prompts = (0..).zip(asked).map(encode).collect::<Result<Vec<_>, Error>>()?;
         let repeats = model.continues() && !args.chat;
@@ -116,6 +117,10 @@ impl Writer<'_> {
             let continuations = generation.run(&of_group, |index, news| match news {
                 News::Token(token) => shown.add(group[index], token),
                 News::End => shown.end(group[index]),
+            });
+            let continuations = continuations.map_err(|error| match error {
+                Error::Prompt { index, source } => self.at(&asked[group[index]], *source),
+                other => other,
             })?;
             // Only rows of a file name their adapter.
             let name = chosen.filter(|_| args.prompts.is_some()).map(|chosen| &adapters.names()[chosen as usize]);
@@ -125,6 +130,14 @@ impl Writer<'_> {
             }
         }
         Ok(rows)
+    }
+
+    /// `error`, which is about `prompt`, with its line.
+    fn at(&self, prompt: &data::Prompt, error: Error) -> Error {
+        match (&self.args.prompts, prompt.line) {
+            (Some(path), Some(line)) => Error::PromptOfFile { path: path.clone(), line, source: Box::new(error) },
+            _ => error,
+        }
     }
 
     /// What a program reads of a text.

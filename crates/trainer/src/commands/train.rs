@@ -97,14 +97,15 @@ impl Run {
     fn start(mut self, origin: Option<Origin>) -> Result<u8, Error> {
         let plan = self.plan()?;
         let on_device = self.device_plan();
-        let facts = self.facts(&plan, on_device.as_ref())?;
+        let are_growing = self.setup.rows.feed.is_growing()?;
+        let facts = self.facts(&plan, on_device.as_ref(), are_growing)?;
         facts.iter().for_each(|(name, value)| self.console.line(format_args!("{name}: {value}")));
         match &on_device {
             Some(on_device) => on_device.check(&self.config)?,
             None if self.device == Device::Cpu => plan.check(&self.config)?,
             None => {}
         }
-        let trained = self.load().and_then(|()| self.train(origin, &plan, &facts));
+        let trained = self.load().and_then(|()| self.train(origin, &plan, &facts, are_growing));
         self.tell_peak(on_device.as_ref(), &trained)?;
         // What was planned, item by item, shows what to lower.
         trained.inspect_err(|error| {
@@ -122,7 +123,7 @@ impl Run {
     fn plan(&self) -> Result<RunPlan, Error> {
         let Setup { base, rows, .. } = &self.setup;
         let plan = RunPlan::new(&self.config, base, rows)?;
-        if plan.fits() || rows.feed.dataset()?.is_some() {
+        if plan.fits() || !rows.feed.is_growing()? {
             return Ok(plan);
         }
         self.console.line("waiting for the lengths of all rows, as the longest allowed would not fit in memory");
@@ -157,10 +158,10 @@ impl Run {
         Ok(())
     }
 
-    fn train(&self, origin: Option<Origin>, plan: &RunPlan, facts: &[Fact]) -> Result<u8, Error> {
+    /// Takes the steps and saves what they made. Of rows that `are_growing` no more is told yet than how many there are.
+    fn train(&self, origin: Option<Origin>, plan: &RunPlan, facts: &[Fact], are_growing: bool) -> Result<u8, Error> {
         let (setup, training) = (&self.setup, &self.config.training);
         let (method, warnings) = method::build(&self.config, &setup.base)?;
-        let are_growing = facts.contains(&facts::growing_rows(setup.rows.feed.len()));
         let of_rows = if are_growing { Vec::new() } else { self.warnings(setup.rows.feed.finish()?) };
         let of_base = facts::newly_initialized(setup.base.task.base(), |_| false);
         let of_config = self.config.adapter.without_effect().into_iter().chain(training.without_effect(self.device));
@@ -215,10 +216,7 @@ impl Run {
                     self.console.line(format_args!("peak memory: {} (planned {planned})", Bytes(peak)));
                 }
                 // What was trained is saved by now, whatever is wrong with rows that no step has used.
-                if are_growing {
-                    self.tell_rows()?;
-                }
-                Ok(EXIT_DONE)
+                if are_growing { self.tell_rows() } else { Ok(EXIT_DONE) }
             }
         }
     }
@@ -230,24 +228,29 @@ impl Run {
     }
 
     /// Waits for rows that were on their way, none of which may be bad even if no step used it, and tells what is known of them now.
-    fn tell_rows(&self) -> Result<(), Error> {
+    /// A signal ends that at once: the result is saved.
+    fn tell_rows(&self) -> Result<u8, Error> {
+        self.signals.end_at_once();
+        if let Some(signal) = self.signals.received() {
+            return Ok(signal.exit_code());
+        }
         let feed = &self.setup.rows.feed;
-        if feed.dataset()?.is_none() {
+        if feed.is_growing()? {
             self.console.line("waiting for the rest of the rows, which are checked and kept for the next run");
         }
         let dataset = feed.finish()?;
         let (name, value) = facts::rows(dataset.statistics());
         self.console.line(format_args!("{name}: {value}"));
         self.warnings(dataset).into_iter().for_each(|warning| self.console.warning(warning));
-        Ok(())
+        Ok(EXIT_DONE)
     }
 
-    fn facts(&self, plan: &RunPlan, on_device: Option<&DevicePlan>) -> Result<Vec<Fact>, Error> {
+    fn facts(&self, plan: &RunPlan, on_device: Option<&DevicePlan>, are_growing: bool) -> Result<Vec<Fact>, Error> {
         let rows = &self.setup.rows;
         let mut facts = facts::model(&self.config, &self.setup.base, &plan.trained);
-        facts.push(match rows.feed.dataset()? {
-            Some(dataset) => facts::rows(dataset.statistics()),
-            None => facts::growing_rows(rows.feed.len()),
+        facts.push(match are_growing {
+            true => facts::growing_rows(rows.feed.len()),
+            false => facts::rows(rows.feed.finish()?.statistics()),
         });
         facts.push(facts::length(&self.config, self.setup.max_steps, rows.epochs_after(self.setup.max_steps)));
         facts.extend(facts::recipe(&self.config));
@@ -287,8 +290,11 @@ impl Run {
         let Some(tokenizer) = self.setup.tokenizer.as_ref().filter(|_| !texts.is_empty()) else {
             return Ok(Vec::new());
         };
-        let prompt = |text: &String| Ok(Prompt { token_ids: encode_prompt(text, tokenizer, None)?, number: 0 });
-        texts.iter().map(prompt).collect()
+        let prompt = |(index, text): (usize, &String)| match encode_prompt(text, tokenizer, None) {
+            Ok(token_ids) => Ok(Prompt { token_ids, number: 0 }),
+            Err(source) => Err(Error::Prompt { index, source: Box::new(source) }),
+        };
+        texts.iter().enumerate().map(prompt).collect()
     }
 
     fn continue_prompts(&self, method: &Arc<dyn Method>, prompts: &[Prompt]) -> Result<Vec<String>, Error> {

@@ -12,8 +12,8 @@ use crate::sampling::Sampling;
 pub use text_model::{TextModel, Writing};
 use texts::Texts;
 
-/// Texts that are written at once unless somebody says otherwise: a pass over the weights costs little more for so many, while
-/// keys and values are still a few hundred MB for a thousand tokens of each in a model of a billion parameters.
+/// Texts that are written at once unless somebody says otherwise: a pass over the weights costs little more for so many. Each takes
+/// memory for the keys and values of its own tokens.
 pub const BATCH_SIZE: usize = 16;
 /// Tokens of prompts that are read in one pass, unless a single prompt has more: what bounds its memory.
 const PROMPT_TOKENS: usize = 2048;
@@ -81,7 +81,7 @@ impl Generation<'_> {
     /// beside it only as rows of a product do on their number: by roundings.
     ///
     /// # Errors
-    /// Those of the model and of `each`; [`Error::NotANumber`] if the model computes no numbers.
+    /// Those of the model and of `each`; [`Error::Prompt`] with the first prompt of which the model makes no numbers.
     pub fn run(
         &self,
         prompts: &[Prompt],

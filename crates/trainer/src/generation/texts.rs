@@ -102,7 +102,8 @@ impl<'a, F: FnMut(usize, News) -> Result<(), Error>> Texts<'a, F> {
         for (&place, logits) in places.iter().zip(logits.chunks_exact(logits.len() / places.len())) {
             let Some(mut text) = self.places[place].take() else { continue };
             let number = self.prompts[text.index].number;
-            let token = sampling.choose(logits, number, text.token_ids.len() as u64).ok_or(Error::NotANumber)?;
+            let not_a_number = || Error::Prompt { index: text.index, source: Box::new(Error::NotANumber) };
+            let token = sampling.choose(logits, number, text.token_ids.len() as u64).ok_or_else(not_a_number)?;
             if stop_token_ids.contains(&token) {
                 self.writing.forget(place);
                 self.end(text, FinishReason::Stop)?;

@@ -73,7 +73,7 @@ impl Rows {
     pub fn largest_batch(&self, config: &Config) -> Result<Batch, Error> {
         if config.data.packing {
             let batches = self.micro_batches(1)?;
-            let largest = batches.into_iter().max_by_key(Batch::num_tokens);
+            let largest = batches.into_iter().max_by_key(|batch| batch.num_tokens() + batch.num_padding);
             return largest.map_or_else(|| self.gather(&[]), Ok);
         }
         self.gather(&self.feed.longest(config.training.per_device_train_batch_size)?)
@@ -87,6 +87,11 @@ impl Rows {
     /// Sequences there are, or bins of packed ones.
     pub fn num_sequences(&self) -> usize {
         self.num_sequences
+    }
+
+    /// Bytes of memory of the plan, with the lengths of all rows.
+    pub fn plan_bytes(&self) -> u64 {
+        (self.plan.bytes_in_memory() + self.feed.len() * size_of::<usize>()) as u64
     }
 
     /// Rows in `sequences` sequences: as many, or what so many bins hold on average.

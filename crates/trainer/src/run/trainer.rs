@@ -72,7 +72,7 @@ impl Trainer<'_> {
         let executor = self.executor()?;
         let first = optimizer.steps() + 1;
         for step in first..=self.schedule.max_steps {
-            let batches = self.rows.micro_batches(step)?;
+            let batches = self.rows.micro_batches(step).or_else(|error| self.first_error(error))?;
             let learning_rate = self.schedule.at(step);
             let losses = learner.step(optimizer, &batches, learning_rate, &mut gradients)?;
             if self.method.reads_gradients() {
@@ -104,6 +104,16 @@ impl Trainer<'_> {
             }
         }
         Ok(Ended::Finished)
+    }
+
+    /// The error to end with where rows could not be gathered: of several bad ones the first of the file is told, for which rows are
+    /// waited for, unless somebody cannot wait. Nothing is left to be saved then, so that a signal may end the process.
+    fn first_error<T>(&self, error: Error) -> Result<T, Error> {
+        self.signals.end_at_once();
+        Err(match (error, self.signals.received()) {
+            (Error::Data(error), None) => self.rows.feed.first_error(error).into(),
+            (error, _) => error,
+        })
     }
 
     /// The device that is to be waited for, if it is not the CPU.

@@ -17,8 +17,9 @@ const OP: &str = "linear_cross_entropy";
 /// Bytes of logits that exist at once: enough rows for a product that reads the head once to be bound by arithmetic.
 const LOGITS_BYTES: usize = 256 << 20;
 
-/// Rows are multiplied in multiples of these, a tile of the product: so batches with about as many labels are launched alike, and
-/// [graphs](Executor::in_graphs) of them come again.
+/// Where no gradient of the head is wanted, rows are multiplied in multiples of these, a tile of the product, as far as there are
+/// as many and memory for them: so batches with about as many labels are launched alike, and [graphs](Executor::in_graphs) of them
+/// come again.
 const ROWS: usize = 128;
 
 /// Arguments of [`forward_backward`], all but the labels on one device.
@@ -70,10 +71,8 @@ pub fn in_chunks(shape: Shape, args: Arguments<'_>, logits_bytes: usize) -> Resu
     let multiple = if dhead.is_none() { ROWS } else { 1 };
     let multiplied = multiplied(labels, multiple);
     let most_rows = (logits_bytes / (vocab_size * dtype.size_bytes()).max(1)).max(1);
-    // Chunks of equal size: a short last one would read the whole head for a few rows.
-    let chunk = multiplied.len().div_ceil(multiplied.len().div_ceil(most_rows).max(1));
 
-    for chosen in multiplied.chunks(chunk.max(1)) {
+    for chosen in multiplied.chunks(chunk_rows(multiplied.len(), most_rows, multiple)) {
         let n = chosen.len();
         let labels: Vec<i64> = chosen.iter().map(|&row| labels[row as usize]).collect();
         let labels = Labels::new(executor, &labels, vocab_size)?;
@@ -103,6 +102,14 @@ pub fn in_chunks(shape: Shape, args: Arguments<'_>, logits_bytes: usize) -> Resu
     Ok(())
 }
 
+/// Rows of a chunk, where no more than `most` of all `rows` are multiplied at once. Chunks have about the same size, as a short last
+/// one would read the whole head for a few rows; all but the last are multiples of `multiple`, if `most` is not less.
+fn chunk_rows(rows: usize, most: usize, multiple: usize) -> usize {
+    let multiple = if most < multiple { 1 } else { multiple };
+    let most = most - most % multiple;
+    rows.div_ceil(rows.div_ceil(most).max(1)).next_multiple_of(multiple).max(1)
+}
+
 /// The rows that have a label, and as many more of the first ones without as make them a multiple of `multiple`. Those add nothing.
 fn multiplied(labels: &[i64], multiple: usize) -> Vec<u32> {
     let is_supervised = |row: u32| labels[row as usize] != IGNORE_INDEX;
@@ -120,6 +127,20 @@ fn multiplied(labels: &[i64], multiple: usize) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chunks_are_whole_tiles_of_about_the_same_size() {
+        assert_eq!(chunk_rows(384, 300, 128), 256);
+        assert_eq!(chunk_rows(1024, 700, 128), 512);
+        assert_eq!(chunk_rows(1000, 700, 1), 500);
+        // Without memory for a tile, as many rows as there is memory for.
+        assert_eq!(chunk_rows(384, 100, 128), 96);
+        assert_eq!((chunk_rows(5, 1, 128), chunk_rows(0, 300, 128)), (1, 1));
+        for (rows, most) in [(1, 128), (129, 128), (640, 511), (5000, 777)] {
+            let chunk = chunk_rows(rows, most, 128);
+            assert!(chunk.is_multiple_of(128) && chunk <= most, "{rows} rows, {most} at once: {chunk}");
+        }
+    }
 
     #[test]
     fn rows_without_a_label_fill_a_tile() {

@@ -15,15 +15,22 @@ use crate::dataset::scan::Scanned;
 pub(super) struct Growing {
     pub(super) scanned: Arc<Scanned>,
     pub(super) how: FeedOptions,
-    cache: TokenCache,
     whole: OnceLock<Dataset>,
-    /// What makes the dataset; nothing once it has been waited for.
-    worker: Mutex<Option<Worker>>,
+    work: Mutex<Work>,
     /// Set when nobody needs the rows any more.
     is_given_up: Arc<AtomicBool>,
 }
 
-type Worker = JoinHandle<Result<Option<Dataset>, DataError>>;
+/// What is known of the thread that makes the dataset.
+#[derive(Debug)]
+enum Work {
+    /// It may be at work.
+    Begun(JoinHandle<Result<Option<Dataset>, DataError>>),
+    /// It is waited for no more. It has made the dataset, or could not keep it, or ended by a panic.
+    Ended,
+    /// It has found something wrong, which has been told.
+    Failed,
+}
 
 impl Growing {
     /// Begins to encode the rows `scanned` of a file whose SHA-256 is `content` into `cache`.
@@ -49,19 +56,20 @@ impl Growing {
             move || pool.install(|| cache.make(scanned.path(), &content, &how.encoder(), go_on))
         };
         let worker = thread::Builder::new().name("tokens".to_owned()).spawn(work).map_err(failed)?;
-        Ok(Self {
-            scanned,
-            how,
-            cache: cache.clone(),
-            whole: OnceLock::new(),
-            worker: Mutex::new(Some(worker)),
-            is_given_up,
-        })
+        Ok(Self { scanned, how, whole: OnceLock::new(), work: Mutex::new(Work::Begun(worker)), is_given_up })
     }
 
-    /// Whether [`finish`](Self::finish) would not wait.
-    pub(super) fn has_ended(&self) -> bool {
-        self.whole.get().is_some() || self.worker().as_ref().is_none_or(JoinHandle::is_finished)
+    /// All rows, if they are made by now. Where they cannot be kept, they are encoded by whoever asks, until
+    /// [`finish`](Self::finish) is called.
+    ///
+    /// # Errors
+    /// Those of [`finish`](Self::finish), where something is found by now.
+    pub(super) fn dataset(&self) -> Result<Option<&Dataset>, DataError> {
+        let mut work = self.work();
+        match &*work {
+            Work::Begun(worker) if !worker.is_finished() => Ok(None),
+            _ => self.join(&mut work),
+        }
     }
 
     /// All rows, waited for.
@@ -69,32 +77,57 @@ impl Growing {
     /// # Errors
     /// Those of [`Dataset::load_cached`] and [`DataError::Miscounted`].
     pub(super) fn finish(&self) -> Result<&Dataset, DataError> {
-        let mut worker = self.worker();
-        if let Some(dataset) = self.whole.get() {
-            return Ok(dataset);
-        }
-        let made = worker.take().map(JoinHandle::join);
-        let (path, FeedOptions { tokenizer, template, options }) = (self.scanned.path(), &self.how);
-        let (tokenizer, template) = (tokenizer.as_deref(), template.as_deref());
-        let dataset = match made {
-            Some(Ok(Ok(Some(dataset)))) => dataset,
-            // A disk that is full ends no run that goes on without a cache.
-            Some(Ok(Err(DataError::Cache { .. }))) => Dataset::load(path, tokenizer, template, options)?,
-            Some(Ok(Err(error))) => return Err(error),
-            // A thread that panicked, or told of an error before, has left nothing: its work is done again here.
-            Some(Ok(Ok(None)) | Err(_)) | None => {
-                Dataset::load_cached(path, tokenizer, template, options, &self.cache)?
-            }
-        };
-        match self.scanned.lines() == &dataset.columns.lines[..] {
-            true => Ok(self.whole.get_or_init(|| dataset)),
-            false => Err(DataError::Miscounted { path: path.to_owned() }),
+        match self.join(&mut self.work())? {
+            Some(dataset) => Ok(dataset),
+            None => self.encode(),
         }
     }
 
-    fn worker(&self) -> MutexGuard<'_, Option<Worker>> {
-        // A handle is whole whatever happened to who held it.
-        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether something wrong was found and told.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(&*self.work(), Work::Failed)
+    }
+
+    /// Waits for the thread, and takes what it has made.
+    fn join(&self, work: &mut Work) -> Result<Option<&Dataset>, DataError> {
+        let worker = match std::mem::replace(work, Work::Ended) {
+            Work::Begun(worker) => worker,
+            Work::Ended => return Ok(self.whole.get()),
+            Work::Failed => {
+                *work = Work::Failed;
+                return Err(self.fail_again());
+            }
+        };
+        let made = match worker.join() {
+            Ok(Ok(Some(dataset))) => self.check(dataset).map(Some),
+            // A disk that is full ends no run that goes on without a cache.
+            Ok(Ok(None) | Err(DataError::Cache { .. })) | Err(_) => Ok(None),
+            Ok(Err(error)) => Err(error),
+        };
+        made.inspect_err(|_| *work = Work::Failed)
+    }
+
+    /// What was told before.
+    fn fail_again(&self) -> DataError {
+        self.encode().err().unwrap_or_else(|| DataError::Changed { path: self.scanned.path().to_owned() })
+    }
+
+    /// All rows, encoded here and now, into memory.
+    fn encode(&self) -> Result<&Dataset, DataError> {
+        let FeedOptions { tokenizer, template, options } = &self.how;
+        self.check(Dataset::load(self.scanned.path(), tokenizer.as_deref(), template.as_deref(), options)?)
+    }
+
+    fn check(&self, dataset: Dataset) -> Result<&Dataset, DataError> {
+        match self.scanned.lines() == &dataset.columns.lines[..] {
+            true => Ok(self.whole.get_or_init(|| dataset)),
+            false => Err(DataError::Miscounted { path: self.scanned.path().to_owned() }),
+        }
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        // What it says is true whatever happened to who held it.
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,7 +135,7 @@ impl Drop for Growing {
     /// Ends the work, so that what is unfinished is removed.
     fn drop(&mut self) {
         self.is_given_up.store(true, Ordering::Relaxed);
-        if let Some(worker) = self.worker().take() {
+        if let Work::Begun(worker) = std::mem::replace(&mut *self.work(), Work::Ended) {
             // Nobody is left to be told what came of it.
             let _ = worker.join();
         }

@@ -31,6 +31,10 @@ pub use trained::Trained;
 const PROGRAM_BYTES: u64 = 12 << 20;
 /// A tokenizer in memory, in sizes of its file: vocabulary and merges are kept as hash maps.
 const TOKENIZER_FACTOR: u64 = 12;
+/// Rows that are encoded beside the steps: what is made of a block of their file, in sizes of the block.
+const ENCODING_FACTOR: u64 = 9;
+/// What is known of a row that is encoded beside the steps: where it is, and in which line.
+const SCANNED_BYTES: u64 = 16;
 const F32_BYTES: u64 = 4;
 
 /// Memory by item, in bytes.
@@ -126,14 +130,7 @@ impl RunPlan {
         let trained = Trained::of(config, base)?;
         let available_bytes = memory::available_bytes();
         let tokenizer = std::fs::metadata(base.dir.join("tokenizer.json")).map_or(0, |file| file.len());
-        // What a run will keep in files may be in memory here, where nothing is written.
-        let is_kept = purpose::rows_of(base.purpose.task, Split::Train, &config.data.train)
-            .is_ok_and(|path| token_cache::of_file(&path, config, Access::Read).is_some());
-        let rows_bytes = match rows.feed.dataset()? {
-            Some(dataset) if !is_kept => dataset.bytes_in_memory(),
-            _ => 0,
-        };
-        let data = rows_bytes + tokenizer * TOKENIZER_FACTOR;
+        let data = rows.plan_bytes() + rows_bytes(config, base, rows)? + tokenizer * TOKENIZER_FACTOR;
         let checkpointing = config.training.gradient_checkpointing;
         let plan_for = |sequences: usize| -> Result<MemoryPlan, Error> {
             let prompts = trained.prompt_len * rows.rows_within(sequences, config);
@@ -168,6 +165,17 @@ impl RunPlan {
         let needed_bytes = self.memory.total();
         Err(Error::WillNotFit { needed_bytes, largest_item, item_bytes, available_bytes, remedy })
     }
+}
+
+/// Bytes of memory of the rows themselves. What a run will keep in files may be in memory here, where nothing is written.
+fn rows_bytes(config: &Config, base: &BaseModel, rows: &Rows) -> Result<u64, Error> {
+    let path = purpose::rows_of(base.purpose.task, Split::Train, &config.data.train)?;
+    let in_memory = rows.feed.bytes_in_memory();
+    if in_memory == 0 || token_cache::of_file(&path, config, Access::Read).is_none() {
+        return Ok(in_memory);
+    }
+    let file = std::fs::metadata(&path).map_or(0, |file| file.len());
+    Ok(rows.feed.len() as u64 * SCANNED_BYTES + file.min(data::BLOCK_BYTES as u64) * ENCODING_FACTOR)
 }
 
 /// What to lower where `largest_item` takes most.
