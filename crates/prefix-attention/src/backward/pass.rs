@@ -5,6 +5,7 @@ use std::f32::consts::LOG2_E;
 use super::Chunk;
 use crate::TokenRows;
 use crate::blocks::{KeyBlock, Operands, Source};
+use crate::isa::prefetch;
 use crate::relative_bias::{Differences, SumBias};
 use crate::tile::{Layout, ROWS, Tile};
 use crate::visible::Visible;
@@ -46,10 +47,28 @@ impl Pass<'_> {
         }
     }
 
-    /// Gradients of the result, by token.
+    /// Results, by token.
+    pub(super) fn o(&self) -> TokenRows<'_> {
+        self.of_queries(self.o)
+    }
+
+    /// Their gradients.
     pub(super) fn grad_o(&self) -> TokenRows<'_> {
+        self.of_queries(self.grad_o)
+    }
+
+    fn of_queries<'b>(&self, values: &'b [f32]) -> TokenRows<'b> {
         let spec = self.layout.shape.spec();
-        TokenRows::contiguous(self.grad_o, spec.num_heads * spec.head_dim)
+        TokenRows::contiguous(values, spec.num_heads * spec.head_dim)
+    }
+
+    /// Hints that the gradients of a tile's queries are written after a while.
+    pub(super) fn prefetch_grad_q(&self, tile: &Tile) {
+        let Some(grad_q) = self.grad_q else { return };
+        for row in 0..tile.rows {
+            // SAFETY: every (token, head) is one row of one tile of one task, and nothing is read of it.
+            prefetch(unsafe { self.of_row(grad_q, tile, row) });
+        }
     }
 
     /// From the gradients of the tile's results, `[rows, padded_dim]`.
@@ -97,14 +116,23 @@ impl Pass<'_> {
     /// Writes the gradients of a tile's queries from `sum_j ds_ij k_j`, `[padded_dim, width]`, by way of `rows`.
     pub(super) fn write_grad_q(&self, tile: &Tile, columns: &[f32], rows: &mut [f32]) {
         let Some(grad_q) = self.grad_q else { return };
-        let spec = self.layout.shape.spec();
+        let scale = self.layout.shape.spec().softmax_scale;
         self.layout.columns_to_rows(tile, columns, rows);
         for (r, row) in rows.chunks_exact(self.layout.padded_dim).take(tile.rows).enumerate() {
-            let (token, head) = tile.token_and_head(self.layout.shape, r);
             // SAFETY: every (token, head) is one row of one tile of one task.
-            let to = unsafe { grad_q.part((token * spec.num_heads + head) * spec.head_dim, spec.head_dim) };
-            to.iter_mut().zip(row).for_each(|(g, x)| *g = spec.softmax_scale * x);
+            let to = unsafe { self.of_row(grad_q, tile, r) };
+            to.iter_mut().zip(row).for_each(|(g, x)| *g = scale * x);
         }
+    }
+
+    /// The elements of row `row` of a tile.
+    ///
+    /// # Safety
+    /// As for [`Shared::part`].
+    unsafe fn of_row<'b>(&self, shared: Shared<'b>, tile: &Tile, row: usize) -> &'b mut [f32] {
+        let (spec, (token, head)) = (self.layout.shape.spec(), tile.token_and_head(self.layout.shape, row));
+        // SAFETY: the caller's.
+        unsafe { shared.part((token * spec.num_heads + head) * spec.head_dim, spec.head_dim) }
     }
 }
 

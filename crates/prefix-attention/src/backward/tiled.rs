@@ -20,17 +20,19 @@ struct Working<'a> {
     /// And for columns.
     columns: &'a mut [f32],
     block: Packed<'a>,
-    /// `[keys, width]`: scores, then probabilities.
-    scores: &'a mut [f32],
-    /// `[keys, width]`: `dp`, then `ds`.
-    grads: &'a mut [f32],
-    /// Rows `[keys, width]`: probabilities.
-    p_rows: &'a mut [u32],
-    /// Rows and columns `[keys, width]`.
-    ds_rows: &'a mut [u32],
-    ds_columns: &'a mut [u32],
+    pairs: Pairs<'a>,
     /// For each tile.
     states: &'a mut [f32],
+}
+
+/// Of the pairs of a block and a tile, `[keys, width]`.
+struct Pairs<'a> {
+    /// Scores, then probabilities.
+    scores: &'a mut [f32],
+    /// `dp`, then `ds`.
+    grads: &'a mut [f32],
+    /// Rows or columns of either, rounded.
+    packed: &'a mut [u32],
 }
 
 /// A block of keys, rounded.
@@ -58,8 +60,8 @@ struct State<'a> {
 
 pub(super) fn working_len(layout: &Layout<'_>) -> usize {
     let (dim, block) = (layout.padded_dim, packed_words(NEAREST, KEYS, layout.padded_dim));
-    let scores = 2 * ROWS * KEYS + 3 * packed_words(NEAREST, KEYS, ROWS);
-    2 * ROWS * dim + 3 * block + scores + State::len(layout) * tiles_at_once(layout)
+    let pairs = 2 * ROWS * KEYS + packed_words(NEAREST, KEYS, ROWS);
+    2 * ROWS * dim + 3 * block + pairs + State::len(layout) * tiles_at_once(layout)
 }
 
 /// Tiles that meet a block of keys once it is packed.
@@ -84,11 +86,11 @@ impl<'a> Working<'a> {
             rows: part(ROWS * dim),
             columns: part(ROWS * dim),
             block: Packed { k: words(part(block)), k_transposed: words(part(block)), v: words(part(block)) },
-            scores: part(ROWS * KEYS),
-            grads: part(ROWS * KEYS),
-            p_rows: words(part(packed_words(NEAREST, KEYS, ROWS))),
-            ds_rows: words(part(packed_words(NEAREST, KEYS, ROWS))),
-            ds_columns: words(part(packed_words(NEAREST, KEYS, ROWS))),
+            pairs: Pairs {
+                scores: part(ROWS * KEYS),
+                grads: part(ROWS * KEYS),
+                packed: words(part(packed_words(NEAREST, KEYS, ROWS))),
+            },
             states: memory,
         }
     }
@@ -103,43 +105,42 @@ impl<'a> Working<'a> {
     ) {
         let layout = &pass.layout;
         let (sums, sums_of_differences) = sums.split_at_mut(chunk.key_value_len(pass));
-        let Self { rows, columns, block: packed, scores, grads, p_rows, ds_rows, ds_columns, states } = self;
+        let Self { rows, columns, block: packed, pairs, states } = self;
         let memory = states.chunks_exact_mut(State::len(layout));
-        let mut states: Vec<_> =
-            tiles.iter().zip(memory).map(|(tile, memory)| State::load(pass, tile, [rows, columns], memory)).collect();
+        let mut states: Vec<_> = tiles
+            .iter()
+            .zip(memory)
+            .enumerate()
+            .map(|(index, (tile, memory))| {
+                if let Some(next) = tiles.get(index + 1) {
+                    [pass.operands.q, pass.grad_o(), pass.o()].iter().for_each(|&from| layout.prefetch(next, from));
+                }
+                State::load(pass, tile, [rows, columns], memory)
+            })
+            .collect();
         let mut blocks =
             key_blocks(layout.shape, &pass.operands, tiles).filter(|block| pass.needs(block.source)).peekable();
         while let Some(block) = blocks.next() {
             packed.load(layout, &block, [rows, columns]);
             for (index, state) in states.iter_mut().enumerate() {
-                if let Some(next) = blocks.peek() {
-                    next.prefetch(index, tiles.len());
+                match blocks.peek() {
+                    Some(next) => next.prefetch(index, tiles.len()),
+                    None => pass.prefetch_grad_q(&state.tile),
                 }
                 // The whole block, or nothing, as in the forward pass.
                 if block.visible_to(layout.shape, &state.tile).is_none() {
                     continue;
                 }
                 let visible = Visible::new(layout.shape, &state.tile, &block);
-                state.differentiate(session, pass, &block, &visible, packed, [scores, grads]);
-                let (width, keys) = (state.tile.width(), block.keys.len().next_multiple_of(DEPTH));
+                state.differentiate(session, pass, &block, &visible, packed, pairs);
                 if pass.grad_q.is_some() {
-                    layout.isa.run(PackColumns::<NEAREST> { from: &grads[..keys * width], width, out: ds_columns });
-                    let operands = [&*packed.k_transposed, *ds_columns];
-                    panels::add_values::<NEAREST>(layout, session, width, &visible, operands, state.grad_q);
+                    state.add_to_queries(session, layout, &visible, packed, pairs);
                 }
                 if pass.needs_key_grads(block.source) {
-                    let pack = |from: &[f32], out: &mut [u32]| {
-                        layout.isa.run(PackRows::<NEAREST> { from, from_row: width, lines: keys, depth: width, out });
-                    };
-                    pack(scores, p_rows);
-                    pack(grads, ds_rows);
-                    let (sums_k, sums_v) = sums.split_at_mut(sums.len() / 2);
-                    let row = |key| pass.sums_row(chunk, &block, key);
-                    add_to_keys(layout, session, width, &visible, [ds_rows, state.q_transposed], row, sums_k);
-                    add_to_keys(layout, session, width, &visible, [p_rows, state.grad_o_transposed], row, sums_v);
+                    state.add_to_keys(session, layout, &visible, pairs, |key| pass.sums_row(chunk, &block, key), sums);
                 }
                 if let Some(differences) = &chunk.differences {
-                    pass.add_to_bias(&state.tile, differences, &block, &visible, grads, sums_of_differences);
+                    pass.add_to_bias(&state.tile, differences, &block, &visible, pairs.grads, sums_of_differences);
                 }
             }
         }
@@ -181,7 +182,7 @@ impl<'a> State<'a> {
         Self { tile: *tile, q, q_transposed, grad_o, grad_o_transposed, grad_q: memory, statistics }
     }
 
-    /// Probabilities and gradients of the scores of one block, `[keys, width]`, with zeros up to a whole chunk of keys.
+    /// Probabilities and gradients of the scores of one block, with zeros up to a whole chunk of keys.
     fn differentiate(
         &self,
         session: &TileSession,
@@ -189,7 +190,7 @@ impl<'a> State<'a> {
         block: &KeyBlock<'_>,
         visible: &Visible,
         packed: &Packed<'_>,
-        [scores, grads]: [&mut [f32]; 2],
+        Pairs { scores, grads, .. }: &mut Pairs<'_>,
     ) {
         let (layout, width, keys) = (&pass.layout, self.tile.width(), block.keys.len());
         panels::multiply_keys::<NEAREST>(layout, session, width, visible, [packed.k, self.q], scores);
@@ -203,35 +204,57 @@ impl<'a> State<'a> {
         let (Statistics { lse, delta }, softcap) = (&self.statistics, layout.shape.spec().softcap);
         layout.isa.run(Differentiate { scores, grads, width, lse, delta, softcap });
     }
-}
 
-/// `sums[row(j), :] += sum_i rows[j, i] columns[i, :]` over the visible pairs and some beside them, which are zero: of rows
-/// `[keys, width]` and columns `[width, padded_dim]`.
-fn add_to_keys(
-    layout: &Layout<'_>,
-    session: &TileSession,
-    width: usize,
-    visible: &Visible,
-    [rows, columns]: [&[u32]; 2],
-    row: impl Fn(usize) -> usize,
-    sums: &mut [f32],
-) {
-    let (dim, chunks_of_tile) = (layout.padded_dim, width.div_ceil(DEPTH));
-    let part = |panel: usize, chunk: usize| (panel * chunks_of_tile + chunk) * chunk_words(NEAREST);
-    for Part { queries, keys } in visible.parts() {
-        let (first, chunks) = (queries.start / DEPTH, queries.len().div_ceil(DEPTH));
-        for key_panel in keys.start / LINES..keys.end.div_ceil(LINES) {
-            let sums = &mut sums[row(key_panel * LINES) * dim..];
-            for panel in 0..dim / LINES {
-                session.multiply(TileProduct::<NEAREST> {
-                    a: &rows[part(key_panel, first)..],
-                    b: &columns[part(panel, first)..],
-                    chunks,
-                    out: &mut sums[panel * LINES..],
-                    out_row: dim,
-                    cols: LINES,
-                    adds: true,
-                });
+    /// Adds what one block contributes to the gradients of the queries.
+    fn add_to_queries(
+        &mut self,
+        session: &TileSession,
+        layout: &Layout<'_>,
+        visible: &Visible,
+        block: &Packed<'_>,
+        Pairs { grads, packed, .. }: &mut Pairs<'_>,
+    ) {
+        let width = self.tile.width();
+        let from = &grads[..visible.keys().next_multiple_of(DEPTH) * width];
+        layout.isa.run(PackColumns::<NEAREST> { from, width, out: packed });
+        panels::add_values::<NEAREST>(layout, session, width, visible, [block.k_transposed, packed], self.grad_q);
+    }
+
+    /// Adds what one block contributes to the sums of its keys and values: for both `sums[row(j), :] += sum_i rows[j, i] columns[i, :]`,
+    /// over the visible pairs and some beside them, which are zero.
+    fn add_to_keys(
+        &self,
+        session: &TileSession,
+        layout: &Layout<'_>,
+        visible: &Visible,
+        Pairs { scores, grads, packed }: &mut Pairs<'_>,
+        row: impl Fn(usize) -> usize,
+        sums: &mut [f32],
+    ) {
+        let (dim, width, lines) = (layout.padded_dim, self.tile.width(), visible.keys().next_multiple_of(DEPTH));
+        let chunks_of_tile = width.div_ceil(DEPTH);
+        let part = |panel: usize, chunk: usize| (panel * chunks_of_tile + chunk) * chunk_words(NEAREST);
+        let (of_keys, of_values) = sums.split_at_mut(sums.len() / 2);
+        for (from, columns, sums) in
+            [(&*grads, &*self.q_transposed, of_keys), (&*scores, &*self.grad_o_transposed, of_values)]
+        {
+            layout.isa.run(PackRows::<NEAREST> { from, from_row: width, lines, depth: width, out: packed });
+            for Part { queries, keys } in visible.parts() {
+                let (first, chunks) = (queries.start / DEPTH, queries.len().div_ceil(DEPTH));
+                for key_panel in keys.start / LINES..keys.end.div_ceil(LINES) {
+                    let sums = &mut sums[row(key_panel * LINES) * dim..];
+                    for panel in 0..dim / LINES {
+                        session.multiply(TileProduct::<NEAREST> {
+                            a: &packed[part(key_panel, first)..],
+                            b: &columns[part(panel, first)..],
+                            chunks,
+                            out: &mut sums[panel * LINES..],
+                            out_row: dim,
+                            cols: LINES,
+                            adds: true,
+                        });
+                    }
+                }
             }
         }
     }
