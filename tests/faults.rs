@@ -253,20 +253,42 @@ fn weights_and_adapters_that_are_no_numbers_are_named() {
 #[test]
 fn a_result_that_cannot_be_told_is_an_error() {
     let workspace = Workspace::new(2);
-    let eval = |stdout: Stdio| {
+    let run = |arguments: &[&str], stdout: Stdio| {
         let mut command = tunesmith();
-        command.current_dir(workspace.path("")).args(["eval", "--model", "model", "--data", "train.jsonl", "--json"]);
+        command.current_dir(workspace.path("")).args(arguments);
         command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap()
     };
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output = eval(full.into()).wait_with_output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("the result cannot be written to stdout"), "{stderr}");
-    // A reader that went away did not want it.
-    let mut child = eval(Stdio::piped());
-    drop(child.stdout.take());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let eval = ["eval", "--model", "model", "--data", "train.jsonl"];
+    for arguments in [&eval[..], &[&eval[..], &["--json"]].concat(), &["inspect", "model"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = run(arguments, full.into()).wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("the result cannot be written to stdout"), "{stderr}");
+        // A reader that went away did not want it.
+        let mut child = run(arguments, Stdio::piped());
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_is_no_fault_of_the_input() {
+    let workspace = Workspace::new(3);
+    workspace.train("out", &["training.max_steps=1"]).expect(0);
+    let program = tunesmith().get_program().to_str().unwrap().to_owned();
+    for arguments in [
+        "combine --adapter out --adapter out --output small",
+        "convert out --to peft --output small",
+        "convert out --to mlx --model model --output small",
+        "quickstart --output small",
+    ] {
+        // Files may grow to 1 KiB.
+        let script = format!("trap '' XFSZ; ulimit -f 1; exec '{program}' {arguments}");
+        let mut shell = std::process::Command::new("bash");
+        let output = Output::of(shell.current_dir(workspace.path("")).args(["-c", &script])).expect(1);
+        assert!(output.stderr.contains("cannot write small"), "{arguments}: {}", output.stderr);
+    }
 }
 
 #[test]

@@ -83,6 +83,10 @@ pub(crate) struct AtomicFile<'a> {
 
 impl<'a> AtomicFile<'a> {
     pub(crate) fn create(fs: &'a dyn Fs, target: &Path) -> Result<Self, CheckpointError> {
+        // A device or a pipe would be replaced by a file.
+        if std::fs::metadata(target).is_ok_and(|there| !there.is_file()) {
+            return Err(CheckpointError::NotAFile { path: target.to_owned() });
+        }
         let temporary = temporary_sibling(target);
         let file = fs.create(&temporary).map_err(|source| io_error("create", target, source))?;
         Ok(Self { fs, target: target.to_owned(), temporary, file: Some(file) })
@@ -136,6 +140,18 @@ mod tests {
         let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode();
         assert_eq!(mode(&path), mode(&plain));
         assert_eq!(file_names(dir.path()).unwrap(), ["plain", "ä b.json"]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        for path in [Path::new("/dev/null"), &link, dir.path()] {
+            let error = atomic_write(&Storage, path, b"x").unwrap_err();
+            assert!(matches!(error, CheckpointError::NotAFile { .. }), "{error}");
+        }
+        assert_eq!(file_names(dir.path()).unwrap(), ["link"]);
     }
 
     #[test]

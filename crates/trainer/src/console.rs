@@ -42,6 +42,14 @@ impl Console {
         }
     }
 
+    /// A line for people that the command was called for.
+    ///
+    /// # Errors
+    /// As [`Console::result`].
+    pub fn answer(&self, text: impl Display) -> Result<(), Error> {
+        self.fragment(&format!("{text}\n"))
+    }
+
     /// Something to be aware of, on stderr.
     pub fn warning(&self, text: impl Display) {
         write(&mut io::stderr(), &format_args!("warning: {text}"));

@@ -374,6 +374,14 @@ impl From<PeftError> for Error {
     }
 }
 
+/// `error` while an adapter was written: what the file system refuses is [`Error::Save`].
+pub(crate) fn while_saving(error: PeftError) -> Error {
+    match error {
+        PeftError::Checkpoint(error) => Error::Save(error),
+        error => error.into(),
+    }
+}
+
 /// An error while something is written: what the file system refuses is [`Error::Save`].
 pub(crate) struct Saving(pub(crate) Box<Error>);
 

@@ -70,6 +70,7 @@ impl Error {
                 // Of a file they would be told with its name.
                 PeftError::Setting { .. }
                 | PeftError::NoTargets { .. }
+                | PeftError::NoModuleToSave { .. }
                 | PeftError::NoDefaultTargets { .. }
                 | PeftError::Pattern { .. } => EXIT_USAGE,
                 _ => EXIT_INPUT,

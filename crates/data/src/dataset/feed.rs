@@ -171,6 +171,15 @@ impl Feed {
         Ok(self.dataset()?.is_none())
     }
 
+    /// Why examples that are on their way cannot be kept for the next run, if [`dataset`](Self::dataset) has found that:
+    /// [`DataError::Cache`].
+    pub fn unkept(&self) -> Option<&DataError> {
+        match &self.rows {
+            Rows::Whole(_) => None,
+            Rows::Growing(growing) => growing.unkept(),
+        }
+    }
+
     /// Up to `count` examples that are longest: in tokens, or in bytes while tokens are not known.
     ///
     /// # Errors

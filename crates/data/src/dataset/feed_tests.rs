@@ -171,6 +171,7 @@ fn rows_that_cannot_be_kept_are_encoded_when_they_are_asked_for() {
     }
     assert_eq!(feed.finish().unwrap().sha256(), dataset.sha256());
     assert!(!feed.is_growing().unwrap());
+    assert!(matches!(feed.unkept(), Some(DataError::Cache { .. })));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::Error;
 use crate::args::CombineArgs;
 use crate::commands::EXIT_DONE;
 use crate::console::Console;
+use crate::error::while_saving;
 use crate::run::OutputError;
 use crate::units::Counted;
 
@@ -23,7 +24,7 @@ pub(super) fn run(args: &CombineArgs) -> Result<u8, Error> {
         majority_sign_method: if args.majority_by_frequency { MajoritySign::Frequency } else { MajoritySign::Total },
         seed: args.seed,
     };
-    if args.output.exists() {
+    if args.output.symlink_metadata().is_ok() {
         return Err(OutputError::Exists { path: args.output.clone() }.into());
     }
     check_flags(args, combination.combination_type)?;
@@ -43,7 +44,7 @@ pub(super) fn run(args: &CombineArgs) -> Result<u8, Error> {
         let failed = |source| CheckpointError::Io { action: "create", path: parent.to_owned(), source };
         std::fs::create_dir_all(parent).map_err(failed).map_err(Error::Save)?;
     }
-    combined.save(&args.output)?;
+    combined.save(&args.output).map_err(while_saving)?;
     let lost = combined.largest_error.map_or_else(String::new, |error| {
         format!("; the update of a module differs by at most {:.2} % of its norm", 100.0 * error)
     });

@@ -14,6 +14,7 @@ use crate::args::ConvertArgs;
 use crate::commands::EXIT_DONE;
 use crate::commands::model_output::ModelOutput;
 use crate::console::Console;
+use crate::error::while_saving;
 use crate::run::headers::Headers;
 use crate::run::purpose::{LABELS_FILE, Purpose};
 
@@ -68,14 +69,15 @@ fn write(
             "a bottleneck adapter",
             "only AdapterHub has them, whose files tunesmith reads and writes as they are",
         )),
-        (_, Format::Peft) => Ok(PeftFiles::of(directory)?.stage(staged)?),
+        (_, Format::Peft) => PeftFiles::of(directory)?.stage(staged).map_err(while_saving),
         (AdapterConfig::Lora(config), format) => {
-            Ok(formats::write(format, LoraUpdates::read(directory, config)?, base, &args.name, staged)?)
+            let updates = LoraUpdates::read(directory, config)?;
+            formats::write(format, updates, base, &args.name, staged).map_err(while_saving)
         }
         (AdapterConfig::Ia3(config), Format::AdapterHub) => {
             let base = base
                 .ok_or_else(|| refused("the adapter", "its modules are named after the base; name it with --model"))?;
-            Ok(formats::adapterhub::write_ia3(directory, config, base, &args.name, staged)?)
+            formats::adapterhub::write_ia3(directory, config, base, &args.name, staged).map_err(while_saving)
         }
         (AdapterConfig::Ia3(_), _) => {
             Err(refused("an (IA)^3 adapter", "the format has LoRA only; merge the adapter into its base instead"))

@@ -61,9 +61,10 @@ pub(super) fn run(args: &EvalArgs) -> Result<u8, Error> {
     }
     let supervised = Counted(result.tokens, base.purpose.unit());
     match of_classes {
-        Some((perplexity, accuracy)) => console
-            .line(format_args!("loss {loss:.6} | perplexity {perplexity:.4} | accuracy {accuracy:.4} | {supervised}")),
-        None => console.line(format_args!("loss {loss:.6} | {supervised}")),
+        Some((perplexity, accuracy)) => console.answer(format_args!(
+            "loss {loss:.6} | perplexity {perplexity:.4} | accuracy {accuracy:.4} | {supervised}"
+        ))?,
+        None => console.answer(format_args!("loss {loss:.6} | {supervised}"))?,
     }
     Ok(EXIT_DONE)
 }

@@ -15,6 +15,7 @@ use crate::args::ExtractArgs;
 use crate::commands::EXIT_DONE;
 use crate::commands::model_output::ModelOutput;
 use crate::console::Console;
+use crate::error::while_saving;
 use crate::run::base_model::BaseModel;
 use crate::run::purpose::Purpose;
 use crate::units::Counted;
@@ -68,7 +69,7 @@ pub(super) fn run(args: &ExtractArgs) -> Result<u8, Error> {
     let adapter = LoraUpdates { common, fan_in_fan_out, updates, ..LoraUpdates::default() };
     let largest_rank = adapter.largest_rank();
     let mut staged: StagedDirectory<'_> = output.stage()?;
-    adapter.to_peft().stage(&mut staged)?;
+    adapter.to_peft().stage(&mut staged).map_err(while_saving)?;
     staged.commit(Map::new()).map_err(Error::Save)?;
     if args.json {
         let modules = found.iter().map(|Retained { module, rank, change, energy, error }| {

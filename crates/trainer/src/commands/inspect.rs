@@ -39,9 +39,9 @@ pub(super) fn run(args: &InspectArgs) -> Result<u8, Error> {
         console.result(&found)?;
     } else {
         let is_set = |value: &Value| !value.is_null() && value.as_array().is_none_or(|items| !items.is_empty());
-        found.iter().filter(|(_, value)| is_set(value)).for_each(|(key, value)| {
-            console.line(format_args!("{key:<22} {}", shown(key, value)));
-        });
+        for (key, value) in found.iter().filter(|(_, value)| is_set(value)) {
+            console.answer(format_args!("{key:<22} {}", shown(key, value)))?;
+        }
     }
     Ok(EXIT_DONE)
 }

@@ -21,7 +21,8 @@ pub(super) struct ModelOutput {
 impl ModelOutput {
     /// The directory `path`, which must not exist.
     pub(super) fn new(path: &Path) -> Result<Self, Error> {
-        if path.exists() {
+        // A link that leads nowhere has the name too.
+        if path.symlink_metadata().is_ok() {
             return Err(OutputError::Exists { path: path.to_owned() }.into());
         }
         Ok(Self { path: path.to_owned() })

@@ -46,7 +46,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<u8, Error> {
     let config = Config::load(args.config.config.as_deref(), &args.config.overrides())?;
     let settings = config.to_toml()?;
     if args.print_config {
-        console.line(settings.trim_end());
+        console.answer(settings.trim_end())?;
         return Ok(EXIT_DONE);
     }
     let signals = Signals::listen().map_err(Error::Signals)?;
@@ -236,9 +236,17 @@ impl Run {
         }
         let feed = &self.setup.rows.feed;
         if feed.is_growing()? {
-            self.console.line("waiting for the rest of the rows, which are checked and kept for the next run");
+            match feed.unkept() {
+                None => {
+                    self.console.line("waiting for the rest of the rows, which are checked and kept for the next run")
+                }
+                Some(_) => self.console.line("waiting for the rest of the rows, which are checked"),
+            }
         }
         let dataset = feed.finish()?;
+        if let Some(error) = feed.unkept() {
+            self.console.warning(format_args!("{error}; the next run encodes the rows again"));
+        }
         let (name, value) = facts::rows(dataset.statistics());
         self.console.line(format_args!("{name}: {value}"));
         self.warnings(dataset).into_iter().for_each(|warning| self.console.warning(warning));

@@ -86,7 +86,7 @@ fn place(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     match std::fs::read(path) {
         Ok(there) if there == bytes => Ok(()),
         Ok(_) => Err(OutputError::Occupied { path: path.to_owned() }.into()),
-        Err(_) => Ok(atomic_write(&Storage, path, bytes)?),
+        Err(_) => atomic_write(&Storage, path, bytes).map_err(Error::Save),
     }
 }
 

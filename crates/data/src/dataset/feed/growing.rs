@@ -16,6 +16,8 @@ pub(super) struct Growing {
     pub(super) scanned: Arc<Scanned>,
     pub(super) how: FeedOptions,
     whole: OnceLock<Dataset>,
+    /// Why they cannot be kept, if they cannot.
+    unkept: OnceLock<DataError>,
     work: Mutex<Work>,
     /// Set when nobody needs the rows any more.
     is_given_up: Arc<AtomicBool>,
@@ -56,7 +58,14 @@ impl Growing {
             move || pool.install(|| cache.make(scanned.path(), &content, &how.encoder(), go_on))
         };
         let worker = thread::Builder::new().name("tokens".to_owned()).spawn(work).map_err(failed)?;
-        Ok(Self { scanned, how, whole: OnceLock::new(), work: Mutex::new(Work::Begun(worker)), is_given_up })
+        Ok(Self {
+            scanned,
+            how,
+            whole: OnceLock::new(),
+            unkept: OnceLock::new(),
+            work: Mutex::new(Work::Begun(worker)),
+            is_given_up,
+        })
     }
 
     /// All rows, if they are made by now. Where they cannot be kept, they are encoded by whoever asks, until
@@ -83,6 +92,11 @@ impl Growing {
         }
     }
 
+    /// Why rows cannot be kept, if that is known by now.
+    pub(super) fn unkept(&self) -> Option<&DataError> {
+        self.unkept.get()
+    }
+
     /// Whether something wrong was found and told.
     pub(super) fn has_failed(&self) -> bool {
         matches!(&*self.work(), Work::Failed)
@@ -101,7 +115,11 @@ impl Growing {
         let made = match worker.join() {
             Ok(Ok(Some(dataset))) => self.check(dataset).map(Some),
             // A disk that is full ends no run that goes on without a cache.
-            Ok(Ok(None) | Err(DataError::Cache { .. })) | Err(_) => Ok(None),
+            Ok(Err(error @ DataError::Cache { .. })) => {
+                self.unkept.get_or_init(|| error);
+                Ok(None)
+            }
+            Ok(Ok(None)) | Err(_) => Ok(None),
             Ok(Err(error)) => Err(error),
         };
         made.inspect_err(|_| *work = Work::Failed)
