@@ -50,15 +50,15 @@ pub struct Feed {
 
 #[derive(Debug)]
 enum Rows {
-    Whole(Dataset),
-    Growing(Growing),
+    Whole(Box<Dataset>),
+    Growing(Box<Growing>),
 }
 
 impl Feed {
     /// Rows that are encoded.
     pub fn whole(dataset: Dataset) -> Self {
         let fingerprint = dataset.sha256();
-        Self { rows: Rows::Whole(dataset), fingerprint }
+        Self { rows: Rows::Whole(Box::new(dataset)), fingerprint }
     }
 
     /// The rows of the JSON Lines file `path`, all encoded before this returns: from `cache`, if there is one.
@@ -87,7 +87,7 @@ impl Feed {
             Some(cache) => Dataset::of_content(path, content, &encoder, cache)?,
             None => Dataset::load(path, encoder.tokenizer, encoder.template, encoder.options)?,
         };
-        Ok(Self { rows: Rows::Whole(dataset), fingerprint: encoder.fingerprint(content) })
+        Ok(Self { rows: Rows::Whole(Box::new(dataset)), fingerprint: encoder.fingerprint(content) })
     }
 
     /// As [`load`](Self::load) from a `cache`, but rows that it does not have are encoded beside whoever uses them, by half of the
@@ -100,14 +100,14 @@ impl Feed {
         let content = sha256_file(path)?;
         let fingerprint = how.encoder().fingerprint(&content);
         if let Some(dataset) = cache.find(&content, &how.encoder()) {
-            return Ok(Self { rows: Rows::Whole(dataset), fingerprint });
+            return Ok(Self { rows: Rows::Whole(Box::new(dataset)), fingerprint });
         }
         let scanned = if cache.is_writable() { Scanned::new(path, &how.encoder())? } else { None };
         match scanned {
             None => Self::of_content(path, &content, &how, Some(cache)),
             Some(scanned) => {
                 let growing = Growing::start(scanned, how, content, cache)?;
-                Ok(Self { rows: Rows::Growing(growing), fingerprint })
+                Ok(Self { rows: Rows::Growing(Box::new(growing)), fingerprint })
             }
         }
     }
@@ -147,7 +147,8 @@ impl Feed {
     /// As [`Batch::gather`].
     pub fn gather(&self, indices: &[usize]) -> Result<Batch, DataError> {
         match (&self.rows, self.dataset()?) {
-            (Rows::Growing(Growing { scanned, how, .. }), None) => {
+            (Rows::Growing(growing), None) => {
+                let Growing { scanned, how, .. } = growing.as_ref();
                 Ok(Batch::from_examples(how.options.task, &scanned.encode(indices, &how.encoder())?))
             }
             _ => Batch::gather(self.finish()?, indices),

@@ -22,6 +22,8 @@ mod source;
 mod training;
 mod value;
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use device::Device;
@@ -42,6 +44,9 @@ pub(crate) use training::warmup_reason;
 
 use document::Table;
 use section::Reader;
+
+/// Bytes of a config at most.
+const LIMIT: u64 = 16 << 20;
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -81,7 +86,7 @@ impl Config {
     /// Everything that is wrong with either.
     pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
         let Some(path) = file else { return Self::parse("", "", overrides) };
-        let text = std::fs::read_to_string(path).map_err(|source| Problem::Read { path: path.to_owned(), source })?;
+        let text = read(path).map_err(|source| Problem::Read { path: path.to_owned(), source })?;
         Self::parse(&path.display().to_string(), text.trim_start_matches('\u{feff}'), overrides)
     }
 
@@ -158,6 +163,16 @@ impl Overrides {
             .into_iter()
             .filter_map(|(flag, section, key, value)| Some(Ok(document::from_flag(flag, section, key, &value?))));
         flags.chain(self.set.iter().map(|assignment| document::parse_override(assignment))).collect()
+    }
+}
+
+/// The text of a file or a pipe, which may have no end.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LIMIT + 1).read_to_string(&mut text)?;
+    match text.len() as u64 <= LIMIT {
+        true => Ok(text),
+        false => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {LIMIT} bytes"))),
     }
 }
 

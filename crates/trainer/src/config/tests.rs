@@ -1,6 +1,7 @@
 //! Settings read, and every kind of mistake told.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use super::*;
 
@@ -300,4 +301,11 @@ fn what_is_not_there_yet_is_said_so() {
     let message = refusal("model.dtype=float16");
     assert!(message.contains("available: auto, float32, bfloat16"), "{message}");
     assert!(refusal("adapter.method=lorra").contains("did you mean `lora`?"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_config_without_end_is_not_read_to_its_end() {
+    let error = Config::load(Some(Path::new("/dev/zero")), &Overrides::default()).unwrap_err().to_string();
+    assert!(error.contains("/dev/zero: it has more than 16777216 bytes"), "{error}");
 }
