@@ -63,6 +63,7 @@ pub fn attention_with_bias(
         bias: None,
         spec: *spec,
         sequences: Arc::clone(sequences),
+        precision: q.precision(),
     };
     let of_prefix = prefix.into_iter().flat_map(|(k, v)| [k, v]);
     let parents: Vec<&Tensor> = [q, k, v].into_iter().chain(of_prefix).chain(bias.map(|(table, _)| table)).collect();
@@ -71,8 +72,7 @@ pub fn attention_with_bias(
     }
     let bias = bias.map(|(table, buckets)| Bias::new(table, buckets, spec)).transpose()?;
     let operands = Operands { bias, ..operands };
-    let shape = operands.shape()?;
-    let precision = q.precision();
+    let (shape, precision) = (operands.shape()?, operands.precision);
     let mut o = Buffer::scratch(q.device(), DType::F32, q.count())?;
     let mut softmax_lse = Buffer::scratch(q.device(), DType::F32, shape.num_q_tokens() * spec.num_heads)?;
     {
@@ -85,10 +85,10 @@ pub fn attention_with_bias(
     }
     let o = Tensor::new(q.shape(), o)?.with_precision(precision);
     let (saved_q, saved_k, saved_v, saved_o) = (Saved::new(q)?, Saved::new(k)?, Saved::new(v)?, Saved::new(&o)?);
-    let Operands { prefix, bias, spec, sequences, .. } = operands;
+    let Operands { prefix, bias, spec, sequences, precision, .. } = operands;
     Ok(Tensor::record_output(OP, &o, &parents, move |grad_o, sink| {
         let (q, k, v) = (saved_q.get()?, saved_k.get()?, saved_v.get()?);
-        let operands = Operands { q, k, v, prefix, bias, spec, sequences };
+        let operands = Operands { q, k, v, prefix, bias, spec, sequences, precision };
         operands.backward(&saved_o.get()?, &softmax_lse, &grad_o, sink)
     }))
 }
@@ -102,6 +102,8 @@ struct Operands {
     bias: Option<Bias>,
     spec: AttentionSpec,
     sequences: Arc<Sequences>,
+    /// What products on the CPU round their operands to.
+    precision: DType,
 }
 
 /// A table of biases, widened.
@@ -163,7 +165,7 @@ impl Operands {
             _ => None,
         };
         {
-            let (read, precision, o) = (self.read(), o.precision(), o.read());
+            let (read, o) = (self.read(), o.read());
             let [q, k, v] = read.rows(&self.spec)?;
             let args = Backward {
                 q,
@@ -171,7 +173,7 @@ impl Operands {
                 v,
                 prefix: read.prefix(&self.spec)?,
                 bias: self.bias(),
-                precision,
+                precision: self.precision,
                 o: o.f32(OP, "o")?,
                 softmax_lse: softmax_lse.f32()?,
                 grad_o: grad_o.f32()?,
@@ -323,6 +325,46 @@ mod tests {
         let (first, v) = (&v.to_vec()[..6], &o[..36]);
         let expected: Vec<f32> = [&first[..3], &first[..3], &first[3..], &first[3..]].concat().repeat(3);
         assert!(v.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-6), "{v:?}");
+    }
+
+    #[test]
+    fn both_directions_take_the_precision_of_the_queries() {
+        // In bf16, so that nothing is lost where they are kept.
+        let rounded = |values: Vec<f32>| values.iter().map(|&x| half::bf16::from_f32(x).to_f32()).collect::<Vec<_>>();
+        let [q, k, v] = [([7, 12], 1), ([7, 6], 2), ([7, 6], 3)].map(|(shape, seed)| rounded(values(shape, seed).1));
+        let leaves = [([7, 12], &q), ([7, 6], &k), ([7, 6], &v)].map(|(shape, x)| Tensor::leaf(shape, x).unwrap());
+        let computed = leaves[0].with_precision(DType::BF16);
+        let y = attention(&computed, &leaves[1], &leaves[2], &SPEC, &sequences(), None).unwrap();
+        let mut gradients = crate::Gradients::new(&leaves).unwrap();
+        let grad_o = values([7, 12], 4).1;
+        crate::backward(&crate::ops::weighted_sum(&y, &grad_o).unwrap(), 1.0, &mut gradients).unwrap();
+
+        let (sequences, precision) = (sequences(), DType::BF16);
+        let shape = AttentionShape::new(SPEC, sequences.cu_seqlens_q(), sequences.cu_seqlens_kv(), 0).unwrap();
+        let [q, k, v] = [(&q, 12), (&k, 6), (&v, 6)].map(|(rows, len)| TokenRows::contiguous(rows, len));
+        let (mut o, mut softmax_lse) = ([0.0; 84], [0.0; 28]);
+        let args = Forward { q, k, v, prefix: None, bias: None, precision, o: &mut o, softmax_lse: &mut softmax_lse };
+        forward(&shape, args).unwrap();
+        assert_eq!(y.to_vec(), o);
+        let (mut grad_k, mut grad_v) = ([0.0; 42], [0.0; 42]);
+        let args = Backward {
+            q,
+            k,
+            v,
+            prefix: None,
+            bias: None,
+            precision,
+            o: &o,
+            softmax_lse: &softmax_lse,
+            grad_o: &grad_o,
+            grad_q: None,
+            grad_kv: Some(GradKeyValue { k: &mut grad_k, v: &mut grad_v }),
+            grad_prefix: None,
+            grad_bias: None,
+        };
+        backward(&shape, args).unwrap();
+        // The other gradients depend on the result as it was kept.
+        assert_eq!(gradients.of(&leaves[2]).unwrap(), grad_v);
     }
 
     #[test]
