@@ -13,8 +13,8 @@ pub(crate) trait Task {
     fn run<K: Kernel, I: Isa>(self, kernel: K, isa: I) -> Self::Output;
 }
 
-/// Does `task`, whose deepest product is of `depth`.
-pub(crate) fn dispatch<T: Task>(depth: usize, task: T) -> T::Output {
+/// Does `task`, whose deepest product is of `depth`, and all of whose operands are bf16 or read as such if `is_bf16` says so.
+pub(crate) fn dispatch<T: Task>(depth: usize, is_bf16: bool, task: T) -> T::Output {
     #[cfg(target_arch = "x86_64")]
     {
         #[cfg(target_os = "linux")]
@@ -24,14 +24,17 @@ pub(crate) fn dispatch<T: Task>(depth: usize, task: T) -> T::Output {
             return task.run(amx, isa);
         }
         if let Some(isa) = avx512::Avx512::detect() {
-            return task.run(isa, isa);
+            return match crate::avx512_bf16::Avx512Bf16::detect().filter(|_| is_bf16) {
+                Some(pairs) => task.run(pairs, isa),
+                None => task.run(isa, isa),
+            };
         }
         if let Some(isa) = avx2::Avx2::detect() {
             return task.run(isa, isa);
         }
     }
     #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-    let _ = depth;
+    let _ = (depth, is_bf16);
     let isa = portable::Portable;
     task.run(isa, isa)
 }

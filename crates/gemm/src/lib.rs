@@ -14,14 +14,19 @@
 //!
 //! The blocking (`blocked.rs`) is that of Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication",
 //! and Van Zee and van de Geijn 2015, "BLIS". Products of at most eight rows read `B` in place instead (`narrow`), and those of
-//! up to 64 rows where its columns are tiles as they lie (`amx/in_place`). The kernels are chosen when the program runs: AMX tiles fed with exact pieces of the operands (`amx`), AVX-512F, AVX2 or
-//! plain Rust (`simd`). The result depends on that choice but not on the number of threads. An operand of several products
+//! up to 64 rows where its columns are tiles as they lie (`amx/in_place`). The kernels are chosen when the program runs: AMX
+//! tiles fed with exact pieces of the operands (`amx`), pairs of bf16 where all operands are that (`avx512_bf16`), AVX-512F, AVX2
+//! or plain Rust (`simd`). The result depends on that choice but not on the number of threads. An operand of several products
 //! may be packed once for all of them ([`Packed`]), which changes no bit.
 //!
 //! The functions here are the definition of the result, on slices; [`launch`] has kernels for them, on device buffers.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx512_bf16;
+#[cfg(target_arch = "x86_64")]
+mod bf16_tiles;
 mod blocked;
 mod dispatch;
 mod error;
@@ -101,7 +106,8 @@ fn sum_scaled(
     c: MatrixMut<'_>,
 ) -> Result<(), GemmError> {
     let depth = products.iter().map(|(a, _)| a.cols()).max().unwrap_or_default();
-    dispatch(depth, SumOfProducts { alpha, products, update, scale, c })
+    let is_bf16 = products.iter().all(|(a, b)| a.dtype() == DType::BF16 && b.dtype() == DType::BF16);
+    dispatch(depth, is_bf16, SumOfProducts { alpha, products, update, scale, c })
 }
 
 /// The arguments of [`sum_scaled`].

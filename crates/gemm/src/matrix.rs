@@ -71,6 +71,11 @@ impl<'a> Matrix<'a> {
         if self.transposed { self.stored.rows } else { self.stored.cols }
     }
 
+    /// What the elements are read as.
+    pub(crate) fn dtype(&self) -> DType {
+        self.values.dtype()
+    }
+
     pub(crate) fn shape(&self) -> [usize; 2] {
         [self.rows(), self.cols()]
     }

@@ -11,7 +11,7 @@ use crate::panels::{Panels, scratch};
 use crate::problem::most_parts;
 use crate::simd::Isa;
 use crate::{GemmError, Matrix};
-use device::Buffer;
+use device::{Buffer, DType};
 
 /// An operand of several products, packed once for all of them: hidden states of which several projections are taken, a
 /// gradient that flows back to all operands.
@@ -92,7 +92,8 @@ impl PackedPanels {
 /// Packs all lines, unless there is nothing to pack or too much.
 fn pack(side: Side, lines: Lines<'_>, [count, depth]: [usize; 2]) -> Result<Option<PackedPanels>, GemmError> {
     match count > 0 && depth > 0 {
-        true => dispatch(depth, Pack { side, lines, count, depth }),
+        // A product with an operand of another dtype finds panels that do not fit, and packs its own.
+        true => dispatch(depth, lines.values.dtype() == DType::BF16, Pack { side, lines, count, depth }),
         false => Ok(None),
     }
 }

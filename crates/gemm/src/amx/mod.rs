@@ -11,37 +11,20 @@
 //! Numbers that round to more than the largest bf16, `3.39e38`, count as infinite, and infinities give NaN.
 
 mod in_place;
-mod pack;
 mod tile;
 
 use device::DType;
 use device::tiles::Tiles;
 use half::bf16;
 
+use crate::bf16_tiles::{self, DEPTH, LINES, TILE, pieces};
 use crate::kernel::{Compute, Kernel, Panel, Side, Sums, Tile};
 use crate::problem::Problem;
 use crate::simd::{Isa, Source, avx512};
 
-/// Rows or columns of a tile register.
-const TILE: usize = 16;
-/// Depth of a tile register: bf16 in its 64 bytes.
-const DEPTH: usize = 32;
-/// Lines of a panel: two tiles, so that four sums share the loads of two tiles of each operand.
-const LINES: usize = 2 * TILE;
-/// Elements of a tile of an operand.
-const TILE_ELEMENTS: usize = TILE * DEPTH;
 /// Products of less depth than this are left to vectors: rounding six products for each depth of 32 stays within the bound
 /// of a sum in order only from here on, and packing does not pay below.
 pub(crate) const LEAST_DEPTH: usize = 64;
-
-/// How many bf16 sum up to a number of this type.
-const fn pieces(dtype: DType) -> usize {
-    match dtype {
-        DType::F32 => 3,
-        DType::F16 => 2,
-        DType::BF16 => 1,
-    }
-}
 
 /// Proof that the tiles are there, that this process may use them, and that AVX-512 is there to pack.
 #[derive(Clone, Copy)]
@@ -90,7 +73,7 @@ impl Kernel for Amx {
 
     unsafe fn pack<T: Source>(self, panel: &Panel<T>, out: &mut [bf16]) {
         // SAFETY: `self` proves the instruction set; the rest is the caller's.
-        unsafe { pack::pack(panel, out) }
+        unsafe { bf16_tiles::pack(panel, out) }
     }
 
     unsafe fn tile(self, tile: &Tile<bf16>) {

@@ -74,6 +74,10 @@ proptest! {
             #[cfg(target_arch = "x86_64")]
             if let Some(isa) = crate::simd::avx512::Avx512::detect() {
                 check(isa, isa, case)?;
+                if let Some(pairs) = crate::avx512_bf16::Avx512Bf16::detect() {
+                    let bf16 = |layout| Layout { dtype: 1, ..layout };
+                    check(pairs, isa, Case { a: bf16(case.a), b: bf16(case.b), ..case })?;
+                }
                 #[cfg(target_os = "linux")]
                 if let Some(amx) = crate::amx::Amx::detect() {
                     check(amx, isa, case)?;

@@ -31,6 +31,16 @@ fn amx_agrees_with_f64() {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
+fn avx512_bf16_agrees_with_f64() {
+    let (Some(pairs), Some(isa)) = (avx512_bf16::Avx512Bf16::detect(), simd::avx512::Avx512::detect()) else {
+        println!("skipped: this machine has no AVX-512 BF16");
+        return;
+    };
+    check_cases(400, case().prop_map(Case::in_bf16), |case| check(pairs, isa, case));
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
 fn avx512_agrees_with_f64() {
     check_isa::<simd::avx512::Avx512>("AVX-512F", 200);
 }
@@ -78,6 +88,9 @@ fn blocks_join_without_a_seam() {
         #[cfg(target_arch = "x86_64")]
         if let Some(isa) = simd::avx512::Avx512::detect() {
             check(isa, isa, case).unwrap();
+            if let Some(pairs) = avx512_bf16::Avx512Bf16::detect() {
+                check(pairs, isa, case.in_bf16()).unwrap();
+            }
         }
     }
 }
@@ -86,7 +99,10 @@ fn blocks_join_without_a_seam() {
 /// multiplied alone are few.
 #[test]
 fn a_large_product_is_made_of_its_parts() {
-    for (k, b_dtype, update) in [(800, 1, Update::Overwrite), (1100, 0, Update::Accumulate)] {
+    // What `C` holds is added to the sum of the first part of the depth, so it is the same only where that is all of it.
+    for (k, b_dtype, update) in
+        [(800, 1, Update::Overwrite), (1100, 0, Update::Overwrite), (600, 0, Update::Accumulate)]
+    {
         large_product([2100, 2200, k], b_dtype, update);
     }
 }
@@ -128,7 +144,7 @@ fn a_product_is_the_same_with_any_number_of_threads() {
 /// NaN and infinity reach every element that they are a factor of, and no other.
 #[test]
 fn what_is_not_finite_is_not_lost() {
-    fn check<K: Kernel, I: Isa>(kernel: K, isa: I) {
+    fn check<K: Kernel, I: Isa>(kernel: K, isa: I, precision: DType) {
         let (m, n, k) = (20, 40, 70);
         // A NaN all of whose payload is set is the one that rounding to bf16 would turn into a number.
         for value in [f32::NAN, f32::from_bits(0xffff_ffff), f32::INFINITY, f32::NEG_INFINITY] {
@@ -137,18 +153,25 @@ fn what_is_not_finite_is_not_lost() {
             let mut c = vec![0.0; m * n];
             let b = vec![0.25; k * n];
             let product = (Matrix::new(&a[..], m, k), Matrix::new(&b[..], k, n));
+            let product = (product.0.rounded_to(precision), product.1.rounded_to(precision));
             sum_with(kernel, isa, 1.0, &[product], Update::Overwrite, None, MatrixMut::new(&mut c, m, n)).unwrap();
             assert!(c.iter().enumerate().all(|(i, x)| x.is_finite() == (i / n != 3)), "{value}");
         }
     }
-    check(simd::portable::Portable, simd::portable::Portable);
-    #[cfg(target_arch = "x86_64")]
-    if let Some(isa) = simd::avx512::Avx512::detect() {
-        check(isa, isa);
-        #[cfg(target_os = "linux")]
-        if let Some(amx) = amx::Amx::detect() {
-            check(amx, isa);
+    for precision in [DType::F32, DType::BF16] {
+        check(simd::portable::Portable, simd::portable::Portable, precision);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(isa) = simd::avx512::Avx512::detect() {
+            check(isa, isa, precision);
+            #[cfg(target_os = "linux")]
+            if let Some(amx) = amx::Amx::detect() {
+                check(amx, isa, precision);
+            }
         }
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(pairs), Some(isa)) = (avx512_bf16::Avx512Bf16::detect(), simd::avx512::Avx512::detect()) {
+        check(pairs, isa, DType::BF16);
     }
 }
 

@@ -89,6 +89,16 @@ pub(super) struct Case {
     pub(super) seed: u64,
 }
 
+impl Case {
+    /// The same with operands that are bf16, or read as such.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn in_bf16(self) -> Self {
+        let narrow = |layout: Layout| Layout { dtype: if layout.dtype == 0 { ROUNDED } else { 1 }, ..layout };
+        let (k, a, b) = self.second;
+        Self { a: narrow(self.a), b: narrow(self.b), second: (k, narrow(a), narrow(b)), ..self }
+    }
+}
+
 /// Computes a case and compares every element, and what lies between rows, with f64.
 pub(super) fn check<K: Kernel, I: Isa>(kernel: K, isa: I, case: Case) -> Result<(), TestCaseError> {
     let Case { m, n, k, alpha, .. } = case;

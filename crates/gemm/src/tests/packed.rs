@@ -57,6 +57,9 @@ fn the_bits_are_those_of_operands_that_are_not_packed() {
     {
         check_kernel::<simd::avx512::Avx512>("AVX-512F");
         check_kernel::<simd::avx2::Avx2>("AVX2 with FMA and F16C");
+        if let (Some(pairs), Some(isa)) = (avx512_bf16::Avx512Bf16::detect(), simd::avx512::Avx512::detect()) {
+            check_cases(100, case().prop_map(Case::in_bf16), |case| check(pairs, isa, case));
+        }
         #[cfg(target_os = "linux")]
         if let (Some(amx), Some(isa)) = (amx::Amx::detect(), simd::avx512::Avx512::detect()) {
             check_cases(100, case(), |case| check(amx, isa, case));

@@ -19,7 +19,7 @@ use crate::simd::{Source, Vector, load_partial};
 /// AVX-512F, BW and BF16 are available; lines and depth are within the operand and not empty; `out` holds 32 lines of the
 /// padded depth in as many pieces as the type has.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn pack<T: Source>(panel: &Panel<T>, out: &mut [bf16]) {
+pub(crate) unsafe fn pack<T: Source>(panel: &Panel<T>, out: &mut [bf16]) {
     let pieces = pieces(T::DTYPE);
     let transposed = panel.part.depth_is_contiguous == (panel.part.side == Side::B);
     let whole_chunks = if pieces == 1 && panel.part.lines.len() == LINES { panel.part.depth.len() / DEPTH } else { 0 };
