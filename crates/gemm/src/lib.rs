@@ -14,7 +14,7 @@
 //!
 //! The blocking (`blocked.rs`) is that of Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication",
 //! and Van Zee and van de Geijn 2015, "BLIS". Products of at most eight rows read `B` in place instead (`narrow`), and those of
-//! up to 64 rows where its columns are tiles as they lie (`amx/in_place`). The kernels are chosen when the program runs: AMX
+//! up to 64 rows where its columns are tiles as they lie (`in_place`). The kernels are chosen when the program runs: AMX
 //! tiles fed with exact pieces of the operands (`amx`), pairs of bf16 where all operands are that (`avx512_bf16`), AVX-512F, AVX2
 //! or plain Rust (`simd`). The result depends on that choice but not on the number of threads. An operand of several products
 //! may be packed once for all of them ([`Packed`]), which changes no bit.
@@ -31,6 +31,8 @@ mod blocked;
 mod dispatch;
 mod error;
 mod expand;
+#[cfg(target_arch = "x86_64")]
+mod in_place;
 mod kernel;
 pub mod launch;
 mod matrix;

@@ -10,7 +10,7 @@
 //! Tiles treat subnormal numbers as zero, so pieces below `2^-126` are lost: an error of that size, not a relative one.
 //! Numbers that round to more than the largest bf16, `3.39e38`, count as infinite, and infinities give NaN.
 
-mod in_place;
+mod columns;
 mod tile;
 
 use device::DType;
@@ -18,6 +18,7 @@ use device::tiles::Tiles;
 use half::bf16;
 
 use crate::bf16_tiles::{self, DEPTH, LINES, TILE, pieces};
+use crate::in_place::{self, Columns, InPlace, Rows, Square};
 use crate::kernel::{Compute, Kernel, Panel, Side, Sums, Tile};
 use crate::problem::Problem;
 use crate::simd::{Isa, Source, avx512};
@@ -92,11 +93,18 @@ impl Kernel for Amx {
     }
 
     fn in_place(self, p: &Problem) -> Option<Compute<Self>> {
-        in_place::is_for(p).then_some(in_place::run)
+        in_place::is_for(p).then_some(in_place::run::<Self>)
     }
 
     fn session<R>(self, body: impl FnOnce() -> R) -> R {
         let _session = self.tiles.session();
         body()
+    }
+}
+
+impl InPlace for Amx {
+    unsafe fn columns(self, columns: &Columns, rows: &Rows, accumulate: bool, sums: &mut Square) {
+        // SAFETY: the caller's.
+        unsafe { columns::compute(columns, rows, accumulate, sums) }
     }
 }

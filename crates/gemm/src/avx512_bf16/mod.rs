@@ -10,9 +10,13 @@ use device::DType;
 use half::bf16;
 
 use crate::bf16_tiles::{self, DEPTH, LINES, TILE};
-use crate::kernel::{Kernel, Panel, Side, Sums, Tile};
+use crate::in_place::{self, Columns, InPlace, Rows, Square};
+use crate::kernel::{Compute, Kernel, Panel, Side, Sums, Tile};
 use crate::problem::Problem;
-use crate::simd::{Isa, MAX_LANES, Source, avx512};
+use crate::simd::{Isa, Source, avx512};
+
+/// Elements of a panel that a tile fetches ahead for each depth: half of a panel's.
+const AHEAD: usize = LINES / 2;
 
 /// Proof that AVX-512F, BW and BF16 are there.
 #[derive(Clone, Copy)]
@@ -41,7 +45,7 @@ impl Kernel for Avx512Bf16 {
     }
 
     fn ahead(self, _dtypes: [DType; 2]) -> usize {
-        MAX_LANES
+        AHEAD
     }
 
     fn block_depth(self, _dtypes: [DType; 2]) -> usize {
@@ -67,5 +71,16 @@ impl Kernel for Avx512Bf16 {
     /// A long `A` whose rows would have to be transposed goes the other way, where it need not be.
     fn prefers_transposed(self, p: &Problem) -> bool {
         p.n <= LINES && p.n < p.m && !p.terms.iter().any(|term| term.a.depth_is_contiguous)
+    }
+
+    fn in_place(self, p: &Problem) -> Option<Compute<Self>> {
+        in_place::is_for(p).then_some(in_place::run::<Self>)
+    }
+}
+
+impl InPlace for Avx512Bf16 {
+    unsafe fn columns(self, columns: &Columns, rows: &Rows, accumulate: bool, sums: &mut Square) {
+        // SAFETY: `self` proves the instruction set; the rest is the caller's.
+        unsafe { tile::columns(columns, rows, accumulate, sums) }
     }
 }

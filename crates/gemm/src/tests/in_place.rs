@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::oracle::{Case, Layout, case, check, check_cases, size};
 use crate::simd::Isa;
-use crate::{amx, simd};
+use crate::{avx512_bf16, simd};
 
 /// Sizes around tiles and panels on every side, with a second product that may be packed, or lie in place as well.
 fn few_rows() -> impl Strategy<Value = Case> {
@@ -18,10 +18,21 @@ fn few_rows() -> impl Strategy<Value = Case> {
 }
 
 #[test]
-fn few_rows_agree_with_f64() {
+#[cfg(target_os = "linux")]
+fn few_rows_agree_with_f64_on_amx() {
+    use crate::amx;
     let (Some(amx), Some(isa)) = (amx::Amx::detect(), simd::avx512::Avx512::detect()) else {
         println!("skipped: this machine has no AMX with bf16");
         return;
     };
     check_cases(200, few_rows(), |case| check(amx, isa, case));
+}
+
+#[test]
+fn few_rows_agree_with_f64_on_avx512_bf16() {
+    let (Some(pairs), Some(isa)) = (avx512_bf16::Avx512Bf16::detect(), simd::avx512::Avx512::detect()) else {
+        println!("skipped: this machine has no AVX-512 BF16");
+        return;
+    };
+    check_cases(200, few_rows().prop_map(Case::in_bf16), |case| check(pairs, isa, case));
 }

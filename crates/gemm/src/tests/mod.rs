@@ -2,7 +2,7 @@
 //! any number of threads; faults.
 
 mod expanded;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(target_arch = "x86_64")]
 mod in_place;
 mod oracle;
 mod packed;

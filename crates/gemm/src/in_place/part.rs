@@ -7,10 +7,10 @@ use std::ptr::null;
 use device::ElementsMut;
 use half::bf16;
 
-use super::super::{Amx, DEPTH, LINES, TILE};
 use super::term::{Packed, Whole};
-use super::tile::{self, CACHE_LINE, Columns, Rows};
-use crate::kernel::{Kernel, Sums, Tile};
+use super::{CACHE_LINE, Columns, InPlace, Rows, Square};
+use crate::bf16_tiles::{DEPTH, LINES, TILE};
+use crate::kernel::{Sums, Tile};
 use crate::panels::{Panels, scratch};
 use crate::problem::Problem;
 use crate::simd::Vector;
@@ -21,17 +21,13 @@ use crate::{GemmError, Window};
 const CACHE_LINES: usize = LINES * DEPTH * size_of::<bf16>() / CACHE_LINE;
 
 /// What all parts have in common.
-pub(super) struct Part<'a> {
-    pub(super) amx: Amx,
+pub(super) struct Part<'a, K> {
+    pub(super) kernel: K,
     pub(super) p: &'a Problem<'a>,
     pub(super) terms: &'a [Packed<'a>],
     pub(super) rows: Panels,
     pub(super) columns: Panels,
 }
-
-/// Sums of a tile: 32 rows of 32.
-#[repr(align(64))]
-struct Square([f32; LINES * LINES]);
 
 /// A panel of columns of a term, ready to be multiplied.
 struct Ready {
@@ -46,7 +42,7 @@ struct Ready {
     rest: *const bf16,
 }
 
-impl Part<'_> {
+impl<K: InPlace> Part<'_, K> {
     /// Computes some panels of columns.
     ///
     /// # Safety
@@ -54,13 +50,13 @@ impl Part<'_> {
     pub(super) unsafe fn run(&self, panels: Range<usize>) -> Result<(), GemmError> {
         let size = |panel: usize| {
             let columns = self.columns.range(panel).len();
-            self.terms.iter().flat_map(|t| t.sizes(self.amx, columns)).sum::<usize>()
+            self.terms.iter().flat_map(|t| t.sizes(self.kernel, columns)).sum::<usize>()
         };
         let mut room = scratch::<bf16>(panels.clone().map(size).max().unwrap_or(0))?;
         let room = room.as_mut_slice::<bf16>()?;
         let mut ready = Vec::with_capacity(self.terms.len());
         let mut sums = Square([0.0; LINES * LINES]);
-        self.amx.session(|| {
+        self.kernel.session(|| {
             for panel in panels.clone() {
                 self.prepare(panel, panel + 1 == panels.end, room, &mut ready);
                 for rows in 0..self.rows.count {
@@ -80,7 +76,7 @@ impl Part<'_> {
         let columns = self.columns.range(panel);
         ready.clear();
         for t in self.terms {
-            let ((whole, depth), [expanded, packed]) = (t.whole(columns.len()), t.sizes(self.amx, columns.len()));
+            let ((whole, depth), [expanded, packed]) = (t.whole(columns.len()), t.sizes(self.kernel, columns.len()));
             let (expanded, behind) = room.split_at_mut(expanded);
             let (rest, behind) = behind.split_at_mut(packed);
             let row_stride = t.term.b.stride;
@@ -98,7 +94,7 @@ impl Part<'_> {
             };
             if packed > 0 {
                 let depth = depth..t.term.k;
-                self.columns.pack_together(self.amx, t.term.b, panel..panel + 1, depth, (&mut *rest, packed));
+                self.columns.pack_together(self.kernel, t.term.b, panel..panel + 1, depth, (&mut *rest, packed));
             }
             ready.push(Ready { first, stride, depth, ahead, rest: rest.as_ptr() });
             room = behind;
@@ -122,7 +118,7 @@ impl Part<'_> {
                 let columns = Columns { first, stride, second: size[0] > TILE, depth, next, ahead };
                 let packed = Rows { packed: t.rows(rows, 0)?, pieces: t.pieces(), second: size[1] > TILE };
                 // SAFETY: the caller's.
-                unsafe { tile::compute(&columns, &packed, accumulate, &mut sums.0) };
+                unsafe { self.kernel.columns(&columns, &packed, accumulate, sums) };
                 accumulate = true;
             }
             if depth < t.term.k {
@@ -139,7 +135,7 @@ impl Part<'_> {
                     next: b,
                 };
                 // SAFETY: the caller's; both panels were packed over this depth.
-                unsafe { self.amx.tile(&tile) };
+                unsafe { self.kernel.tile(&tile) };
                 accumulate = true;
             }
         }
@@ -152,7 +148,7 @@ impl Part<'_> {
     /// As for [`Self::run`].
     unsafe fn write(&self, panel: usize, rows: usize, sums: &mut Square) {
         let (p, columns, rows) = (self.p, self.columns.range(panel), self.rows.range(rows));
-        // SAFETY: `Amx` proves the instruction set.
+        // SAFETY: the kernel proves the instruction set.
         unsafe { turn(sums, rows.len()) };
         let at = [rows.start, columns.start];
         let (addend, c) = (p.addend.at(at[0], at[1]), p.c.at(at[0], at[1]));
@@ -160,7 +156,7 @@ impl Part<'_> {
         let sums = Sums { values, stride: LINES, cols: columns.len(), alpha: p.alpha, addend, c };
         // SAFETY: the panels are within `C`, and that part of it is the caller's.
         unsafe {
-            self.amx.write(&sums);
+            self.kernel.write(&sums);
             if let Some(scale) = p.scale {
                 scale.apply(p.c, at, [rows.len(), columns.len()]);
             }

@@ -3,8 +3,9 @@
 use device::{Buffer, DType, Elements};
 use half::bf16;
 
-use super::super::{Amx, DEPTH, LINES, TILE, pieces};
-use crate::kernel::{Kernel, Side};
+use super::InPlace;
+use crate::bf16_tiles::{DEPTH, LINES, TILE, pieces};
+use crate::kernel::Side;
 use crate::matrix::Values;
 use crate::panels::{Panels, scratch};
 use crate::problem::Term;
@@ -39,11 +40,11 @@ pub(super) struct Packed<'a> {
 }
 
 impl<'a> Packed<'a> {
-    pub(super) fn new(amx: Amx, panels: Panels, term: &'a Term<'a>) -> Result<Self, GemmError> {
-        let pitch = term.k.next_multiple_of(DEPTH) * amx.stride(Side::B, term.a.values.dtype());
+    pub(super) fn new<K: InPlace>(kernel: K, panels: Panels, term: &'a Term<'a>) -> Result<Self, GemmError> {
+        let pitch = term.k.next_multiple_of(DEPTH) * kernel.stride(Side::B, term.a.values.dtype());
         let mut rows = scratch::<bf16>(panels.count * pitch)?;
         panels.in_neighbours(rows.as_mut_slice::<bf16>()?, pitch, panels.count, |range, out| {
-            panels.pack_together(amx, term.a, range, 0..term.k, (out, pitch));
+            panels.pack_together(kernel, term.a, range, 0..term.k, (out, pitch));
         });
         Ok(Self { term, rows, pitch, whole: Whole::of(term) })
     }
@@ -67,12 +68,12 @@ impl<'a> Packed<'a> {
     }
 
     /// Elements that so many columns are expanded to, and that the rest of their depth is packed to.
-    pub(super) fn sizes(&self, amx: Amx, columns: usize) -> [usize; 2] {
+    pub(super) fn sizes<K: InPlace>(&self, kernel: K, columns: usize) -> [usize; 2] {
         let (whole, depth) = self.whole(columns);
         let rest = (self.term.k - depth).next_multiple_of(DEPTH);
         [
             if matches!(whole, Some(Whole::Expanded(_))) { columns * depth } else { 0 },
-            rest * amx.stride(Side::A, self.term.b.values.dtype()),
+            rest * kernel.stride(Side::A, self.term.b.values.dtype()),
         ]
     }
 }

@@ -4,42 +4,16 @@ use std::arch::asm;
 
 use half::bf16;
 
-use super::super::{DEPTH, LINES, TILE};
+use crate::bf16_tiles::{DEPTH, TILE};
+use crate::in_place::{CACHE_LINE, Columns, Rows, Square};
 
-/// Bytes of a cache line.
-pub(super) const CACHE_LINE: usize = 64;
-
-/// Columns of `B` where they lie: 16, or 32.
-pub(super) struct Columns {
-    pub(super) first: *const bf16,
-    /// Elements from one column to the next.
-    pub(super) stride: usize,
-    /// Whether there are 32.
-    pub(super) second: bool,
-    /// A multiple of 32, not zero.
-    pub(super) depth: usize,
-    /// What is fetched ahead, a hint: for each depth of 32 so many cache lines.
-    pub(super) next: *const bf16,
-    pub(super) ahead: usize,
-}
-
-/// A panel of rows of `A`, packed over that depth.
-pub(super) struct Rows<'a> {
-    pub(super) packed: &'a [bf16],
-    /// Tiles of a number.
-    pub(super) pieces: usize,
-    /// Whether more than 16 matter.
-    pub(super) second: bool,
-}
-
-/// The product of columns, which become rows of the sums, and of rows, which become their columns. Sums of columns and rows that
-/// do not matter are any numbers.
+/// See [`InPlace::columns`](crate::in_place::InPlace::columns).
 ///
 /// # Safety
 /// Tiles are configured; the columns can be read.
-pub(super) unsafe fn compute(columns: &Columns, rows: &Rows, accumulate: bool, sums: &mut [f32; LINES * LINES]) {
+pub(super) unsafe fn compute(columns: &Columns, rows: &Rows, accumulate: bool, sums: &mut Square) {
     let stride = columns.stride * size_of::<bf16>();
-    assert!(columns.depth > 0 && rows.packed.len() >= columns.depth * LINES * rows.pieces);
+    assert!(rows.reach(columns));
     // SAFETY: the columns and, by the assertion, the rows have tiles of this depth; the sums are 32 rows of 128 bytes. Where there are
     // no second 16 columns the first are read twice.
     unsafe {
@@ -92,7 +66,7 @@ pub(super) unsafe fn compute(columns: &Columns, rows: &Rows, accumulate: bool, s
             "tilestored [{sums} + {row} * 2 + 64], tmm1",
             "tilestored [{sums} + {row} * 2 + 2048], tmm2",
             "tilestored [{sums} + {row} * 2 + 2112], tmm3",
-            sums = in(reg) sums.as_mut_ptr(),
+            sums = in(reg) sums.0.as_mut_ptr(),
             row = in(reg) DEPTH * size_of::<bf16>(),
             first = inout(reg) columns.first => _,
             second = inout(reg) columns.first.wrapping_byte_add(if columns.second { TILE * stride } else { 0 }) => _,
