@@ -35,15 +35,23 @@ pub(crate) unsafe fn dot<V: Vector, T: Source>(block: &Block<T>) {
 /// As for [`dot`], with `col..col + COLS` in the block.
 #[inline(always)]
 unsafe fn dot_rows<V: Vector, T: Source, const COLS: usize>(block: &Block<T>, col: usize, ahead: usize) {
-    let mut row = 0;
     // SAFETY: the caller's; rows stay within the block.
     unsafe {
+        // The first rows fetch for all.
+        let mut row = if block.rows >= DOT_ROWS {
+            dot_tile::<V, T, DOT_ROWS, COLS, true>(block, 0, col, ahead);
+            DOT_ROWS
+        } else {
+            dot_tile::<V, T, 1, COLS, true>(block, 0, col, ahead);
+            1
+        };
         while row + DOT_ROWS <= block.rows {
-            dot_tile::<V, T, DOT_ROWS, COLS>(block, row, col, ahead);
+            dot_tile::<V, T, DOT_ROWS, COLS, false>(block, row, col, ahead);
             row += DOT_ROWS;
         }
-        if row < block.rows {
-            dot_tile::<V, T, 1, COLS>(block, row, col, ahead);
+        while row < block.rows {
+            dot_tile::<V, T, 1, COLS, false>(block, row, col, ahead);
+            row += 1;
         }
     }
 }
@@ -51,7 +59,7 @@ unsafe fn dot_rows<V: Vector, T: Source, const COLS: usize>(block: &Block<T>, co
 /// # Safety
 /// As for [`dot`], with `row..row + ROWS` and `col..col + COLS` in the block.
 #[inline(always)]
-unsafe fn dot_tile<V: Vector, T: Source, const ROWS: usize, const COLS: usize>(
+unsafe fn dot_tile<V: Vector, T: Source, const ROWS: usize, const COLS: usize, const FETCHES: bool>(
     block: &Block<T>,
     row: usize,
     col: usize,
@@ -77,7 +85,9 @@ unsafe fn dot_tile<V: Vector, T: Source, const ROWS: usize, const COLS: usize>(
             let mut columns = [V::zero(); COLS];
             for (j, column) in columns.iter_mut().enumerate() {
                 let from = b.add(j * block.b_stride + k);
-                V::prefetch(from.wrapping_add(ahead).cast());
+                if FETCHES {
+                    V::prefetch(from.wrapping_add(ahead).cast());
+                }
                 *column = T::load::<V>(from);
             }
             step(k, columns);
