@@ -132,6 +132,7 @@ pub(crate) struct Tile<P> {
     #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
     pub(crate) next_sums: *const f32,
     /// What is read next, [`Kernel::ahead`] elements for each depth: a hint.
+    #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
     pub(crate) next: *const P,
 }
 

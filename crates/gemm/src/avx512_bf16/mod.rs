@@ -15,9 +15,6 @@ use crate::kernel::{Compute, Kernel, Panel, Side, Sums, Tile};
 use crate::problem::Problem;
 use crate::simd::{Isa, Source, avx512};
 
-/// Elements of a panel that a tile fetches ahead for each depth: half of a panel's.
-const AHEAD: usize = LINES / 2;
-
 /// Proof that AVX-512F, BW and BF16 are there.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512Bf16(avx512::Avx512);
@@ -45,7 +42,7 @@ impl Kernel for Avx512Bf16 {
     }
 
     fn ahead(self, _dtypes: [DType; 2]) -> usize {
-        AHEAD
+        0
     }
 
     fn block_depth(self, _dtypes: [DType; 2]) -> usize {

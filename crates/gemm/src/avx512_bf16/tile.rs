@@ -2,6 +2,7 @@
 //! as it lies, for all that is read of it at a time is a pair of depths of one line.
 
 use std::arch::x86_64::*;
+use std::ptr::null;
 
 use half::bf16;
 
@@ -74,8 +75,8 @@ pub(super) unsafe fn compute(tile: &Tile<bf16>) {
         chunks: tile.depth.div_ceil(DEPTH),
         sums: tile.sums,
         accumulate: tile.accumulate,
-        next: tile.next,
-        ahead: DEPTH * super::AHEAD * size_of::<bf16>() / CACHE_LINE,
+        next: null(),
+        ahead: 0,
     };
     // SAFETY: the caller's: a panel of `A` has 32 lines of each depth of 32, one after another.
     unsafe { product.run(tile.size) }
