@@ -255,6 +255,8 @@ fn an_adapter_of_a_classifier_embeds() {
     workspace.run(&["merge", "--model", "model", "--adapter", "out", "--output", "merged"]).expect(0);
     let (merged, plain) = (embeddings("merged", &[]), embeddings("model", &[]));
     let adapted = embeddings("model", &["--adapter", "out"]);
+    // `max` passes over NaN.
+    assert!([&adapted, &merged, &plain].iter().all(|values| values.iter().all(|x| x.is_finite())));
     let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     // The merged weights were rounded once, and the adapted ones' products twice; what was learned is far more.
     assert!(distance(&adapted, &merged) <= 1e-5 && distance(&plain, &merged) >= 1e-2, "{}", distance(&plain, &merged));

@@ -40,6 +40,25 @@ fn change_tensor(path: &Path, name: &str, change: impl Fn(&mut [f32])) {
     .unwrap();
 }
 
+/// Changes the model so that it computes no numbers where token 40 is: channel 0 belongs to that token, and is blown up on the way
+/// to queries and keys, so that the score of the token with itself overflows.
+fn overflow_at_token_40(workspace: &Workspace) {
+    let weights = workspace.path("model/model.safetensors");
+    change_tensor(&weights, "model.embed_tokens.weight", |table| {
+        table.chunks_exact_mut(32).enumerate().for_each(|(token, row)| {
+            if token == 40 {
+                row.fill(0.0);
+            }
+            row[0] = if token == 40 { 1.0 } else { 0.0 };
+        });
+    });
+    for projection in ["q_proj", "k_proj"] {
+        change_tensor(&weights, &format!("model.layers.0.self_attn.{projection}.weight"), |weight| {
+            weight.chunks_exact_mut(32).for_each(|row| row[0] = 1e19);
+        });
+    }
+}
+
 /// A run of so many steps that it does not end by itself, once it has taken two.
 fn endless(workspace: &Workspace, out: &str, set: &[&str]) -> Child {
     let mut command = workspace.train_command(out, &[&["training.max_steps=1000000"], set].concat());
@@ -71,6 +90,11 @@ fn rows_that_cannot_be_used_name_their_line() {
     ] {
         workspace.write_rows("train.jsonl", [good.clone(), row]);
         refused(workspace.train("out", &[]), 3, parts);
+    }
+    let twice = "{\"input_ids\": [5, 6, 7]}\n{\"input_ids\": [5, 6], \"input_ids\": [5, 7]}\n";
+    workspace.write("train.jsonl", twice);
+    for set in [&[][..], &["data.cache=always"]] {
+        refused(workspace.train("out", set), 3, &["train.jsonl:2: `input_ids` is there twice"]);
     }
     workspace.write("train.jsonl", "");
     refused(workspace.train("out", &[]), 3, &["train.jsonl", "no rows"]);
@@ -186,24 +210,10 @@ fn a_shortened_weight_file_ends_the_run_with_a_message() {
 #[test]
 fn divergence_stops_before_anything_is_spoiled() {
     let workspace = Workspace::new(0);
-    // Channel 0 belongs to token 40, which comes with the fourth row, and is blown up on the way to queries and keys: the
-    // score of that token with itself overflows.
+    // The token comes with the fourth row.
     let rows = [[5, 6, 7], [8, 9, 10], [11, 12, 13], [14, 40, 15], [16, 17, 18]];
     workspace.write_rows("train.jsonl", rows.map(|ids| json!({ "input_ids": ids })));
-    let weights = workspace.path("model/model.safetensors");
-    change_tensor(&weights, "model.embed_tokens.weight", |table| {
-        table.chunks_exact_mut(32).enumerate().for_each(|(token, row)| {
-            if token == 40 {
-                row.fill(0.0);
-            }
-            row[0] = if token == 40 { 1.0 } else { 0.0 };
-        });
-    });
-    for projection in ["q_proj", "k_proj"] {
-        change_tensor(&weights, &format!("model.layers.0.self_attn.{projection}.weight"), |weight| {
-            weight.chunks_exact_mut(32).for_each(|row| row[0] = 1e19);
-        });
-    }
+    overflow_at_token_40(&workspace);
     let set = ["data.shuffle=false", "training.per_device_train_batch_size=1", "training.save_steps=1"];
     refused(
         workspace.train("out", &set),
@@ -249,6 +259,93 @@ fn weights_and_adapters_that_are_no_numbers_are_named() {
     assert!(!workspace.path("merged").exists());
 }
 
+#[test]
+fn values_that_overflow_are_not_written() {
+    let workspace = Workspace::new(5);
+    workspace.train("out", &["training.max_steps=1"]).expect(0);
+    let name = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight";
+    change_tensor(&workspace.path("out/adapter_model.safetensors"), name, |values| values.fill(3e30));
+    let path = workspace.path("out/adapter_config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["lora_alpha"] = json!(1e30);
+    std::fs::write(&path, config.to_string()).unwrap();
+    let merge = ["merge", "--model", "model", "--adapter", "out", "--output", "new"];
+    let weight = "tensor `model.layers.0.self_attn.q_proj.weight` would not be finite as F32 at element 0";
+    refused(workspace.run(&merge), 3, &[weight, "scaling"]);
+    change_tensor(&workspace.path("out/adapter_model.safetensors"), name, |values| values[2] = f32::NAN);
+    for format in ["peft", "mlx", "gguf"] {
+        let convert = ["convert", "out", "--to", format, "--model", "model", "--output", "new"];
+        refused(workspace.run(&convert), 3, &[name, "is not finite at element 2"]);
+    }
+    assert!(!workspace.path("new").exists());
+}
+
+#[test]
+fn the_prompt_of_which_a_model_makes_no_numbers_is_named() {
+    let workspace = Workspace::new(0);
+    overflow_at_token_40(&workspace);
+    let prompts = ["w5 w6", "w7", "w14 w40", "w8 w40"].map(|prompt| format!("{}\n\n", json!({ "prompt": prompt })));
+    workspace.write("prompts.jsonl", &prompts.concat());
+    let generate = ["generate", "--model", "model", "--max-new-tokens", "1"];
+    for batch_size in ["1", "2", "16"] {
+        let prompts = ["--prompts", "prompts.jsonl", "--batch-size", batch_size];
+        refused(
+            workspace.run(&[&generate[..], &prompts].concat()),
+            3,
+            &["prompts.jsonl:5: the model computes no finite"],
+        );
+    }
+    refused(
+        workspace.run(&[&generate[..], &["--prompt", "w40"]].concat()),
+        3,
+        &["error: the model computes no finite"],
+    );
+    workspace.run(&[&generate[..], &["--prompt", "w5 w6"]].concat()).expect(0);
+}
+
+#[test]
+fn samples_that_cannot_be_written_do_not_cost_the_result() {
+    let workspace = Workspace::new(0);
+    workspace.write_rows("train.jsonl", (5..15).map(|id| json!({ "input_ids": [id, id + 1, id + 2] })));
+    let empty = ["training.sample_prompts=[\"w5\", \"\"]"];
+    workspace.write("model/tokenizer_config.json", "{}");
+    for (file, key) in [("tokenizer.json", "post_processor"), ("config.json", "bos_token_id")] {
+        let path = workspace.path("model").join(file);
+        let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        config[key] = serde_json::Value::Null;
+        std::fs::write(&path, config.to_string()).unwrap();
+    }
+    refused(workspace.train("none", &empty), 2, &["training.sample_prompts: prompt 2: the prompt `` has no tokens"]);
+
+    // Channel 0 belongs to token 40, which no row has. The base sees nothing of it, and is blind to how large it is; the adapter is
+    // not, whose random part meets it once the other part is no longer zero.
+    let weights = workspace.path("model/model.safetensors");
+    change_tensor(&weights, "model.embed_tokens.weight", |table| {
+        table.chunks_exact_mut(32).enumerate().for_each(|(token, row)| row[0] = if token == 40 { 1.0 } else { 0.0 });
+    });
+    for projection in ["q_proj", "k_proj", "v_proj"] {
+        change_tensor(&weights, &format!("model.layers.0.self_attn.{projection}.weight"), |weight| {
+            weight.chunks_exact_mut(32).for_each(|row| row[0] = 0.0);
+        });
+    }
+    change_tensor(&weights, "model.layers.0.input_layernorm.weight", |scale| scale[0] = 1e13);
+    let set = [
+        "training.max_steps=1",
+        "training.learning_rate=1",
+        "adapter.lora_alpha=1e9",
+        "adapter.target_modules=[\"q_proj\", \"k_proj\"]",
+        "training.sample_prompts=[\"w5\", \"w40\"]",
+    ];
+    let trained = workspace.train("out", &set).expect(0);
+    let told = "training.sample_prompts: prompt 2: the model computes no finite numbers";
+    assert!(
+        trained.stderr.contains(told) && trained.stderr.contains("the report has no samples"),
+        "{}",
+        trained.stderr
+    );
+    assert!(workspace.path("out/adapter_model.safetensors").exists() && workspace.path("out/report.html").exists());
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_result_that_cannot_be_told_is_an_error() {
@@ -259,7 +356,17 @@ fn a_result_that_cannot_be_told_is_an_error() {
         command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap()
     };
     let eval = ["eval", "--model", "model", "--data", "train.jsonl"];
-    for arguments in [&eval[..], &[&eval[..], &["--json"]].concat(), &["inspect", "model"]] {
+    let plan = ["plan", "--model", "model", "--data", "train.jsonl", "--set", "training.output_dir=out"];
+    for arguments in [
+        &eval[..],
+        &[&eval[..], &["--json"]].concat(),
+        &plan,
+        &[&plan[..], &["--json"]].concat(),
+        &["inspect", "model"],
+        &["doctor"],
+        &["--version"],
+        &["generate", "--help"],
+    ] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = run(arguments, full.into()).wait_with_output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();

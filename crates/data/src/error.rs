@@ -156,6 +156,14 @@ pub enum DataError {
         /// In the parser's words.
         reason: String,
     },
+    /// An object with two values for a key.
+    #[error("{} is there twice, again at byte {column} of the line; give it one value", Quoted(key))]
+    RepeatedKey {
+        /// The key, of the row or of an object in it.
+        key: String,
+        /// Where it comes again, from 1.
+        column: usize,
+    },
     /// JSON, and not an object.
     #[error("the line is {got}, expected an object; a file that is one array must be rewritten with one object a line")]
     NotAnObject {

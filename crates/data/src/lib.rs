@@ -30,6 +30,7 @@ mod example;
 mod guard;
 mod image;
 mod image_folder;
+mod json;
 mod label_names;
 mod lines;
 mod options;

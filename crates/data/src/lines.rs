@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::DataError;
+use crate::json::{self, Fault};
 use crate::row::kind;
 
 /// A block ends after so many lines, or [bytes](BLOCK_BYTES).
@@ -103,19 +104,20 @@ impl Line {
     /// The object on the line.
     ///
     /// # Errors
-    /// [`DataError::NotUtf8`], [`DataError::Nul`], [`DataError::NotJson`], [`DataError::NotAnObject`].
+    /// [`DataError::NotUtf8`], [`DataError::Nul`], [`DataError::NotJson`], [`DataError::RepeatedKey`], [`DataError::NotAnObject`].
     pub(crate) fn object(&self) -> Result<Map<String, Value>, DataError> {
         if let Some(position) = self.bytes.iter().position(|&byte| byte == 0) {
             return Err(DataError::Nul { column: position + 1 });
         }
         let text = std::str::from_utf8(&self.bytes).map_err(|e| DataError::NotUtf8 { column: e.valid_up_to() + 1 })?;
-        match serde_json::from_str(text) {
+        match json::parse(text) {
             Ok(Value::Object(object)) => Ok(object),
             Ok(other) => Err(DataError::NotAnObject { got: kind(&other) }),
             // The first line of an indented array or object.
+            Err(Fault::Repeated { key, column }) => Err(DataError::RepeatedKey { key, column }),
             Err(_) if text.trim() == "[" => Err(DataError::NotAnObject { got: "the beginning of a list" }),
             Err(_) if text.trim() == "{" => Err(DataError::NotAnObject { got: "the beginning of an indented object" }),
-            Err(error) => {
+            Err(Fault::Syntax(error)) => {
                 let reason = error.to_string();
                 let end = reason.find(" at line ").unwrap_or(reason.len());
                 Err(DataError::NotJson { column: error.column(), reason: reason[..end].to_owned() })
@@ -185,6 +187,7 @@ mod tests {
         assert!(message(b"{\"a\": }").starts_with("not JSON at byte 7: expected value"), "{}", message(b"{\"a\": }"));
         assert!(message(b"{\"a\": \"\xff\"}").starts_with("byte 8 of the line is not UTF-8"));
         assert!(message(b"{\"a\": \"\0\"}").starts_with("byte 8 of the line is zero"));
+        assert!(message(b"{\"a\": 1, \"b\": {}, \"a\": 1}").starts_with("`a` is there twice, again at byte 21"));
         assert!(message(b"[1]").starts_with("the line is a list, expected an object"));
         assert!(message(b"[\n{}\n]").starts_with("the line is the beginning of a list"));
         assert!(message(b"\xff\xfe{\0}\0").contains("rows.jsonl is UTF-16"));

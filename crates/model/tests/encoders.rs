@@ -197,3 +197,13 @@ fn a_head_of_the_files_keeps_its_classes() {
     assert!(matches!(&error, ModelError::HeadShape { num_labels: 7, .. }), "{error}");
     assert!(error.to_string().contains("7 classes make it [7, "), "{error}");
 }
+
+#[test]
+fn a_value_that_is_no_number_is_never_close() {
+    for i in 0..3 {
+        let mut got = [1.0; 3];
+        got[i] = f32::NAN;
+        assert_eq!(relative_error(&got, &[1.0; 3]), f32::INFINITY);
+    }
+    assert_eq!(relative_error(&[1.0, 3.0], &[1.0, 4.0]), 0.25);
+}

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A selection of modules by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
 pub enum ModuleNames {
     /// A regular expression that the whole name must match, or `all-linear`.
     Pattern(String),
@@ -47,7 +47,7 @@ impl ModuleNames {
 
 /// One value or several.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a value or a list of values of the right type")]
 pub enum OneOrMany<T> {
     /// One.
     One(T),

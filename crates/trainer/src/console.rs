@@ -75,7 +75,11 @@ impl Console {
     }
 }
 
-fn unless_reader_left(written: io::Result<()>) -> Result<(), Error> {
+/// What came of writing to stdout. A reader that left did not want the rest.
+///
+/// # Errors
+/// [`Error::Stdout`].
+pub(crate) fn unless_reader_left(written: io::Result<()>) -> Result<(), Error> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
         _ => Ok(()),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use adamw::AdamWError;
-use checkpoint::{CheckpointError, Quoted};
+use checkpoint::{CheckpointError, Dtype, Quoted};
 use data::DataError;
 use device::DeviceError;
 use model::ModelError;
@@ -175,6 +175,26 @@ pub enum Error {
         /// Its base.
         second_base: String,
     },
+    /// A conversation is asked for, and the model does not say how one is written.
+    #[error("{} has no chat template, which --chat needs; leave --chat out, or write chat_template.jinja there", .dir.display())]
+    NoTemplate {
+        /// The model.
+        dir: PathBuf,
+    },
+    /// A value that the type it is stored in cannot hold.
+    #[error(
+        "tensor {} would not be finite as {dtype} at element {element}, and is not written: look at the scaling of the adapter, \
+         or store the base in a wider type",
+        Quoted(.tensor)
+    )]
+    TooLarge {
+        /// Of the model that was to be written.
+        tensor: String,
+        /// Where, in row-major order.
+        element: usize,
+        /// As in the base.
+        dtype: Dtype,
+    },
     /// A flag that does nothing with another.
     #[error("{flag} does nothing {with}; leave it out")]
     FlagWithoutEffect {
@@ -253,6 +273,9 @@ pub enum Error {
         /// What is wrong with it, or with what the model makes of it.
         source: Box<Error>,
     },
+    /// The prompts that are continued for the report of a run.
+    #[error("training.sample_prompts: {0}")]
+    SamplePrompts(#[source] Box<Error>),
     /// A prompt in a file.
     #[error("{}:{line}: {source}", .path.display())]
     PromptOfFile {
@@ -374,10 +397,11 @@ impl From<PeftError> for Error {
     }
 }
 
-/// `error` while an adapter was written: what the file system refuses is [`Error::Save`].
+/// `error` while an adapter was written: what the file system refuses is [`Error::Save`]. What was read meanwhile may be wrong too.
 pub(crate) fn while_saving(error: PeftError) -> Error {
+    use CheckpointError::{Io, NotAFile, Unwritable};
     match error {
-        PeftError::Checkpoint(error) => Error::Save(error),
+        PeftError::Checkpoint(error @ (Io { .. } | NotAFile { .. } | Unwritable { .. })) => Error::Save(error),
         error => error.into(),
     }
 }
@@ -394,5 +418,20 @@ impl From<CheckpointError> for Saving {
 impl From<Error> for Saving {
     fn from(error: Error) -> Self {
         Self(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_file_system_refuses_is_a_fault_of_the_output() {
+        let path = PathBuf::from("a");
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let refused = CheckpointError::Io { action: "write", path: path.clone(), source: full };
+        let broken = CheckpointError::NotFloat { path, tensor: "t".to_owned(), dtype: Dtype::I32 };
+        let code = |error: CheckpointError| while_saving(error.into()).exit_code();
+        assert_eq!((code(refused), code(broken)), (1, 3));
     }
 }

@@ -50,7 +50,7 @@ impl Error {
             | Error::AdapterName { .. }
             | Error::OtherPurpose { .. }
             | Error::Toml(_) => EXIT_USAGE,
-            Error::Prompt { source, .. } => source.exit_code(),
+            Error::Prompt { source, .. } | Error::SamplePrompts(source) => source.exit_code(),
             Error::PromptOfFile { source, .. } => match source.exit_code() {
                 EXIT_USAGE => EXIT_INPUT,
                 code => code,
@@ -86,6 +86,8 @@ impl Error {
             | Error::OneClass { .. }
             | Error::NoHead { .. }
             | Error::NoLabels { .. }
+            | Error::NoTemplate { .. }
+            | Error::TooLarge { .. }
             | Error::Quantization { .. }
             | Error::TokenizerFile { .. }
             | Error::OtherArchitecture { .. }
@@ -103,7 +105,7 @@ impl Error {
 fn of_output(error: &OutputError) -> u8 {
     match error {
         OutputError::Checkpoint(error) => of_checkpoint(error),
-        OutputError::State { .. } => EXIT_INPUT,
+        OutputError::State { .. } | OutputError::Broken { .. } => EXIT_INPUT,
         _ => EXIT_USAGE,
     }
 }

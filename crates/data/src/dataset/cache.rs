@@ -206,7 +206,7 @@ impl Staging {
     /// number may be the same.
     fn new(entry: &Path) -> io::Result<Self> {
         loop {
-            // The keys of every `RandomState` are drawn anew.
+            // No two have the same keys, which each thread begins at random.
             let number = RandomState::new().build_hasher().finish();
             let path = entry.with_extension(format!("{number:016x}.{STAGING}"));
             match fs::create_dir(&path) {

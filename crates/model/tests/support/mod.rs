@@ -108,8 +108,11 @@ pub(crate) fn grow_together(model: &Decoder, ids: &[u32], pass: &Pass, variant: 
 /// The largest difference over the largest expected value; infinite if a value is NaN.
 pub(crate) fn relative_error(got: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(got.len(), expected.len());
-    let worst =
-        got.iter().zip(expected).map(|(g, e)| (g - e).abs()).fold(0.0, |a, b| if b.is_nan() { b } else { a.max(b) });
-    let scale = expected.iter().fold(0.0f32, |a, e| a.max(e.abs()));
-    if worst.is_nan() { f32::INFINITY } else { worst / scale }
+    let differences: Vec<f32> = got.iter().zip(expected).map(|(g, e)| (g - e).abs()).collect();
+    if differences.iter().any(|difference| difference.is_nan()) {
+        return f32::INFINITY;
+    }
+    // `max` passes over NaN, which is not there.
+    let largest = |values: &[f32]| values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    largest(&differences) / largest(expected)
 }

@@ -56,7 +56,7 @@ impl From<ResidualBeforeLn> for serde_json::Value {
 
 /// How many times smaller than the hidden states the bottleneck is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number, or an object of numbers by layer")]
 pub enum ReductionFactor {
     /// In all layers.
     Same(f64),

@@ -176,7 +176,7 @@ pub fn write(adapter: LoraUpdates, base: Blueprint<'_>, staged: &mut StagedDirec
     for update in adapter.updates {
         let module = name(&update.module, model_type);
         keys.insert(within_block(&module).to_owned());
-        let update = update.with_rank(rank).with_scaling(scale);
+        let update = update.with_rank(rank).with_scaling(scale)?;
         let (inputs, outputs) = (update.inputs(), update.outputs());
         let mut add = |end: &str, shape: Vec<usize>, values: Vec<f32>| {
             tensors.push((TensorSpec { name: format!("{module}.{end}"), dtype: Dtype::F32, shape }, values));

@@ -241,10 +241,10 @@ impl LoraConfig {
         }
         // Both are used in f32, where a finite f64 may be infinite and one below 1 may be 1.
         if !(self.lora_alpha as f32).is_finite() {
-            return Err(("lora_alpha", format!("expected a finite number below 3.4e38, got {}", self.lora_alpha)));
+            return Err(("lora_alpha", format!("expected a finite number below 3.4e38, got {:e}", self.lora_alpha)));
         }
         if let Some((key, alpha)) = self.alpha_pattern.iter().find(|(_, alpha)| !(*alpha as f32).is_finite()) {
-            return Err(("alpha_pattern", format!("expected a finite number below 3.4e38 for {key:?}, got {alpha}")));
+            return Err(("alpha_pattern", format!("expected a finite number below 3.4e38 for {key:?}, got {alpha:e}")));
         }
         if !(0.0..1.0).contains(&(self.lora_dropout as f32)) {
             return Err(("lora_dropout", format!("expected 0 <= dropout < 1, got {}", self.lora_dropout)));

@@ -11,7 +11,7 @@ use crate::targets::kind_of;
 
 /// `trainable_token_indices` of LoRA.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a list of token ids, or an object of such lists by module")]
 pub enum TokenIndices {
     /// Tokens of the input embedding, and of what shares its values.
     Input(Vec<u32>),

@@ -11,6 +11,7 @@ mod write;
 use model::ModuleKind;
 
 use crate::config::Common;
+use crate::{PeftError, finite};
 
 pub use complete::check_complete;
 pub(crate) use head::{has_head, is_of_images, modules_to_save};
@@ -93,14 +94,17 @@ impl LoraUpdate {
     }
 
     /// The same update with `scaling` for its factor: the quotient goes into B.
-    #[must_use]
-    pub fn with_scaling(mut self, scaling: f64) -> Self {
+    ///
+    /// # Errors
+    /// [`PeftError::NonFinite`] if B cannot hold it.
+    pub fn with_scaling(mut self, scaling: f64) -> Result<Self, PeftError> {
         if self.scaling != scaling {
             let factor = self.scaling / scaling;
             self.b.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
             self.scaling = scaling;
+            finite::check_values(&format!("B of {}", self.module), &self.b)?;
         }
-        self
+        Ok(self)
     }
 
     /// The same update with zeros up to rank `rank`, which is not below its own.
@@ -166,10 +170,12 @@ mod tests {
     fn other_ranks_and_factors_make_the_same_product() {
         let original = update(2, 0.5);
         assert_eq!((original.inputs(), original.outputs()), (3, 2));
-        let changed = original.clone().with_rank(5).with_scaling(4.0);
+        let changed = original.clone().with_rank(5).with_scaling(4.0).unwrap();
         assert_eq!((changed.rank, changed.inputs(), changed.outputs(), changed.scaling), (5, 3, 2, 4.0));
         // Powers of two: nothing is rounded.
         assert_eq!(product(&changed), product(&original));
+        let error = original.with_scaling(1e-39).unwrap_err();
+        assert!(matches!(error, PeftError::NonFinite { element: 0, .. }), "{error}");
     }
 
     #[test]

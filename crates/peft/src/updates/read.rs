@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{LoraUpdate, LoraUpdates, UpdateKind, WholeTensor, check_complete, has_head};
 use crate::lora::{Bias, LoraConfig};
 use crate::targets::ValuePatterns;
-use crate::{PeftError, modules_to_save, names};
+use crate::{PeftError, finite, modules_to_save, names};
 
 /// Ends of the keys of A and B: of a linear module and of an embedding.
 const KEYS: [(UpdateKind, [&str; 2]); 2] = [
@@ -36,7 +36,7 @@ impl LoraUpdates {
         let (mut updates, mut head) = (Vec::new(), Vec::new());
         for (key, tensor) in tensors.iter().filter(|(key, _)| !key.ends_with(BASE)) {
             if let Some(name) = head_parameter(key, config) {
-                head.push(WholeTensor { name, shape: tensor.shape().to_vec(), values: finite(tensor)? });
+                head.push(WholeTensor { name, shape: tensor.shape().to_vec(), values: finite::read(tensor)? });
                 continue;
             }
             let found = KEYS.iter().find(|(_, ends)| ends.iter().any(|end| key.ends_with(end)));
@@ -73,12 +73,12 @@ impl LoraUpdates {
             let magnitude = config.use_dora.then(|| tensors.get(&format!("{stem}{MAGNITUDE}")));
             let magnitude = match magnitude {
                 None => None,
-                Some(Some(tensor)) if tensor.len() == b.shape()[0] => Some(finite(tensor)?),
+                Some(Some(tensor)) if tensor.len() == b.shape()[0] => Some(finite::read(tensor)?),
                 Some(_) => {
                     return Err(wrong(directory.dir(), module, format!("has no {} of its rows", &MAGNITUDE[1..])));
                 }
             };
-            let (a, b) = (finite(a)?, finite(b)?);
+            let (a, b) = (finite::read(a)?, finite::read(b)?);
             updates.push(LoraUpdate {
                 module: model::current_name(module),
                 kind: *kind,
@@ -132,16 +132,6 @@ fn check(config: &LoraConfig) -> Result<(), PeftError> {
             Err(PeftError::Setting { key: "init_lora_weights", reason })
         }
         _ => Ok(()),
-    }
-}
-
-fn finite(tensor: &MappedTensor) -> Result<Vec<f32>, PeftError> {
-    let values = tensor.to_f32()?;
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(element) => {
-            Err(PeftError::NonFinite { tensor: tensor.name().to_owned(), element }.in_file(tensor.file().path()))
-        }
-        None => Ok(values),
     }
 }
 

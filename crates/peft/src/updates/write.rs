@@ -10,7 +10,7 @@ use checkpoint::{
 
 use super::{LoraUpdates, UpdateKind, modules_to_save};
 use crate::lora::LoraConfig;
-use crate::{AdapterConfig, ModuleNames, PeftError, names};
+use crate::{AdapterConfig, ModuleNames, PeftError, finite, names};
 
 /// A configuration and the tensors that go with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,8 +97,9 @@ impl PeftFiles {
     /// Writes them into a directory in the making.
     ///
     /// # Errors
-    /// [`PeftError::Checkpoint`].
+    /// [`PeftError::NonFinite`]; [`PeftError::Checkpoint`].
     pub fn stage(&self, staged: &mut StagedDirectory<'_>) -> Result<(), PeftError> {
+        self.tensors.iter().try_for_each(|(name, _, values)| finite::check_values(name, values))?;
         staged.write_safetensors(ADAPTER_WEIGHTS, &self.specs(), &[("format", "pt")], |spec| {
             Ok::<_, PeftError>(Cow::Owned(self.bytes(spec)))
         })?;

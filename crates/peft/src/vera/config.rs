@@ -104,7 +104,7 @@ impl VeraConfig {
             return Err(("vera_dropout", format!("expected 0 <= dropout < 1, got {}", self.vera_dropout)));
         }
         if !(self.d_initial as f32).is_finite() {
-            return Err(("d_initial", format!("expected a finite number below 3.4e38, got {}", self.d_initial)));
+            return Err(("d_initial", format!("expected a finite number below 3.4e38, got {:e}", self.d_initial)));
         }
         if matches!(self.target_modules, Some(ModuleNames::Pattern(_))) && self.layers_to_transform.is_some() {
             let reason = "needs target_modules as a list of names; a pattern selects layers by itself";

@@ -1,6 +1,5 @@
 //! A model with its adapters.
 
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -8,7 +7,7 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use device::Device;
 
-use crate::config::{BaseDType, DeviceChoice, Quantization, WeightStorage};
+use crate::config::{BaseDType, DeviceChoice, MOST_THREADS, Quantization, WeightStorage};
 
 /// A model, perhaps with an adapter, and what computes it.
 #[derive(Args, Debug)]
@@ -30,8 +29,8 @@ pub struct ModelArgs {
     #[command(flatten)]
     pub storage: StorageArgs,
     /// Threads to compute with; 0 takes every core.
-    #[arg(long, default_value_t = 0)]
-    pub threads: usize,
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=i64::from(MOST_THREADS)))]
+    pub threads: u16,
 }
 
 impl ModelArgs {
@@ -54,14 +53,22 @@ pub struct AdapterArg {
 }
 
 impl FromStr for AdapterArg {
-    type Err = Infallible;
+    type Err = NoDirectory;
     /// A path that exists is taken whole, so that it may have an equals sign.
-    fn from_str(text: &str) -> Result<Self, Infallible> {
+    fn from_str(text: &str) -> Result<Self, NoDirectory> {
         let named = text.split_once('=').filter(|(name, _)| !name.is_empty() && !Path::new(text).exists());
         let (name, dir) = named.unwrap_or((text, text));
-        Ok(Self { name: name.to_owned(), dir: dir.into() })
+        match dir.is_empty() {
+            true => Err(NoDirectory),
+            false => Ok(Self { name: name.to_owned(), dir: dir.into() }),
+        }
     }
 }
+
+/// An adapter that is nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an adapter is a directory or NAME=DIR, and no directory is given")]
+pub struct NoDirectory;
 
 /// How the weights of the base are held.
 #[derive(Args, Clone, Copy, Debug)]
@@ -112,6 +119,7 @@ mod tests {
         assert_eq!(arg("law=out/law"), Ok(("law".to_owned(), "out/law".into())));
         assert_eq!(arg("out/law"), Ok(("out/law".to_owned(), "out/law".into())));
         assert_eq!(arg("=out"), Ok(("=out".to_owned(), "=out".into())));
+        assert_eq!(["", "law="].map(arg), [Err(NoDirectory), Err(NoDirectory)]);
         let dir = tempfile::tempdir().unwrap();
         let odd = dir.path().join("a=b");
         std::fs::create_dir(&odd).unwrap();

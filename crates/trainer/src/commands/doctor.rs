@@ -12,13 +12,13 @@ use crate::units::Bytes;
 
 pub(super) fn run() -> Result<u8, Error> {
     let console = Console::default();
-    let line = |name: &str, text: String| console.line(format_args!("{name:<8} {text}"));
-    line("version", format!("tunesmith {}", env!("CARGO_PKG_VERSION")));
-    line("cpu", format!("{}; {}", threads(), instruction_sets()));
+    let line = |name: &str, text: String| console.answer(format_args!("{name:<8} {text}"));
+    line("version", format!("tunesmith {}", env!("CARGO_PKG_VERSION")))?;
+    line("cpu", format!("{}; {}", threads(), instruction_sets()))?;
     line(
         "memory",
         memory::available_bytes().map_or_else(|| "unknown".to_owned(), |b| format!("{} available", Bytes(b))),
-    );
+    )?;
     match device::cuda::probe() {
         Ok(gpus) => {
             for gpu in gpus {
@@ -27,22 +27,22 @@ pub(super) fn run() -> Result<u8, Error> {
                 line(
                     "gpu",
                     format!("cuda:{}: {}, {memory}, compute capability {major}.{minor}", gpu.ordinal, gpu.name),
-                );
+                )?;
             }
         }
-        Err(missing) => line("gpu", format!("none: {missing}")),
+        Err(missing) => line("gpu", format!("none: {missing}"))?,
     }
     let cuda = tensor::kernels().map_or_else(|reason| format!("not built: {reason}"), |of| format!("built for {of}"));
     let emulated = match Executor::for_device(Device::Emulated) {
         Ok(_) => "built".to_owned(),
         Err(missing) => missing.to_string(),
     };
-    line("kernels", format!("cpu: built; cuda: {cuda}; emulated: {emulated}"));
+    line("kernels", format!("cpu: built; cuda: {cuda}; emulated: {emulated}"))?;
     line(
         "device",
         DeviceChoice::Auto.open().map_or_else(|error| error.to_string(), |device| format!("auto is {device}")),
-    );
-    line("methods", Method::names());
+    )?;
+    line("methods", Method::names())?;
     Ok(EXIT_DONE)
 }
 
@@ -52,6 +52,16 @@ fn threads() -> String {
         Ok(limit) => format!("{cores} cores, RAYON_NUM_THREADS={limit}"),
         Err(_) => format!("{cores} cores"),
     }
+}
+
+/// What products of tiles the processor has, if the system lets this process use them.
+#[cfg(target_arch = "x86_64")]
+fn tiles() -> [(&'static str, bool); 2] {
+    #[cfg(target_os = "linux")]
+    let [bf16, int8] = device::tiles::Tiles::detect().map_or([false; 2], |tiles| [tiles.has_bf16(), tiles.has_int8()]);
+    #[cfg(not(target_os = "linux"))]
+    let [bf16, int8] = [false; 2];
+    [("amx-bf16", bf16), ("amx-int8", int8)]
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -66,7 +76,8 @@ fn instruction_sets() -> String {
         ("avx512vnni", std::is_x86_feature_detected!("avx512vnni")),
         ("avxvnni", std::is_x86_feature_detected!("avxvnni")),
     ];
-    let names: Vec<&str> = found.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
+    let found = found.into_iter().chain(tiles());
+    let names: Vec<&str> = found.filter(|(_, has)| *has).map(|(name, _)| name).collect();
     if names.contains(&"avx2") && names.contains(&"fma") {
         names.join(" ")
     } else {

@@ -22,7 +22,7 @@ use crate::run::rows::input;
 
 pub(super) fn run(args: &EmbedArgs) -> Result<u8, Error> {
     let console = Console::default();
-    let device = compute_with(args.model.device_choice(), args.model.threads)?;
+    let device = compute_with(args.model.device_choice(), args.model.threads.into())?;
     let (embedder, pass) = Embedder::open(args, device, console)?;
     let dataset = embedder.rows(args, console)?;
     let mut values = Vec::new();

@@ -22,7 +22,10 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Error> {
     let no_tokenizer = || data::DataError::NoTokenizer { dir: base.dir.clone() };
     let tokenizer = base.tokenizer()?.ok_or_else(no_tokenizer)?;
     let template = match args.chat {
-        true => Some(base.chat_template(None, Some(&tokenizer), now())?.ok_or(data::DataError::NoChatTemplate)?),
+        true => {
+            let template = base.chat_template(None, Some(&tokenizer), now())?;
+            Some(template.ok_or_else(|| Error::NoTemplate { dir: base.dir.clone() })?)
+        }
         false => None,
     };
     let model = base.text_model()?;

@@ -201,6 +201,6 @@ impl Merge<'_> {
             let again = self.base.task.base().through_nf4(id, &values, true).map_err(Error::from)?;
             self.requantization.borrow_mut().add(&before, &values, &again.to_vec());
         }
-        Ok(Cow::Owned(narrowed(&values, output.spec.dtype)))
+        Ok(Cow::Owned(narrowed(&output.spec.name, &values, output.spec.dtype)?))
     }
 }

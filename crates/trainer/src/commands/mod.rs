@@ -44,12 +44,15 @@ pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are an "error" of clap too, one that goes to stdout; a closed pipe is nobody's problem.
-            let _ = error.print();
-            return if error.use_stderr() { EXIT_USAGE } else { EXIT_DONE };
+            let printed = error.print();
+            if error.use_stderr() {
+                return EXIT_USAGE;
+            }
+            // Help and version are an "error" of clap too, one that goes to stdout.
+            return exit_code(console::unless_reader_left(printed).map(|()| EXIT_DONE));
         }
     };
-    let result = match cli.command {
+    exit_code(match cli.command {
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => eval::run(&args),
@@ -64,7 +67,11 @@ pub fn run_command_line(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Plan(args) => plan::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor => doctor::run(),
-    };
+    })
+}
+
+/// The exit code of what a command returned, which is told if it is an error.
+fn exit_code(result: Result<u8, Error>) -> u8 {
     result.unwrap_or_else(|error| {
         console::error(&error);
         error.exit_code()
@@ -93,7 +100,7 @@ struct Opened {
 
 impl Opened {
     fn open(args: &ModelArgs, console: Console) -> Result<Self, Error> {
-        let device = compute_with(args.device_choice(), args.threads)?;
+        let device = compute_with(args.device_choice(), args.threads.into())?;
         let purpose = purpose(args)?;
         let mut base = BaseModel::open(&args.model, args.dtype.dtype(), purpose)?;
         base.place(args.storage.storage(), device)?;

@@ -96,12 +96,45 @@ pub(super) fn spec_of(source: &MappedTensor) -> TensorSpec {
     TensorSpec { name: source.name().to_owned(), dtype: source.dtype(), shape: source.shape().to_vec() }
 }
 
-/// `values` in the type that the base stores them in, rounded to nearest even.
-pub(super) fn narrowed(values: &[f32], dtype: Dtype) -> Vec<u8> {
-    match dtype {
+/// The values of `tensor` in the type that the base stores them in, rounded to nearest even.
+///
+/// # Errors
+/// [`Error::TooLarge`].
+pub(super) fn narrowed(tensor: &str, values: &[f32], dtype: Dtype) -> Result<Vec<u8>, Error> {
+    let is_held = |x: &f32| match dtype {
+        Dtype::BF16 => bf16::from_f32(*x).is_finite(),
+        Dtype::F16 => f16::from_f32(*x).is_finite(),
+        _ => x.is_finite(),
+    };
+    if let Some(element) = values.iter().position(|x| !is_held(x)) {
+        return Err(Error::TooLarge { tensor: tensor.to_owned(), element, dtype });
+    }
+    Ok(match dtype {
         Dtype::BF16 => values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
         Dtype::F16 => values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
         Dtype::F64 => values.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect(),
         _ => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_type_cannot_hold_is_not_narrowed() {
+        let types =
+            [(Dtype::F32, f32::MAX, 4), (Dtype::F64, f32::MAX, 8), (Dtype::BF16, 3.38e38, 2), (Dtype::F16, 65519.0, 2)];
+        for (dtype, largest, bytes) in types {
+            assert_eq!(narrowed("w", &[1.0, -largest], dtype).unwrap().len(), 2 * bytes, "{dtype}");
+            let beyond = if largest == f32::MAX { f32::INFINITY } else { 1.01 * largest };
+            for wrong in [beyond, -beyond, f32::NAN] {
+                let error = narrowed("w", &[1.0, wrong], dtype).unwrap_err();
+                assert!(
+                    matches!(&error, Error::TooLarge { tensor, element: 1, .. } if tensor == "w"),
+                    "{dtype}: {error}"
+                );
+            }
+        }
     }
 }

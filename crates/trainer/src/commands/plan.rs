@@ -72,60 +72,63 @@ pub(super) fn run(args: &PlanArgs) -> Result<u8, Error> {
         told.push(facts::rows(statistics));
         told.push(facts::length(&config, setup.max_steps, setup.rows.epochs_after(setup.max_steps)));
         told.extend(facts::recipe(&config));
-        told.iter().for_each(|(name, value)| console.line(format_args!("{name}: {value}")));
-        console.line("memory:");
+        for (name, value) in told {
+            console.answer(format_args!("{name}: {value}"))?;
+        }
+        console.answer("memory:")?;
         for (name, bytes) in plan.memory.items() {
-            console.line(format_args!("  {name:<21} {:>10}", Bytes(bytes)));
+            console.answer(format_args!("  {name:<21} {:>10}", Bytes(bytes)))?;
         }
-        console.line(format_args!("  {:<21} {:>10}", "total", Bytes(plan.memory.total())));
+        console.answer(format_args!("  {:<21} {:>10}", "total", Bytes(plan.memory.total())))?;
         if let Some(available) = plan.available_bytes {
-            console.line(format_args!("  {:<21} {:>10}", "available", Bytes(available)));
+            console.answer(format_args!("  {:<21} {:>10}", "available", Bytes(available)))?;
             let batch = plan.largest_micro_batch;
-            console.line(format_args!("largest per_device_train_batch_size that fits: {batch}"));
+            console.answer(format_args!("largest per_device_train_batch_size that fits: {batch}"))?;
         }
-        on_device.iter().for_each(|plan| tell_memory(plan, console));
-        kernels.iter().for_each(|kernels| tell(kernels, console));
+        on_device.iter().try_for_each(|plan| tell_memory(plan, console))?;
+        kernels.iter().try_for_each(|kernels| tell(kernels, console))?;
     }
     let checked = on_device.map_or_else(|| plan.check(&config), |plan| plan.check(&config));
     checked.map(|()| EXIT_DONE)
 }
 
 /// The memory of the device.
-fn tell_memory(plan: &DevicePlan, console: Console) {
-    console.line(format_args!("device memory ({}):", plan.device));
+fn tell_memory(plan: &DevicePlan, console: Console) -> Result<(), Error> {
+    console.answer(format_args!("device memory ({}):", plan.device))?;
     for (name, bytes) in plan.memory.items() {
-        console.line(format_args!("  {name:<21} {:>10}", Bytes(bytes)));
+        console.answer(format_args!("  {name:<21} {:>10}", Bytes(bytes)))?;
     }
-    console.line(format_args!("  {:<21} {:>10}", "total", Bytes(plan.memory.total())));
+    console.answer(format_args!("  {:<21} {:>10}", "total", Bytes(plan.memory.total())))?;
     if let Some(available) = plan.available_bytes {
-        console.line(format_args!("  {:<21} {:>10}", "available", Bytes(available)));
+        console.answer(format_args!("  {:<21} {:>10}", "available", Bytes(available)))?;
     }
-    console.line(format_args!("page-locked memory of the host: {}", Bytes(plan.memory.page_locked)));
+    console.answer(format_args!("page-locked memory of the host: {}", Bytes(plan.memory.page_locked)))
 }
 
 /// The kernels of a step, those with the longest floor first.
-fn tell(plan: &KernelPlan, console: Console) {
+fn tell(plan: &KernelPlan, console: Console) -> Result<(), Error> {
     let total = &plan.total;
-    console.line(format_args!(
+    console.answer(format_args!(
         "one step on a GPU ({}): {} launches, at least {:.2} ms, so at most {:.0} tokens/s; {} of its memory",
         plan.architecture,
         total.launches,
         total.floor_us / 1e3,
         plan.tokens_per_second(),
         Bytes(plan.peak_bytes)
-    ));
-    console.line(format_args!(
+    ))?;
+    console.answer(format_args!(
         "  {:<36} {:>8} {:>12} {:>12} {:>12} {:>6}",
         "kernel", "launches", "GFLOP", "MB", "floor us", "share"
-    ));
+    ))?;
     for (name, work) in plan.by_time() {
-        console.line(format_args!(
+        console.answer(format_args!(
             "  {name:<36} {:>8} {:>12.3} {:>12.3} {:>12.1} {:>5.1}%",
             work.launches,
             work.flops as f64 / 1e9,
             work.bytes as f64 / 1e6,
             work.floor_us,
             100.0 * work.floor_us / total.floor_us.max(f64::MIN_POSITIVE)
-        ));
+        ))?;
     }
+    Ok(())
 }

@@ -51,7 +51,7 @@ pub(super) fn run(args: &QuickstartArgs) -> Result<u8, Error> {
         outcomes.push(after.outcome(method, &exam, trained, Some(elapsed)));
         shown.push((method, after.answers));
     }
-    console.line(format_args!("\n{} stories that no method has seen:\n\n{}", exam.rows.len(), table(&outcomes)));
+    console.answer(format_args!("\n{} stories that no method has seen:\n\n{}", exam.rows.len(), table(&outcomes)))?;
     // What every method answers fills pages: the first is shown beside the base.
     show(console, &exam.rows, &shown[..shown.len().min(2)]);
     next_steps(console, &bundle, &args.output, &exam.rows);

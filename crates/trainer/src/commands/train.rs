@@ -170,9 +170,10 @@ impl Run {
         if training.eval_steps > 0 && setup.eval.is_none() {
             self.console.warning("training.eval_steps does nothing without rows to evaluate on: set data.eval");
         }
-        let prompts = self.prompts()?;
+        let of_prompts = |error| Error::SamplePrompts(Box::new(error));
+        let prompts = self.prompts().map_err(of_prompts)?;
         // Before a checkpoint is loaded: what the base, or the adapter gone on from, makes of them.
-        let before = self.continue_prompts(&method, &prompts)?;
+        let before = self.continue_prompts(&method, &prompts).map_err(of_prompts)?;
         let mut optimizer = Optimizer::new(method.parameters(), training, setup.base.task.base().modules())?;
         let state = self.begin(origin, method.as_ref(), &mut optimizer)?;
         let log = Log::start(self.output.path(), state.log_history.clone(), &Storage).map_err(Error::Save)?;
@@ -208,7 +209,11 @@ impl Run {
                 Ok(signal.exit_code())
             }
             Ended::Finished => {
-                let after = self.continue_prompts(&method, &prompts)?;
+                // What was trained is not lost to what its report lacks.
+                let after = self.continue_prompts(&method, &prompts).unwrap_or_else(|error| {
+                    self.console.warning(format_args!("{}; the report has no samples", of_prompts(error)));
+                    Vec::new()
+                });
                 let samples = samples(&training.sample_prompts, before, after);
                 self.finish(method.as_ref(), &journal, facts, &samples, started.elapsed())?;
                 if let Some(peak) = memory::peak_rss_bytes() {

@@ -40,7 +40,7 @@ pub use problem::{ConfigError, Problem};
 pub use source::{Location, Source};
 pub use training::{DeviceChoice, Resume, Training};
 
-pub(crate) use training::warmup_reason;
+pub(crate) use training::{MOST_THREADS, warmup_reason};
 
 use document::Table;
 use section::Reader;
@@ -168,12 +168,16 @@ impl Overrides {
 
 /// The text of a file or a pipe, which may have no end.
 fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(LIMIT + 1).read_to_string(&mut text)?;
-    match text.len() as u64 <= LIMIT {
-        true => Ok(text),
-        false => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {LIMIT} bytes"))),
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    // First, as the limit may cut a character.
+    if bytes.len() as u64 > LIMIT {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {LIMIT} bytes")));
     }
+    String::from_utf8(bytes).map_err(|error| {
+        let column = error.utf8_error().valid_up_to() + 1;
+        io::Error::new(io::ErrorKind::InvalidData, format!("byte {column} is not UTF-8; save the file as UTF-8"))
+    })
 }
 
 #[cfg(test)]

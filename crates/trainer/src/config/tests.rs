@@ -184,6 +184,8 @@ fn values_out_of_range_are_refused() {
         ("training.seed=-1", "must be at least 0, got -1"),
         ("training.seed=18446744073709551616", "must be at most 18446744073709551615"),
         ("training.adam_beta2=1", "below 1"),
+        ("training.adam_epsilon=0", "`training.adam_epsilon` is 0 to an f32"),
+        ("training.adam_epsilon=1e-39", "leave it out for 1e-8, or set at least 2e-38"),
         ("training.max_steps=ten", "`training.max_steps` must be an integer, got a string"),
         ("training.max_steps=1.5", "must be an integer, got a float"),
         ("training.lr_scheduler_type=cosin", "did you mean `cosine`?"),
@@ -198,6 +200,7 @@ fn values_out_of_range_are_refused() {
         assert!(message.contains(expected), "{set}: {message}");
         assert!(message.contains("--> --set:1:"), "{set}: {message}");
     }
+    assert!(with_set(SHORT, &["training.adam_epsilon=2e-38"]).is_ok());
 }
 
 #[test]
@@ -308,4 +311,20 @@ fn what_is_not_there_yet_is_said_so() {
 fn a_config_without_end_is_not_read_to_its_end() {
     let error = Config::load(Some(Path::new("/dev/zero")), &Overrides::default()).unwrap_err().to_string();
     assert!(error.contains("/dev/zero: it has more than 16777216 bytes"), "{error}");
+}
+
+#[test]
+fn a_config_that_is_no_text_or_too_long_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let message = |bytes: &[u8]| {
+        let path = dir.path().join("run.toml");
+        std::fs::write(&path, bytes).unwrap();
+        Config::load(Some(&path), &Overrides::default()).unwrap_err().to_string()
+    };
+    assert!(message(b"[model]\n# \xff").contains("run.toml: byte 11 is not UTF-8"));
+    // The limit is within a character.
+    let long = ["##", &"\u{e4}".repeat(8 << 20)].concat();
+    assert!(message(long.as_bytes()).contains("run.toml: it has more than 16777216 bytes"));
+    // As long as may be: what it lacks is told.
+    assert!(message(&vec![b'#'; 16 << 20]).contains("`model.path` is missing"));
 }

@@ -17,6 +17,8 @@ use crate::schedule::SchedulerType;
 
 /// Epochs trained for when neither `max_steps` nor `num_train_epochs` is set.
 const DEFAULT_EPOCHS: f64 = 3.0;
+/// Threads to compute with at most: far more than a machine has cores, and few enough to be started.
+pub(crate) const MOST_THREADS: u16 = 4096;
 
 /// The run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -55,7 +57,7 @@ pub struct Training {
     pub adam_beta1: f64,
     /// Decay of the second moment. Default 0.999.
     pub adam_beta2: f64,
-    /// Added to the denominator. Default 1e-8.
+    /// Added to the denominator; not 0. Default 1e-8.
     pub adam_epsilon: f64,
     /// Gradients of a larger norm are scaled down to it; 0 turns clipping off. Default 1.
     pub max_grad_norm: f64,
@@ -131,6 +133,13 @@ impl Training {
                 "must be false for training.device = \"cpu\": its memory is the host's",
             );
         }
+        let adam_epsilon = s.within("adam_epsilon", 1e-8, 0.0..=1.0);
+        // It is what a moment of zeros, as of weights that no token has reached yet, is divided by.
+        if (adam_epsilon as f32) < f32::MIN_POSITIVE {
+            let reason = "is 0 to an f32: weights whose gradients were all 0 would become NaN; leave it out for 1e-8, \
+                          or set at least 2e-38";
+            s.contradiction("adam_epsilon", reason);
+        }
         Self {
             output_dir: s.required("output_dir", "--output"),
             max_steps,
@@ -147,7 +156,7 @@ impl Training {
             optim: s.or("optim", Optim::AdamW),
             adam_beta1: s.within("adam_beta1", 0.9, 0.0..1.0),
             adam_beta2: s.within("adam_beta2", 0.999, 0.0..1.0),
-            adam_epsilon: s.within("adam_epsilon", 1e-8, 0.0..=1.0),
+            adam_epsilon,
             max_grad_norm: s.within("max_grad_norm", 1.0, 0.0..f64::INFINITY),
             gradient_checkpointing,
             activation_offload,
@@ -159,7 +168,7 @@ impl Training {
             device,
             device_memory_mib: s.get_within("device_memory_mib", 1..=1 << 40),
             cuda_graphs: s.or("cuda_graphs", true),
-            threads: s.within("threads", 0, 0..=4096),
+            threads: s.within("threads", 0, 0..=usize::from(MOST_THREADS)),
             resume: s.or("resume", Resume::Auto),
             sample_prompts: s.or("sample_prompts", Vec::new()),
             sample_max_new_tokens: s.within("sample_max_new_tokens", 64, 1..=1 << 20),

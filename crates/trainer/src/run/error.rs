@@ -70,6 +70,16 @@ pub enum OutputError {
         /// Expected and got.
         reason: String,
     },
+    /// What a run has written about itself, and something else has changed.
+    #[error(
+        "{} is broken: {reason}; start over with training.resume = \"never\", or choose another output_dir", .path.display()
+    )]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Reading or tidying failed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

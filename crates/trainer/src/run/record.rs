@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use checkpoint::{CheckpointError, Fs, Manifest, atomic_write, read_json};
+use checkpoint::{CheckpointError, Fs, Manifest, atomic_write, read_text};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -35,10 +36,10 @@ impl RunRecord {
     /// The record in `dir`, if a run has begun there.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub fn read(dir: &Path) -> Result<Option<Self>, CheckpointError> {
+    /// Those of [`read_written`].
+    pub fn read(dir: &Path) -> Result<Option<Self>, OutputError> {
         let path = dir.join(RUN_FILE);
-        if path.exists() { read_json(&path, LIMIT).map(Some) } else { Ok(None) }
+        if path.exists() { read_written(&path, LIMIT).map(Some) } else { Ok(None) }
     }
 
     /// The record of a checkpoint.
@@ -66,6 +67,49 @@ impl RunRecord {
         match serde_json::to_value(self) {
             Ok(Value::Object(map)) => map,
             _ => Map::new(),
+        }
+    }
+}
+
+/// The file `path` of at most `limit` bytes, which a run has written to its output directory.
+///
+/// # Errors
+/// [`OutputError::Broken`] if no run writes such a file; those of the file system.
+pub fn read_written<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T, OutputError> {
+    let broken = |reason: String| OutputError::Broken { path: path.to_owned(), reason };
+    let text = match read_text(path, limit) {
+        Ok(text) if text.is_empty() => return Err(broken("it is empty".to_owned())),
+        Err(CheckpointError::Json { line, reason, .. }) => return Err(broken(format!("line {line} is {reason}"))),
+        other => other?,
+    };
+    // What the parser expects are names of this program.
+    let place = |error: serde_json::Error| format!("at line {}, column {}", error.line(), error.column());
+    serde_json::from_str(&text)
+        .map_err(|error| broken(format!("it differs from what is written there {}", place(error))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_record_is_told_with_a_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(RunRecord::read(dir.path()), Ok(None)));
+        let told = |bytes: &[u8]| {
+            std::fs::write(dir.path().join(RUN_FILE), bytes).unwrap();
+            RunRecord::read(dir.path()).unwrap_err().to_string()
+        };
+        for (bytes, reason) in [
+            (&b""[..], "it is empty"),
+            (b"{\n\"version\": 1}", "at line 2, column 12"),
+            (b"[]", "at line 1, column"),
+            (b"{\n\xff", "line 2 is not UTF-8"),
+        ] {
+            let message = told(bytes);
+            assert!(message.contains("run.json is broken: ") && message.contains(reason), "{message}");
+            assert!(message.contains("training.resume = \"never\"") && !message.contains("fetch"), "{message}");
+            assert!(!message.contains("RunRecord"), "{message}");
         }
     }
 }

@@ -7,7 +7,7 @@ use checkpoint::{Fs, Manifest, read_json};
 use super::OutputError;
 use super::checkpoints::{self, Found};
 use super::identity::Identity;
-use super::record::RunRecord;
+use super::record::{RunRecord, read_written};
 use super::trainer_state::{TRAINER_STATE, TrainerState};
 use crate::Error;
 use crate::config::Resume;
@@ -52,7 +52,7 @@ pub fn find(output_dir: &Path, resume: &Resume, mut note: impl FnMut(String)) ->
 pub fn finished(output_dir: &Path) -> Result<Option<(RunRecord, TrainerState)>, Error> {
     let path = output_dir.join(TRAINER_STATE);
     let (Some(record), true) = (RunRecord::read(output_dir)?, path.exists()) else { return Ok(None) };
-    let state: TrainerState = read_json(&path, LIMIT)?;
+    let state: TrainerState = read_written(&path, LIMIT)?;
     Ok(state.is_finished().then_some((record, state)))
 }
 

@@ -15,7 +15,7 @@ use super::{facts, fused};
 use crate::config::TaskType;
 use crate::ia3::Ia3Config;
 use crate::updates::{LoraUpdate, LoraUpdates, WholeTensor};
-use crate::{PeftError, modules_to_save, names};
+use crate::{PeftError, finite, modules_to_save, names};
 
 /// Writes the LoRA adapter `adapter` of `base` under `name`. AdapterHub adapts the same modules in every block that it does
 /// not leave out: what is missing gets matrices without effect.
@@ -39,7 +39,7 @@ pub fn write(
     let mut tensors = Tensors::new(name);
     for site in plan.sites() {
         let own = updates.remove(&site.module.path);
-        let update = own.map(|update| update.with_rank(rank).with_scaling(scaling));
+        let update = own.map(|update| update.with_rank(rank).with_scaling(scaling)).transpose()?;
         let (a, b) = match update {
             Some(update) => (update.a, update.b),
             None => (vec![0.0; rank * site.inputs], vec![0.0; site.outputs * rank]),
@@ -81,7 +81,7 @@ pub fn write_ia3(
     for tensor in directory.weights.tensors() {
         let key = names::without_adapter_name(tensor.name());
         let parameter = key.strip_prefix(names::PREFIX).unwrap_or(&key);
-        let values = tensor.to_f32()?;
+        let values = finite::read(&tensor)?;
         match parameter.strip_suffix(".ia3_l") {
             Some(module) if tensor.shape().get(1..) == Some(&[1][..]) => {
                 scales.insert(model::current_name(module), values);

@@ -213,7 +213,7 @@ pub fn write(
             );
         }
         let rank = update.rank;
-        let mut update = update.with_scaling(alpha / rank as f64);
+        let mut update = update.with_scaling(alpha / rank as f64)?;
         if let Some(order) = rows::order(&module.path, base.dimensions) {
             if order.len() != update.outputs() {
                 return refused(&update.module, "it does not have the rows of the base's heads");

@@ -53,7 +53,7 @@ impl<'a> Growing<'a> {
     pub(super) fn rounding(&self) -> Option<f32> {
         let dtype = self.stored(self.embedding)?.dtype();
         let largest = |values: &mut dyn Iterator<Item = f32>| values.fold(0.0f32, |most, value| most.max(value.abs()));
-        let bytes = narrowed(&self.prompt, dtype);
+        let bytes = narrowed("prompt", &self.prompt, dtype).ok()?;
         let spec = TensorSpec { name: "prompt".to_owned(), dtype, shape: vec![self.prompt.len()] };
         let file = checkpoint::SafetensorsFile::in_memory(&self.base.dir, &[spec], |_| {
             Ok::<_, checkpoint::CheckpointError>(Cow::Borrowed(&bytes[..]))
@@ -125,7 +125,7 @@ impl<'a> Growing<'a> {
         let Output { spec, source, id } = output;
         let trained = id.filter(|id| self.method.parameter(*id).is_some());
         let own = match trained {
-            Some(id) => Cow::Owned(narrowed(&self.values(id)?, spec.dtype)),
+            Some(id) => Cow::Owned(narrowed(&spec.name, &self.values(id)?, spec.dtype)?),
             None => Cow::Borrowed(source.bytes()),
         };
         let rows = match id {
@@ -133,7 +133,7 @@ impl<'a> Growing<'a> {
             Some(id) if *id == self.head => &self.of_head,
             _ => return Ok(own),
         };
-        Ok(Cow::Owned([&own[..], &narrowed(rows, spec.dtype)].concat()))
+        Ok(Cow::Owned([&own[..], &narrowed(&spec.name, rows, spec.dtype)?].concat()))
     }
 }
 
