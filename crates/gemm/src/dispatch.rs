@@ -1,6 +1,8 @@
 //! The choice of a kernel when the program runs.
 
 use crate::kernel::Kernel;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::neon;
 use crate::simd::{Isa, portable};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2, avx512};
@@ -32,6 +34,10 @@ pub(crate) fn dispatch<T: Task>(depth: usize, is_bf16: bool, task: T) -> T::Outp
         if let Some(isa) = avx2::Avx2::detect() {
             return task.run(isa, isa);
         }
+    }
+    #[cfg(target_arch = "aarch64")]
+    if let Some(isa) = neon::Neon::detect() {
+        return task.run(isa, isa);
     }
     #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
     let _ = (depth, is_bf16);

@@ -15,8 +15,8 @@
 //! The blocking (`blocked.rs`) is that of Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication",
 //! and Van Zee and van de Geijn 2015, "BLIS". Products of at most eight rows read `B` in place instead (`narrow`), and those of
 //! up to 64 rows where its columns are tiles as they lie (`in_place`). The kernels are chosen when the program runs: AMX
-//! tiles fed with exact pieces of the operands (`amx`), pairs of bf16 where all operands are that (`avx512_bf16`), AVX-512F, AVX2
-//! or plain Rust (`simd`). The result depends on that choice but not on the number of threads. An operand of several products
+//! tiles fed with exact pieces of the operands (`amx`), pairs of bf16 where all operands are that (`avx512_bf16`), AVX-512F, AVX2,
+//! NEON or plain Rust (`simd`). The result depends on that choice but not on the number of threads. An operand of several products
 //! may be packed once for all of them ([`Packed`]), which changes no bit.
 //!
 //! The functions here are the definition of the result, on slices; [`launch`] has kernels for them, on device buffers.

@@ -6,6 +6,8 @@ use crate::error::check;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::{Avx2Vnni, Avx512Vnni};
 use crate::isa::{Dots, Portable};
+#[cfg(target_arch = "aarch64")]
+use crate::isa::{Neon, NeonDot};
 use crate::pack::Source;
 use crate::product::{Product, bytes_of, run, scratch};
 use crate::quantize::QuantizeRow;
@@ -107,6 +109,15 @@ fn best(product: Product<'_>) -> Result<(), Int8Error> {
             return run(isa, product);
         }
     }
+    #[cfg(target_arch = "aarch64")]
+    {
+        if let Some(isa) = NeonDot::detect() {
+            return run(isa, product);
+        }
+        if let Some(isa) = Neon::detect() {
+            return run(isa, product);
+        }
+    }
     run(Portable, product)
 }
 
@@ -117,6 +128,15 @@ fn best_few_rows(args: Linear<'_>) -> Result<(), Int8Error> {
             return few_rows(isa, args);
         }
         if let Some(isa) = Avx2Vnni::detect() {
+            return few_rows(isa, args);
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        if let Some(isa) = NeonDot::detect() {
+            return few_rows(isa, args);
+        }
+        if let Some(isa) = Neon::detect() {
             return few_rows(isa, args);
         }
     }

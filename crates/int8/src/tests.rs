@@ -127,6 +127,18 @@ proptest! {
                 case.check_tiles(isa);
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        {
+            use crate::isa::{Neon, NeonDot};
+            if let Some(isa) = NeonDot::detect() {
+                case.check_tiles(isa);
+                case.check_dots(isa);
+            }
+            if let Some(isa) = Neon::detect() {
+                case.check_tiles(isa);
+                case.check_dots(isa);
+            }
+        }
         let mut y = vec![f32::NAN; rows * cols];
         linear(rows, Linear { x: &case.x, weight: case.weight(), bias: Some(&case.bias), y: &mut y }).unwrap();
         case.check_forward(&y);

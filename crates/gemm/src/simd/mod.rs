@@ -6,6 +6,8 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 mod axpy;
 mod dot;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 mod pack;
 pub(crate) mod portable;
 mod tile;
@@ -33,6 +35,13 @@ pub(crate) unsafe trait Vector: Copy {
 
     unsafe fn zero() -> Self;
     unsafe fn splat(value: f32) -> Self;
+    /// Every lane the element `index` of a depth of a packed panel of `A`, whose elements from there to whole registers are
+    /// the panel's too.
+    #[inline(always)]
+    unsafe fn splat_of_panel(panel: *const f32, index: usize) -> Self {
+        // SAFETY: the caller's.
+        unsafe { Self::splat(*panel.add(index)) }
+    }
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn load_bf16(from: *const bf16) -> Self;
     unsafe fn load_f16(from: *const f16) -> Self;

@@ -29,7 +29,7 @@ pub(crate) unsafe fn compute<I: Isa, const ROWS: usize, const VECTORS: usize>(ti
                 row_of_b[v] = I::Vector::load(b.add(v * lanes));
             }
             for i in 0..ROWS {
-                let factor = I::Vector::splat(*a.add(i));
+                let factor = I::Vector::splat_of_panel(a, i);
                 for v in 0..VECTORS {
                     sums[i][v] = factor.mul_add(row_of_b[v], sums[i][v]);
                 }

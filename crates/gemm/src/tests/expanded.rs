@@ -83,6 +83,10 @@ proptest! {
                     check(amx, isa, case)?;
                 }
             }
+            #[cfg(target_arch = "aarch64")]
+            if let Some(isa) = crate::simd::neon::Neon::detect() {
+                check(isa, isa, case)?;
+            }
         }
     }
 }

@@ -10,7 +10,10 @@ mod scaled;
 
 use device::philox::Stream;
 use half::bf16;
-use oracle::{Case, F32, Layout, Operand, With, case, check, check_cases, check_isa};
+use oracle::{Case, F32, Layout, Operand, With, check, check_isa};
+#[cfg(target_arch = "x86_64")]
+use oracle::{case, check_cases};
+#[cfg(target_arch = "x86_64")]
 use proptest::prelude::*;
 
 use crate::kernel::Kernel;
@@ -49,6 +52,12 @@ fn avx512_agrees_with_f64() {
 #[cfg(target_arch = "x86_64")]
 fn avx2_agrees_with_f64() {
     check_isa::<simd::avx2::Avx2>("AVX2 with FMA and F16C", 200);
+}
+
+#[test]
+#[cfg(target_arch = "aarch64")]
+fn neon_agrees_with_f64() {
+    check_isa::<simd::neon::Neon>("NEON", 200);
 }
 
 #[test]
@@ -91,6 +100,10 @@ fn blocks_join_without_a_seam() {
             if let Some(pairs) = avx512_bf16::Avx512Bf16::detect() {
                 check(pairs, isa, case.in_bf16()).unwrap();
             }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(isa) = simd::neon::Neon::detect() {
+            check(isa, isa, case).unwrap();
         }
     }
 }
@@ -167,6 +180,10 @@ fn what_is_not_finite_is_not_lost() {
             if let Some(amx) = amx::Amx::detect() {
                 check(amx, isa, precision);
             }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(isa) = simd::neon::Neon::detect() {
+            check(isa, isa, precision);
         }
     }
     #[cfg(target_arch = "x86_64")]

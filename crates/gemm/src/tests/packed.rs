@@ -65,6 +65,8 @@ fn the_bits_are_those_of_operands_that_are_not_packed() {
             check_cases(100, case(), |case| check(amx, isa, case));
         }
     }
+    #[cfg(target_arch = "aarch64")]
+    check_kernel::<simd::neon::Neon>("NEON");
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -14,6 +16,8 @@ pub(crate) use amx::Amx;
 pub(crate) use avx2::Avx2Vnni;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512Vnni;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::{Neon, NeonDot};
 pub(crate) use portable::Portable;
 
 use crate::pack::COLS;

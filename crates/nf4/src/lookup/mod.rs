@@ -4,6 +4,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
@@ -49,7 +51,12 @@ impl Lookup {
             let avx512bw = Self { name: "avx512bw", to_bf16: avx512::to_bf16, to_f16: avx512::to_f16, ..avx512 };
             [has_avx512bw.then_some(avx512bw), has_avx512.then_some(avx512), has_avx2.then_some(avx2)]
         };
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        let vector = {
+            let neon = Self { name: "neon", to_f32: neon::to_f32, to_bf16: neon::to_bf16, to_f16: neon::to_f16 };
+            [std::arch::is_aarch64_feature_detected!("neon").then_some(neon)]
+        };
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let vector: [Option<Self>; 0] = [];
         vector.into_iter().flatten().chain([PORTABLE])
     }

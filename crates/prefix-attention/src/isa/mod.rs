@@ -6,6 +6,8 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
@@ -83,7 +85,9 @@ impl InstructionSet {
             is_x86_feature_detected!("avx512f").then_some(&avx512::KERNELS),
             (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&avx2::KERNELS),
         ];
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        let vector = [std::arch::is_aarch64_feature_detected!("neon").then_some(&neon::KERNELS)];
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let vector: [Option<&'static Kernels>; 0] = [];
         let widest = vector.into_iter().flatten().next();
         let tiles = Amx::detect().zip(widest).map(|(amx, kernels)| Self { kernels, amx: Some(amx) });

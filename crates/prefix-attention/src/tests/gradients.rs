@@ -1,9 +1,8 @@
 //! Gradients against finite differences of the forward.
 
 use device::DType;
-use device::launch::testing::BF16_UNIT;
 
-use super::oracle::exact;
+use super::oracle::{BF16_UNIT, exact};
 use super::{Case, Problem, best};
 use crate::{AttentionSpec, RelativeBuckets};
 
